@@ -1,0 +1,6 @@
+import { defineSystem } from '../services/chassis/graph.ts'
+import { order } from '../services/order/service.ts'
+import { user } from '../services/user/service.ts'
+
+/** The system graph: every service, and through their `calls` every edge. */
+export const system = defineSystem({ name: 'shop', services: [user, order] })

@@ -1,0 +1,181 @@
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { createWriteStream } from 'node:fs'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { callersOf, type ServiceDefinition, type SystemDefinition } from '../services/chassis/graph.ts'
+import { ensureSigningKeys, LOCAL_ISSUER, LOCAL_NAMESPACE, type LocalIssuer, openLocalIssuer } from './credentials.ts'
+import { ensureDatabase, type Postgres } from './postgres.ts'
+
+export interface LocalPorts {
+  port: number
+  adminPort: number
+}
+
+export interface LocalSystem {
+  ports: Record<string, LocalPorts>
+  /** Path of a service's log. */
+  logFile(service: string): string
+  /** Starts a service as a process of its own and waits until it is ready. */
+  start(service: ServiceDefinition, options?: StartOptions): Promise<ServiceProcess>
+  /** Writes every edge's workload token anew; they are good for an hour. */
+  renewTokens(): Promise<void>
+}
+
+export interface StartOptions {
+  env?: Record<string, string>
+  /** Flags for node, before the program. */
+  nodeFlags?: string[]
+  /** @default 15000 */
+  readyTimeoutMs?: number
+}
+
+export interface ServiceProcess {
+  readonly child: ChildProcess
+  readonly url: string
+  readonly adminUrl: string
+  /** Resolves with the exit code, or the signal's name. */
+  readonly ended: Promise<number | string>
+  /** SIGTERM, and SIGKILL after `timeoutMs`. @default 15000 */
+  stop(timeoutMs?: number): Promise<number | string>
+}
+
+export interface LocalOptions {
+  system: SystemDefinition
+  dir: string
+  postgres: Postgres
+  /** @default the graph's port, and 1000 above it for the admin port */
+  portsOf?: (service: ServiceDefinition) => LocalPorts
+}
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+const mainOf = (service: ServiceDefinition) => join(root, 'services', service.name, 'main.ts')
+const NODE_FLAGS = ['--disable-warning=ExperimentalWarning']
+
+/** Everything that the services need where there is no cluster, derived from the graph: databases, migrations, keys, tokens, settings. */
+export async function prepareLocalSystem({ system, dir, postgres, portsOf = graphPorts }: LocalOptions): Promise<LocalSystem> {
+  await mkdir(join(dir, 'database-urls'), { recursive: true, mode: 0o700 })
+  const signingKeys = await ensureSigningKeys(join(dir, 'signing-keys'))
+  const issuer = await openLocalIssuer(join(dir, 'workload-tokens'))
+  const ports = Object.fromEntries(system.services.map(service => [service.name, portsOf(service)]))
+  const envs = new Map<string, Record<string, string>>()
+  for (const service of system.services) {
+    const urlFile = await writeDatabaseUrl(dir, postgres, service)
+    envs.set(service.name, {
+      HOST: '127.0.0.1',
+      PORT: String(ports[service.name]?.port),
+      ADMIN_PORT: String(ports[service.name]?.adminPort),
+      DATABASE_URL_FILE: urlFile,
+      NAMESPACE: LOCAL_NAMESPACE,
+      TOKEN_ISSUER: `https://${system.name}.localhost`,
+      TOKEN_AUDIENCE: system.name,
+      SIGNING_KEYS_DIR: signingKeys,
+      WORKLOAD_ISSUER: LOCAL_ISSUER,
+      WORKLOAD_JWKS_FILE: issuer.jwksFile,
+      WORKLOAD_CALLERS: callersOf(system, service).join(','),
+      ...(await edgeEnv(service, issuer, ports)),
+    })
+  }
+  await Promise.all(system.services.map(service => runMigrations(service, envs.get(service.name) ?? {})))
+  const logFile = (service: string) => join(dir, `${service}.log`)
+  return {
+    ports,
+    logFile,
+    renewTokens: async () => {
+      for (const service of system.services) await edgeEnv(service, issuer, ports)
+    },
+    start: (service, options) =>
+      startProcess(service, envs.get(service.name) ?? {}, ports[service.name] as LocalPorts, logFile(service.name), options),
+  }
+}
+
+const graphPorts = ({ port }: ServiceDefinition): LocalPorts => ({ port, adminPort: port + 1_000 })
+
+/** Where each callee is and which token opens it. */
+async function edgeEnv(service: ServiceDefinition, issuer: LocalIssuer, ports: Record<string, LocalPorts>): Promise<Record<string, string>> {
+  const env: Record<string, string> = {}
+  for (const { to } of service.calls) {
+    const prefix = to.name.toUpperCase().replaceAll('-', '_')
+    env[`${prefix}_HOST`] = `127.0.0.1:${ports[to.name]?.port}`
+    env[`${prefix}_TOKEN_FILE`] = await issuer.writeToken(service.name, to.name)
+  }
+  return env
+}
+
+async function writeDatabaseUrl(dir: string, postgres: Postgres, { name, database = name }: ServiceDefinition): Promise<string> {
+  const file = join(dir, 'database-urls', name)
+  const known = await readFile(file, 'utf8').catch(() => undefined)
+  const password = known ? new URL(known).password : randomBytes(24).toString('base64url')
+  await writeFile(file, await ensureDatabase(postgres, database, password), { mode: 0o600 })
+  return file
+}
+
+async function runMigrations(service: ServiceDefinition, env: Record<string, string>): Promise<void> {
+  try {
+    await promisify(execFile)(process.execPath, [...NODE_FLAGS, mainOf(service), 'migrate'], { env, timeout: 60_000 })
+  } catch (error) {
+    throw new Error(`migrating ${service.name} failed: ${(error as { stdout?: string }).stdout || (error as Error).message}`)
+  }
+}
+
+async function startProcess(
+  service: ServiceDefinition,
+  base: Record<string, string>,
+  { port, adminPort }: LocalPorts,
+  logFile: string,
+  { env = {}, nodeFlags = [], readyTimeoutMs = 15_000 }: StartOptions = {},
+): Promise<ServiceProcess> {
+  // A process group of its own: Ctrl-C reaches the parent alone, which then stops the services in order.
+  const child = spawn(process.execPath, [...NODE_FLAGS, ...nodeFlags, mainOf(service)], {
+    env: { ...base, ...env },
+    detached: true,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  const log = createWriteStream(logFile, { flags: 'a', mode: 0o600 })
+  let lastLines = ''
+  for (const stream of [child.stdout, child.stderr]) {
+    stream?.pipe(log, { end: false })
+    stream?.on('data', chunk => {
+      lastLines = (lastLines + chunk).slice(-2_000)
+    })
+  }
+  const ended = new Promise<number | string>(resolve => child.once('exit', (code, signal) => resolve(signal ?? code ?? 1)))
+  const running: ServiceProcess = {
+    child,
+    url: `http://127.0.0.1:${port}`,
+    adminUrl: `http://127.0.0.1:${adminPort}`,
+    ended,
+    stop: async (timeoutMs = 15_000) => {
+      if (child.exitCode === null && child.signalCode === null) child.kill('SIGTERM')
+      const timer = setTimeout(() => child.kill('SIGKILL'), timeoutMs)
+      try {
+        return await ended
+      } finally {
+        clearTimeout(timer)
+      }
+    },
+  }
+  await waitUntilReady(running, service.name, readyTimeoutMs, () => lastLines)
+  return running
+}
+
+async function waitUntilReady({ adminUrl, child, stop }: ServiceProcess, name: string, timeoutMs: number, lastLines: () => string): Promise<void> {
+  const endsAt = performance.now() + timeoutMs
+  let last = 'no answer yet'
+  while (performance.now() < endsAt) {
+    if (child.exitCode !== null || child.signalCode !== null)
+      throw new Error(`${name} ended with ${child.signalCode ?? child.exitCode}: ${lastLines().trim().split('\n').slice(-5).join('\n')}`)
+    try {
+      const answer = await fetch(`${adminUrl}/readyz`, { signal: AbortSignal.timeout(1_000) })
+      if (answer.ok) return
+      last = (await answer.text()).trim()
+    } catch (error) {
+      last = ((error as Error).cause as Error | undefined)?.message ?? (error as Error).message
+    }
+    await new Promise(resolve => setTimeout(resolve, 25))
+  }
+  await stop()
+  throw new Error(`${name} was not ready after ${timeoutMs} ms; last seen: ${last}`)
+}

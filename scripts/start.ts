@@ -1,0 +1,79 @@
+import { mkdir } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
+import { parseArgs, styleText } from 'node:util'
+import { system } from '../infra/system.ts'
+import { order } from '../services/order/service.ts'
+import { user } from '../services/user/service.ts'
+import { type LocalSystem, prepareLocalSystem, type ServiceProcess } from './local-system.ts'
+import { type Postgres, startPostgres } from './postgres.ts'
+import { walk } from './walk.ts'
+
+const HELP = `npm start [-- options]
+
+Starts Postgres and every service of the system graph on 127.0.0.1, and prints curl lines to try. Ctrl-C stops everything; the
+data stays for the next start.
+
+  --data-dir DIR   where data, keys and logs are kept (default: .data)
+  --help           this text
+`
+
+const RENEW_TOKENS_MS = 20 * 60_000
+
+const say = (text: string) => process.stderr.write(`${text}\n`)
+const step = async <T>(title: string, work: () => Promise<T>): Promise<T> => {
+  const startedAt = performance.now()
+  const result = await work()
+  say(
+    `${styleText('green', '✓', { stream: process.stderr })} ${title} ${styleText('dim', `${((performance.now() - startedAt) / 1_000).toFixed(1)} s`, { stream: process.stderr })}`,
+  )
+  return result
+}
+
+async function run(dir: string, stopped: AbortSignal): Promise<void> {
+  let postgres: Postgres | undefined
+  const running: ServiceProcess[] = []
+  let renewal: NodeJS.Timeout | undefined
+  try {
+    await mkdir(dir, { recursive: true })
+    const database = await step('Postgres', () => startPostgres({ dir: join(dir, 'postgres') }))
+    postgres = database
+    stopped.throwIfAborted()
+    const local: LocalSystem = await step('databases, migrations, keys and tokens', () => prepareLocalSystem({ system, dir, postgres: database }))
+    renewal = setInterval(() => local.renewTokens().catch(error => say(`tokens were not renewed: ${error.message}`)), RENEW_TOKENS_MS)
+    for (const service of system.services) {
+      stopped.throwIfAborted()
+      running.push(
+        await step(`${service.name} on 127.0.0.1:${local.ports[service.name]?.port}, logs in ${local.logFile(service.name)}`, () =>
+          local.start(service),
+        ),
+      )
+    }
+    const url = (name: string) => `http://127.0.0.1:${local.ports[name]?.port}`
+    say('\nTry it in another terminal (bash):\n')
+    process.stdout.write(walk({ user: url(user.name), order: url(order.name) }))
+    say('\nCtrl-C stops everything.')
+    const died = running.map(({ ended }, i) => ended.then(code => `${system.services[i]?.name} ended by itself with ${code}; its log tells why`))
+    const reason = await Promise.race([
+      ...died,
+      new Promise<undefined>(done => stopped.addEventListener('abort', () => done(undefined), { once: true })),
+    ])
+    if (reason) throw new Error(reason)
+  } finally {
+    clearInterval(renewal)
+    say('\nstopping')
+    await Promise.all(running.map(service => service.stop()))
+    await postgres?.stop()
+  }
+}
+
+const { values } = parseArgs({ options: { 'data-dir': { type: 'string', default: '.data' }, help: { type: 'boolean', default: false } } })
+if (values.help) process.stdout.write(HELP)
+else {
+  const interrupt = new AbortController()
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => interrupt.abort())
+  await run(resolve(values['data-dir']), interrupt.signal).catch(error => {
+    if (interrupt.signal.aborted) return
+    say(`${styleText('red', 'error:', { stream: process.stderr })} ${error.message}`)
+    process.exitCode = 1
+  })
+}

@@ -1,0 +1,26 @@
+import type { Middleware } from 'koa'
+import type { Logger } from 'pino'
+
+/** One line a request, at a level by status. The raw path is not logged: it is the caller's text. */
+export function accessLog(log: Logger): Middleware {
+  return async (ctx, next) => {
+    const startedAt = performance.now()
+    try {
+      await next()
+    } finally {
+      const { status } = ctx
+      const line = {
+        trace_id: ctx.state.traceId,
+        method: ctx.method,
+        route: ctx.state.match.operation?.path,
+        status,
+        code: ctx.state.problem?.code,
+        duration_ms: Math.round((performance.now() - startedAt) * 100) / 100,
+        bytes: ctx.length ?? 0,
+      }
+      if (status >= 500) log.error(line, 'request')
+      else if (status >= 400) log.warn(line, 'request')
+      else log.info(line, 'request')
+    }
+  }
+}

@@ -1,0 +1,81 @@
+import { readFileSync } from 'node:fs'
+import { z } from 'zod'
+
+/** All problems of a configuration at once, one line each. */
+export class ConfigError extends Error {
+  override name = 'ConfigError'
+  constructor(problems: string[]) {
+    super(`the environment has ${problems.length} problem${problems.length === 1 ? '' : 's'}:\n${problems.map(p => `  ${p}`).join('\n')}`)
+  }
+}
+
+/**
+ * Reads settings from an environment. Pure: only `main.ts` passes `process.env`.
+ * @param fields one zod schema a variable; its description says what the variable takes
+ * @throws ConfigError naming every missing or wrong variable
+ */
+export function loadConfig<F extends Record<string, z.ZodType>>(
+  fields: F,
+  env: Record<string, string | undefined>,
+): { [K in keyof F]: z.output<F[K]> } {
+  const problems: string[] = []
+  const config: Record<string, unknown> = {}
+  for (const [name, schema] of Object.entries(fields)) {
+    const text = env[name]
+    const result = schema.safeParse(text === '' ? undefined : text)
+    if (result.success) config[name] = result.data
+    else
+      problems.push(`${name} ${text ? `is wrong (${result.error.issues[0]?.message})` : 'is missing'}: it takes ${schema.description ?? 'a value'}`)
+  }
+  if (problems.length > 0) throw new ConfigError(problems)
+  return config as never
+}
+
+export const port = (fallback: number) => z.coerce.number().int().min(0).max(65_535).default(fallback).describe('a port number; 0 picks a free one')
+
+export const milliseconds = (fallback: number) => z.coerce.number().int().min(0).max(3_600_000).default(fallback).describe('whole milliseconds')
+
+export const count = (fallback: number) => z.coerce.number().int().min(0).default(fallback).describe('a whole number')
+
+export const text = (what: string) => z.string().min(1).describe(what)
+
+export const list = (what: string) =>
+  z
+    .string()
+    .transform(value =>
+      value
+        .split(',')
+        .map(item => item.trim())
+        .filter(Boolean),
+    )
+    .describe(`${what}, separated by commas`)
+
+/** Secrets come as files: environments leak into logs and process lists. The value is the file's text, trimmed. */
+export const fileText = (what: string) =>
+  z
+    .string()
+    .transform((path, context) => {
+      try {
+        return readFileSync(path, 'utf8').trim()
+      } catch (error) {
+        context.addIssue({ code: 'custom', message: `cannot be read: ${(error as NodeJS.ErrnoException).code}` })
+        return z.NEVER
+      }
+    })
+    .describe(`the path of a file with ${what}`)
+
+/** The settings that every service has. */
+export const baseConfig = (service: { port: number }) => ({
+  HOST: z.string().optional().describe('the address to listen on'),
+  PORT: port(service.port),
+  ADMIN_PORT: port(9_090),
+  DATABASE_URL_FILE: fileText('the Postgres URL'),
+  DATABASE_POOL_SIZE: count(10),
+  NAMESPACE: text('the Kubernetes namespace'),
+  TRUSTED_HOPS: count(0),
+  LINGER_MS: milliseconds(1_000),
+  LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error']).default('info').describe('debug, info, warn or error'),
+  OTEL_EXPORTER_OTLP_ENDPOINT: z.url().optional().describe('the URL of an OTLP/HTTP collector'),
+})
+
+export type BaseConfig = { [K in keyof ReturnType<typeof baseConfig>]: z.output<ReturnType<typeof baseConfig>[K]> }

@@ -1,0 +1,59 @@
+import type { Middleware } from 'koa'
+import { deadlineExceeded, invalidRequest } from './problem.ts'
+
+export const DEADLINE_HEADER = 'x-request-timeout-ms'
+
+/** A point in time after which the caller no longer waits. */
+export interface Deadline {
+  /** Aborts with a `deadline-exceeded` problem when the time is spent. */
+  readonly signal: AbortSignal
+  /** Milliseconds left, 0 at the least. */
+  remainingMs(): number
+  /** Frees the timer; the signal no longer aborts. */
+  clear(): void
+}
+
+export function createDeadline(budgetMs: number): Deadline {
+  const endsAt = performance.now() + budgetMs
+  const controller = new AbortController()
+  const timer = setTimeout(() => controller.abort(deadlineExceeded()), budgetMs)
+  return {
+    signal: controller.signal,
+    remainingMs: () => Math.max(0, endsAt - performance.now()),
+    clear: () => clearTimeout(timer),
+  }
+}
+
+/**
+ * Reads the caller's remaining budget.
+ * @returns milliseconds, at most `maxMs`, which is also the default
+ * @throws ProblemError 400 when the header is not a positive integer
+ */
+export function requestBudgetMs(header: string | undefined, maxMs: number): number {
+  if (header === undefined || header === '') return maxMs
+  if (!/^[0-9]{1,10}$/.test(header) || Number(header) === 0) {
+    throw invalidRequest([{ field: `header.${DEADLINE_HEADER}`, message: 'is not a positive whole number of milliseconds' }])
+  }
+  return Math.min(Number(header), maxMs)
+}
+
+/** Gives each request a deadline and answers 504 when it is spent, whatever the handler is waiting for. */
+export function withDeadline(maxMs: number): Middleware {
+  return async (ctx, next) => {
+    const deadline = createDeadline(requestBudgetMs(ctx.get(DEADLINE_HEADER), maxMs))
+    ctx.state.scope.deadline = deadline
+    try {
+      await Promise.race([next(), aborted(deadline.signal)])
+    } finally {
+      deadline.clear()
+    }
+  }
+}
+
+/** Rejects with the signal's reason when it aborts. */
+export function aborted(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    if (signal.aborted) reject(signal.reason)
+    else signal.addEventListener('abort', () => reject(signal.reason), { once: true })
+  })
+}

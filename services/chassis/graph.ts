@@ -1,0 +1,92 @@
+import type { Contract } from './contract.ts'
+
+/** One allowed call. Client, network policy, dashboard row and diagram arrow all come from it. */
+export interface Edge {
+  to: ServiceDefinition
+  /** `required`: the caller cannot answer without the callee. `optional`: it can, and finishes later. */
+  mode: 'required' | 'optional'
+  /** Longest time that one attempt may take, in milliseconds. */
+  attemptTimeoutMs: number
+  /** Attempts in all, the first included, for idempotent operations. @default 2 */
+  maxAttempts?: number
+}
+
+export interface Slo {
+  /** Share of requests that are not answered 5xx, e.g. 0.999. */
+  availability: number
+  /** Share (`objective`) of requests that are answered within `thresholdMs`, which becomes a histogram bucket. */
+  latency: { thresholdMs: number; objective: number }
+}
+
+/** What a team says of one service. Everything else is derived from it. */
+export interface ServiceDefinition {
+  /** DNS label; also the name of the Kubernetes objects. */
+  name: string
+  /** Public port. The admin port is 9090 in a pod. */
+  port: number
+  contract: Contract
+  /** Name of its own database and role, or undefined for a service without one. */
+  database?: string
+  calls: readonly Edge[]
+  /** Longest time that a request may take, in milliseconds, whatever the caller asks for. */
+  timeoutMs: number
+  /** Requests in flight above which it answers 503 `overloaded`. */
+  maxConcurrency: number
+  slo: Slo
+  scale: { min: number; max: number }
+}
+
+export interface SystemDefinition {
+  name: string
+  services: readonly ServiceDefinition[]
+}
+
+/** Checks one service's definition and keeps its literal types, so that a client for a missing edge does not compile. */
+export function defineService<const D extends ServiceDefinition>(definition: D): D {
+  const { name, port, timeoutMs, calls } = definition
+  if (!/^[a-z]([-a-z0-9]{0,40}[a-z0-9])?$/.test(name)) throw new Error(`service name '${name}' is not a DNS label of at most 42 characters`)
+  if (!Number.isInteger(port) || port < 1024 || port > 65535) throw new Error(`${name}: port ${port} is not between 1024 and 65535`)
+  for (const edge of calls) {
+    if (edge.attemptTimeoutMs > timeoutMs) {
+      throw new Error(`${name} -> ${edge.to.name}: attemptTimeoutMs ${edge.attemptTimeoutMs} exceeds ${name}'s timeoutMs ${timeoutMs}`)
+    }
+  }
+  return definition
+}
+
+/** Checks that names and ports are unique and that every callee is a member, all problems at once. */
+export function defineSystem<const S extends SystemDefinition>(system: S): S {
+  const problems: string[] = []
+  const seen = new Map<string | number, string>()
+  for (const service of system.services) {
+    for (const key of [service.name, service.port]) {
+      const other = seen.get(key)
+      if (other) problems.push(`${service.name} and ${other} both use ${typeof key === 'number' ? 'port' : 'name'} ${key}`)
+      seen.set(key, service.name)
+    }
+    for (const edge of service.calls) {
+      if (!system.services.includes(edge.to)) problems.push(`${service.name} calls ${edge.to.name}, which is not in the system`)
+    }
+  }
+  if (problems.length > 0) throw new Error(`system ${system.name}: ${problems.join('; ')}`)
+  return system
+}
+
+/** Names of the services that have an edge to `service`. */
+export const callersOf = (system: SystemDefinition, service: ServiceDefinition): string[] =>
+  system.services.filter(caller => caller.calls.some(edge => edge.to === service)).map(caller => caller.name)
+
+/** Union of the names that a service may call, as literal types. */
+export type CalleeName<D extends ServiceDefinition> = D['calls'][number]['to']['name']
+
+/** The definition behind one of a service's edges. */
+export type Callee<D extends ServiceDefinition, N extends string> = Extract<D['calls'][number]['to'], { name: N }>
+
+export function edgeTo(service: ServiceDefinition, name: string): Edge {
+  const edge = service.calls.find(e => e.to.name === name)
+  if (!edge) throw new Error(`${service.name} has no edge to ${name}; add { to: ${name}, ... } to its calls`)
+  return edge
+}
+
+/** Name under which callers find all pods of a service (a headless Service on Kubernetes). */
+export const podsHost = (service: ServiceDefinition): string => `${service.name}-pods`

@@ -1,0 +1,76 @@
+import { type CryptoKey, createLocalJWKSet, type FlattenedJWSInput, type JSONWebKeySet, type JWSHeaderParameters } from 'jose'
+import type { Logger } from 'pino'
+import { ProblemError } from './problem.ts'
+
+/** Finds the public key for a token's header, as jose's jwtVerify wants it. */
+export type KeyLookup = (header: JWSHeaderParameters, token: FlattenedJWSInput) => Promise<CryptoKey>
+
+export const keysUnavailable = () =>
+  new ProblemError(503, 'unavailable', 'Tokens cannot be checked yet; try again shortly', { headers: { 'retry-after': '1' } })
+
+export interface JwksCache {
+  lookup: KeyLookup
+  /** Whether keys were ever had. */
+  ready(): boolean
+  close(): void
+}
+
+export interface JwksOptions {
+  fetch: () => Promise<JSONWebKeySet>
+  log: Logger
+  /** Background refresh, in milliseconds. @default 60000 */
+  refreshMs?: number
+  /** An unknown kid asks again at most this often, in milliseconds. @default 10000 */
+  unknownKidMs?: number
+  /** While no keys are known. @default 1000 */
+  retryMs?: number
+}
+
+/**
+ * Keys of another service, fetched in the background. The last ones stay while it is away; before the first ones arrive every
+ * lookup is 503, never 401: the caller's token may be good.
+ */
+export function createJwksCache({ fetch, log, refreshMs = 60_000, unknownKidMs = 10_000, retryMs = 1_000 }: JwksOptions): JwksCache {
+  let keys: ReturnType<typeof createLocalJWKSet> | undefined
+  let askedAt = Number.NEGATIVE_INFINITY
+  let asking: Promise<void> | undefined
+  let timer: NodeJS.Timeout | undefined
+  let closed = false
+
+  const refresh = () => {
+    asking ??= (async () => {
+      askedAt = performance.now()
+      try {
+        keys = createLocalJWKSet(await fetch())
+      } catch (error) {
+        log.warn({ err: error, kept: keys !== undefined }, 'token keys cannot be fetched')
+      }
+    })().finally(() => {
+      asking = undefined
+      if (closed) return
+      clearTimeout(timer)
+      timer = setTimeout(refresh, keys ? refreshMs : retryMs).unref()
+    })
+    return asking
+  }
+  void refresh()
+
+  const lookup: KeyLookup = async (header, token) => {
+    if (!keys) throw keysUnavailable()
+    try {
+      return await keys(header, token)
+    } catch (error) {
+      if ((error as { code?: string }).code !== 'ERR_JWKS_NO_MATCHING_KEY' || performance.now() - askedAt < unknownKidMs) throw error
+      await refresh()
+      return await keys(header, token)
+    }
+  }
+  return {
+    lookup,
+    ready: () => keys !== undefined,
+    close: () => {
+      closed = true
+      clearTimeout(timer)
+    },
+  }
+}

@@ -1,0 +1,102 @@
+import type { Middleware } from 'koa'
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import { isKept } from './tracing.ts'
+
+/** OpenTelemetry's advice for `http.server.request.duration`, in seconds. */
+const BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10]
+
+export interface MetricsOptions {
+  /** Becomes a bucket, so that the SLO is counted exactly. */
+  sloThresholdMs?: number
+  /** Share of ordinary traces that are kept; only kept ones become exemplars. @default 0.1 */
+  keptShare?: number
+}
+
+export interface Metrics {
+  registry: Registry
+  counter(name: string, help: string, labelNames?: string[]): Counter
+  gauge(name: string, help: string, labelNames?: string[]): Gauge
+  serverDuration: Histogram
+  serverActive: Gauge
+  clientDuration: Histogram
+  /** Text for a scrape in the format that the Accept header asks for, and its content type. */
+  expose(accept: string | undefined): Promise<{ contentType: string; text: string }>
+  /** Whether the trace of this request may serve as an exemplar. */
+  exemplar(traceId: string, seconds: number, failed: boolean): { trace_id: string } | undefined
+}
+
+export function createMetrics({ sloThresholdMs, keptShare = 0.1 }: MetricsOptions = {}): Metrics {
+  const registry = new Registry()
+  // Histograms with exemplars can only be made while the registry speaks OpenMetrics.
+  registry.setContentType(Registry.OPENMETRICS_CONTENT_TYPE as never)
+  collectDefaultMetrics({ register: registry })
+  const counters = new Map<Counter, string>()
+  const slowSeconds = (sloThresholdMs ?? 1_000) / 1_000
+  const buckets = [...new Set([...BUCKETS, slowSeconds])].sort((a, b) => a - b)
+  const histogram = (name: string, help: string, labelNames: string[]) =>
+    new Histogram({ name, help, labelNames, buckets, registers: [registry], enableExemplars: true })
+
+  // prom-client keeps one name a metric and cuts `_total` off for OpenMetrics, so names are set before each scrape, one at a time.
+  let lastScrape: Promise<unknown> = Promise.resolve()
+  const render = async (openMetrics: boolean) => {
+    const contentType = openMetrics ? Registry.OPENMETRICS_CONTENT_TYPE : Registry.PROMETHEUS_CONTENT_TYPE
+    for (const [counter, name] of counters) (counter as unknown as { name: string }).name = openMetrics ? name.replace(/_total$/, '') : name
+    registry.setContentType(contentType as never)
+    return { contentType, text: await registry.metrics() }
+  }
+
+  return {
+    registry,
+    counter(name, help, labelNames = []) {
+      const counter = new Counter({ name, help, labelNames, registers: [registry] })
+      counters.set(counter, name)
+      return counter
+    },
+    gauge: (name, help, labelNames = []) => new Gauge({ name, help, labelNames, registers: [registry] }),
+    serverDuration: histogram('http_server_request_duration_seconds', 'Time from the request head to the answer', [
+      'http_request_method',
+      'http_route',
+      'http_response_status_code',
+    ]),
+    serverActive: new Gauge({ name: 'http_server_active_requests', help: 'Requests in flight', registers: [registry] }),
+    clientDuration: histogram('http_client_request_duration_seconds', 'Time of one attempt to call another service', [
+      'peer_service',
+      'http_request_method',
+      'http_route',
+      'http_response_status_code',
+      'error_type',
+    ]),
+    expose(accept) {
+      const scrape = lastScrape.then(() => render(/application\/openmetrics-text/.test(accept ?? '')))
+      lastScrape = scrape.catch(() => {})
+      return scrape
+    },
+    exemplar: (traceId, seconds, failed) => (failed || seconds > slowSeconds || isKept(traceId, keptShare) ? { trace_id: traceId } : undefined),
+  }
+}
+
+const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'])
+
+/** Rate, errors and duration of every request, by route template. */
+export function measureRequests(metrics: Metrics): Middleware {
+  return async (ctx, next) => {
+    const startedAt = performance.now()
+    metrics.serverActive.inc()
+    try {
+      await next()
+    } finally {
+      const seconds = (performance.now() - startedAt) / 1_000
+      metrics.serverActive.dec()
+      const exemplar = metrics.exemplar(ctx.state.traceId, seconds, ctx.status >= 500)
+      metrics.serverDuration.observe({
+        labels: {
+          http_request_method: METHODS.has(ctx.method) ? ctx.method : '_OTHER',
+          http_route: ctx.state.match.operation?.path ?? '',
+          http_response_status_code: ctx.status,
+        },
+        value: seconds,
+        exemplarLabels: exemplar ?? {},
+      } as never)
+    }
+  }
+}

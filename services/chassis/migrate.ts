@@ -1,0 +1,45 @@
+import { runner } from 'node-pg-migrate'
+import pg from 'pg'
+import type { Logger } from 'pino'
+
+export interface MigrateOptions {
+  url: string
+  /** Folder of `NNN_name.sql` files. */
+  dir: string
+  log: Logger
+  /** Time to wait for another pod's migration, in milliseconds. @default 60000 */
+  lockWaitMs?: number
+}
+
+// Any constant that all replicas share; node-pg-migrate's own lock fails at once instead of waiting.
+const LOCK_KEY = 7_236_101
+
+/**
+ * Brings a database to the newest migration. Safe with many pods at once: one works, the others wait and find nothing to do.
+ * @returns the names of the migrations that ran
+ */
+export async function migrate({ url, dir, log, lockWaitMs = 60_000 }: MigrateOptions): Promise<string[]> {
+  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 5_000 })
+  await client.connect()
+  try {
+    await client.query(`set lock_timeout = ${Math.trunc(lockWaitMs)}`)
+    await client.query('select pg_advisory_lock($1)', [LOCK_KEY])
+    // A migration that cannot get its table lock soon gives up rather than make every request queue behind it.
+    await client.query("set lock_timeout = '3s'")
+    const quiet = (message: string) => log.debug(message)
+    const ran = await runner({
+      dbClient: client,
+      dir,
+      direction: 'up',
+      migrationsTable: 'migrations',
+      noLock: true,
+      checkOrder: true,
+      singleTransaction: true,
+      log: quiet,
+      logger: { debug: quiet, info: quiet, warn: message => log.warn(message), error: message => log.error(message) },
+    })
+    return ran.map(migration => migration.name)
+  } finally {
+    await client.end()
+  }
+}

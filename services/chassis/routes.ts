@@ -1,0 +1,62 @@
+import type { Middleware } from 'koa'
+import type { Principal } from './auth.ts'
+import { type Answer, type Contract, type Input, type Operation, parsePart } from './contract.ts'
+import { requireKey } from './idempotency.ts'
+import { invalidRequest, ProblemError } from './problem.ts'
+import type { Match } from './router.ts'
+import type { Scope } from './scope.ts'
+
+export interface Call<O extends Operation> extends Input<O> {
+  scope: Scope
+  /** Who calls; only operations with `auth: 'none'` have none. */
+  principal: O['auth'] extends 'none' ? undefined : Principal
+  /** Address of the caller, as far as the trusted proxies tell it. */
+  address: string
+  ifNoneMatch?: string
+}
+
+export type Handler<O extends Operation> = (call: Call<O>) => Promise<Answer<O>>
+
+/** One handler for each operation of the contract: a missing or extra one does not compile. */
+export type Handlers<C extends Contract> = { [K in keyof C]: Handler<C[K]> }
+
+/** The last stage: validates the request's parts, calls the handler, writes its answer. */
+export function routes<C extends Contract>(handlers: Handlers<C>): Middleware {
+  return async ctx => {
+    const { operationId, operation, params, allow }: Match = ctx.state.match
+    if (!operation || !operationId) throw noRoute(ctx.method, allow)
+    const call = {
+      params: operation.params && parsePart('path', operation.params, params),
+      query: parseQuery(operation, ctx.querystring, ctx.query),
+      idempotencyKey: operation.idempotencyKey && requireKey(ctx.get('idempotency-key')),
+      body: operation.body && parsePart('body', operation.body, await ctx.state.readJson()),
+      scope: ctx.state.scope,
+      principal: ctx.state.principal,
+      address: ctx.state.address,
+      ifNoneMatch: ctx.get('if-none-match') || undefined,
+    }
+    // The operation is found by name at run time, so the compiler cannot join it with its handler here.
+    const answer = (await handlers[operationId as keyof C]?.(call as never)) as { status: number; body?: unknown; headers?: Record<string, string> }
+    ctx.status = answer.status
+    if (answer.headers) ctx.set(answer.headers)
+    if (answer.body === undefined) ctx.body = null
+    else {
+      ctx.type = 'application/json'
+      ctx.body = JSON.stringify(answer.body)
+    }
+    // Koa turns a null body into 204.
+    ctx.status = answer.status
+  }
+}
+
+function noRoute(method: string, allow: string[]): ProblemError {
+  if (allow.length === 0) return new ProblemError(404, 'not-found', 'There is nothing at this path')
+  const list = allow.join(', ')
+  return new ProblemError(405, 'method-not-allowed', `${method} is not one of this path's methods: ${list}`, { headers: { allow: list } })
+}
+
+function parseQuery(operation: Operation, querystring: string, query: Record<string, unknown>): unknown {
+  if (operation.query) return parsePart('query', operation.query, { ...query })
+  if (querystring === '') return undefined
+  throw invalidRequest(Object.keys(query).map(key => ({ field: `query.${key.slice(0, 100)}`, message: 'is not a known field' })))
+}

@@ -1,0 +1,135 @@
+import { createServer, type RequestListener, type Server } from 'node:http'
+import type { AddressInfo, Socket } from 'node:net'
+import type { Logger } from 'pino'
+import { createAdminServer } from './admin.ts'
+import type { Health } from './health.ts'
+import { flushLog } from './log.ts'
+import type { Metrics } from './metrics.ts'
+import { PROBLEM_CONTENT_TYPE, ProblemError } from './problem.ts'
+
+export interface ServeOptions {
+  handler: RequestListener
+  host?: string
+  port: number
+  adminPort: number
+  health: Health
+  metrics: Metrics
+  log: Logger
+  /** Time after SIGTERM in which new connections are still taken, in milliseconds. @default 1000 */
+  lingerMs?: number
+  /** Time for requests in flight after that, in milliseconds. @default 10000 */
+  finishMs?: number
+  /** Closed in order when the last request is done: relay, telemetry, pool. Each must be bounded in time. */
+  closers?: (() => Promise<unknown>)[]
+}
+
+export interface Running {
+  port: number
+  adminPort: number
+  /** Stops taking work, finishes what is in flight, closes everything. Idempotent. */
+  drain(): Promise<void>
+}
+
+/** Listens on both ports. */
+export async function serve({
+  handler,
+  host,
+  port,
+  adminPort,
+  health,
+  metrics,
+  log,
+  lingerMs = 1_000,
+  finishMs = 10_000,
+  closers = [],
+}: ServeOptions): Promise<Running> {
+  let draining = false
+  const server = createServer(
+    {
+      // Above the 90 s after which Traefik drops an idle connection, so that it never sends on one that we close.
+      keepAliveTimeout: 95_000,
+      headersTimeout: 10_000,
+      requestTimeout: 30_000,
+      maxHeaderSize: 16_384,
+      connectionsCheckingInterval: 2_000,
+    },
+    (req, res) => {
+      if (draining) res.setHeader('connection', 'close')
+      handler(req, res)
+    },
+  )
+  server.on('clientError', answerClientError)
+  const admin = createAdminServer(health, metrics)
+  await listen(server, port, host)
+  await listen(admin, adminPort, host)
+  const running = { port: portOf(server), adminPort: portOf(admin) }
+  log.info(running, 'listening')
+
+  let drained: Promise<void> | undefined
+  const drain = async () => {
+    log.info({ lingerMs, finishMs }, 'draining')
+    health.drain()
+    draining = true
+    await sleep(lingerMs)
+    const closed = new Promise<void>(resolve => server.close(() => resolve()))
+    server.closeIdleConnections()
+    const force = setTimeout(() => server.closeAllConnections(), finishMs)
+    await closed
+    clearTimeout(force)
+    for (const close of closers) await close().catch((error: unknown) => log.warn({ err: error }, 'a resource did not close'))
+    admin.close()
+    admin.closeAllConnections()
+    log.info('drained')
+    await flushLog(log)
+  }
+  return {
+    ...running,
+    drain: () => {
+      drained ??= drain()
+      return drained
+    },
+  }
+}
+
+/** Drains on SIGTERM and SIGINT and then exits 0. A second signal exits at once. */
+export function drainOnSignal(running: Running, exit: (code: number) => never = process.exit): void {
+  let signalled = false
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.on(signal, () => {
+      if (signalled) exit(1)
+      signalled = true
+      void running.drain().then(() => exit(0))
+    })
+  }
+}
+
+const sleep = (ms: number) => new Promise<void>(resolve => setTimeout(resolve, ms))
+
+const portOf = (server: Server) => (server.address() as AddressInfo).port
+
+const listen = (server: Server, port: number, host: string | undefined) =>
+  new Promise<void>((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(port, host, () => {
+      server.off('error', reject)
+      resolve()
+    })
+  })
+
+const CLIENT_ERRORS: Record<string, [number, string, string, string]> = {
+  HPE_HEADER_OVERFLOW: [431, 'Request Header Fields Too Large', 'headers-too-large', 'The request head is larger than 16 KiB'],
+  ERR_HTTP_REQUEST_TIMEOUT: [408, 'Request Timeout', 'request-timeout', 'The request did not arrive in time'],
+}
+
+/** What never became a request (RFC 9112 section 2.2) is still answered with a problem document. */
+function answerClientError(error: NodeJS.ErrnoException, socket: import('node:stream').Duplex): void {
+  if (error.code === 'ECONNRESET' || !socket.writable || (socket as Socket).bytesWritten === undefined) {
+    socket.destroy()
+    return
+  }
+  const [status, reason, code, detail] = CLIENT_ERRORS[error.code ?? ''] ?? [400, 'Bad Request', 'malformed-request', 'This is not valid HTTP']
+  const body = JSON.stringify(new ProblemError(status, code, detail))
+  socket.end(
+    `HTTP/1.1 ${status} ${reason}\r\nconnection: close\r\ncontent-type: ${PROBLEM_CONTENT_TYPE}\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+  )
+}

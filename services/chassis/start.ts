@@ -1,0 +1,106 @@
+import { fileURLToPath } from 'node:url'
+import type Koa from 'koa'
+import type { z } from 'zod'
+import { type BaseConfig, baseConfig, ConfigError, loadConfig } from './config.ts'
+import { type Database, openDatabase } from './database.ts'
+import type { ServiceDefinition } from './graph.ts'
+import { type Check, createHealth } from './health.ts'
+import { createLog, flushLog, type Logger } from './log.ts'
+import { createMetrics } from './metrics.ts'
+import { migrate } from './migrate.ts'
+import type { Runtime } from './runtime.ts'
+import { drainOnSignal, type Running, serve } from './serve.ts'
+import { type LoopDelay, watchLoopDelay } from './shed.ts'
+import { createTracing } from './tracing.ts'
+
+export interface Wiring<F extends Record<string, z.ZodType>> {
+  config: BaseConfig & { [K in keyof F]: z.output<F[K]> }
+  runtime: Runtime
+  database: Database
+  loopDelay: LoopDelay
+}
+
+/** What a service brings: its Koa app, and what else readiness needs and shutdown closes. */
+export interface Wired {
+  app: Koa
+  checks?: Record<string, Check>
+  /** Closed in order after the last request and before telemetry and pool. */
+  closers?: (() => Promise<unknown>)[]
+}
+
+export interface ServiceMain<F extends Record<string, z.ZodType>> {
+  service: ServiceDefinition
+  /** Settings beyond those that every service has. */
+  config: F
+  /** Folder of the SQL migrations. */
+  migrations: URL
+  env: Record<string, string | undefined>
+  argv: readonly string[]
+  wire: (wiring: Wiring<F>) => Promise<Wired>
+}
+
+/**
+ * The life of a service process: settings, log, telemetry, database, app, both servers, drain. With the argument `migrate` it
+ * migrates its database and ends. Exits 1 with one clear message when it cannot start.
+ */
+export async function startService<F extends Record<string, z.ZodType>>({
+  service,
+  config: fields,
+  migrations,
+  env,
+  argv,
+  wire,
+}: ServiceMain<F>): Promise<Running | undefined> {
+  const log = createLog({ service: service.name, ...(env.LOG_LEVEL && { level: env.LOG_LEVEL }) })
+  try {
+    if (argv[2] === 'migrate') {
+      const { DATABASE_URL_FILE: url } = loadConfig({ DATABASE_URL_FILE: baseConfig(service).DATABASE_URL_FILE }, env)
+      const ran = await migrate({ url, dir: fileURLToPath(migrations), log })
+      log.info({ ran }, 'migrated')
+      await flushLog(log)
+      return undefined
+    }
+    const config = loadConfig({ ...baseConfig(service), ...fields }, env) as Wiring<F>['config']
+    return await run(service, config, log, wire)
+  } catch (error) {
+    if (error instanceof ConfigError) process.stderr.write(`${service.name} cannot start: ${error.message}\n`)
+    else log.fatal({ err: error }, 'cannot start')
+    await flushLog(log)
+    process.exit(1)
+  }
+}
+
+async function run<F extends Record<string, z.ZodType>>(
+  service: ServiceDefinition,
+  config: Wiring<F>['config'],
+  log: Logger,
+  wire: ServiceMain<F>['wire'],
+): Promise<Running> {
+  const metrics = createMetrics({ sloThresholdMs: service.slo.latency.thresholdMs })
+  const tracing = createTracing({
+    service: service.name,
+    ...(config.OTEL_EXPORTER_OTLP_ENDPOINT && { endpoint: config.OTEL_EXPORTER_OTLP_ENDPOINT }),
+  })
+  const runtime: Runtime = { tracer: tracing.tracer, log, metrics }
+  const database = openDatabase({
+    ...runtime,
+    url: config.DATABASE_URL_FILE,
+    service: service.name,
+    poolSize: config.DATABASE_POOL_SIZE,
+    statementTimeoutMs: service.timeoutMs,
+  })
+  const loopDelay = watchLoopDelay()
+  const { app, checks = {}, closers = [] } = await wire({ config, runtime, database, loopDelay })
+  const running = await serve({
+    ...runtime,
+    handler: app.callback(),
+    port: config.PORT,
+    adminPort: config.ADMIN_PORT,
+    lingerMs: config.LINGER_MS,
+    health: createHealth({ database: () => database.ping(900), ...checks }),
+    closers: [...closers, tracing.close, () => database.close(2_000)],
+    ...(config.HOST && { host: config.HOST }),
+  })
+  drainOnSignal(running)
+  return running
+}

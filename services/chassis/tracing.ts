@@ -1,0 +1,182 @@
+import { randomFillSync } from 'node:crypto'
+import {
+  type Attributes,
+  type Context,
+  ROOT_CONTEXT,
+  type Span,
+  type SpanContext,
+  SpanKind,
+  SpanStatusCode,
+  TraceFlags,
+  type Tracer,
+  type TraceState,
+  trace,
+} from '@opentelemetry/api'
+import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-http'
+import { resourceFromAttributes } from '@opentelemetry/resources'
+import {
+  AlwaysOffSampler,
+  AlwaysOnSampler,
+  BatchSpanProcessor,
+  ParentBasedSampler,
+  type SpanProcessor,
+  TracerProvider,
+} from '@opentelemetry/sdk-trace'
+import type { Middleware } from 'koa'
+import type { Logger } from 'pino'
+import type { Deadline } from './deadline.ts'
+import type { Scope } from './scope.ts'
+import { formatTraceparent, parseTraceparent, parseTracestate } from './trace-context.ts'
+
+export interface TracingOptions {
+  service: string
+  version?: string
+  /** OTLP/HTTP base URL, e.g. `http://127.0.0.1:4318`; without one spans only carry ids. */
+  endpoint?: string
+  /** For tests: where ended spans go instead of the endpoint. */
+  processor?: SpanProcessor
+}
+
+export interface Tracing {
+  tracer: Tracer
+  /** Sends what is queued, at most 2 s long. Never throws: telemetry is not worth a failed exit. */
+  close(): Promise<void>
+}
+
+export function createTracing({ service, version, endpoint, processor }: TracingOptions): Tracing {
+  const processors = processor ? [processor] : endpoint ? [batchTo(endpoint)] : []
+  const provider = new TracerProvider({
+    resource: resourceFromAttributes({ 'service.name': service, ...(version && { 'service.version': version }) }),
+    sampler: new ParentBasedSampler({ root: processors.length > 0 ? new AlwaysOnSampler() : new AlwaysOffSampler() }),
+    idGenerator: { generateTraceId: () => randomHex(16), generateSpanId: () => randomHex(8) },
+    spanProcessors: processors,
+  })
+  return {
+    tracer: provider.getTracer('fairlead'),
+    close: () => Promise.race([provider.shutdown(), new Promise<void>(resolve => setTimeout(resolve, 2_000).unref())]).catch(() => {}),
+  }
+}
+
+/** The queue is bounded: with the collector gone spans are dropped and nothing else changes. */
+const batchTo = (endpoint: string) =>
+  new BatchSpanProcessor({
+    exporter: new OTLPTraceExporter({ url: `${endpoint.replace(/\/$/, '')}/v1/traces`, timeoutMillis: 2_000, concurrencyLimit: 2 }),
+    maxQueueSize: 4_096,
+    maxExportBatchSize: 512,
+    scheduledDelayMillis: 1_000,
+    exportTimeoutMillis: 2_000,
+  })
+
+const pool = Buffer.alloc(4_096)
+let used = pool.length
+
+/** Hex digits of `bytes` random bytes, never all zero; all are random, as the level 2 random flag promises. */
+function randomHex(bytes: number): string {
+  if (used + bytes > pool.length) {
+    randomFillSync(pool)
+    used = 0
+  }
+  const hex = pool.toString('hex', used, used + bytes)
+  used += bytes
+  return /^0+$/.test(hex) ? randomHex(bytes) : hex
+}
+
+/** A caller's trace context as the parent of our span; `random` is kept on the side because the SDK drops that flag. */
+function remoteContext(headers: Record<string, string | string[] | undefined>): { parent: Context; random: boolean } {
+  const remote = parseTraceparent(headers.traceparent)
+  if (!remote) return { parent: ROOT_CONTEXT, random: true }
+  const state = parseTracestate(headers.tracestate)
+  const context: SpanContext = {
+    traceId: remote.traceId,
+    spanId: remote.spanId,
+    traceFlags: remote.sampled ? TraceFlags.SAMPLED : TraceFlags.NONE,
+    isRemote: true,
+    ...(state && { traceState: opaqueTraceState(state) }),
+  }
+  return { parent: trace.setSpanContext(ROOT_CONTEXT, context), random: remote.random }
+}
+
+/** Carries an already checked list as it came: OpenTelemetry's own class would re-order and re-judge it. */
+const opaqueTraceState = (text: string): TraceState => ({
+  get: () => undefined,
+  set: () => opaqueTraceState(text),
+  unset: () => opaqueTraceState(text),
+  serialize: () => text,
+})
+
+const randomFlags = new WeakMap<Span, boolean>()
+
+/** The headers that continue `span`'s trace in another process. */
+export function traceHeaders(span: Span): Record<string, string> {
+  const { traceId, spanId, traceFlags, traceState } = span.spanContext()
+  const sampled = (traceFlags & TraceFlags.SAMPLED) !== 0
+  const headers: Record<string, string> = { traceparent: formatTraceparent({ traceId, spanId, sampled, random: randomFlags.get(span) ?? false }) }
+  const state = traceState?.serialize()
+  if (state) headers.tracestate = state
+  return headers
+}
+
+export interface ChildOptions {
+  kind?: SpanKind
+  attributes?: Attributes
+}
+
+/** A span below `parent`. */
+export function childSpan(tracer: Tracer, parent: Span, name: string, { kind = SpanKind.INTERNAL, attributes = {} }: ChildOptions = {}): Span {
+  const span = tracer.startSpan(name, { kind, attributes }, trace.setSpan(ROOT_CONTEXT, parent))
+  randomFlags.set(span, randomFlags.get(parent) ?? false)
+  return span
+}
+
+/** A span that starts a trace of its own, linked to the trace that caused it (`traceparent` as text). */
+export function linkedSpan(tracer: Tracer, name: string, traceparent: string | undefined, kind = SpanKind.CONSUMER): Span {
+  const cause = parseTraceparent(traceparent)
+  const links = cause ? [{ context: { traceId: cause.traceId, spanId: cause.spanId, traceFlags: cause.sampled ? 1 : 0, isRemote: true } }] : []
+  const span = tracer.startSpan(name, { kind, links, root: true }, ROOT_CONTEXT)
+  randomFlags.set(span, true)
+  return span
+}
+
+/** Marks a span as failed by the kind of error alone: messages can hold values. */
+export function failSpan(span: Span, error: unknown): void {
+  span.setAttribute('error.type', (error as { code?: string }).code ?? (error as Error)?.name ?? 'unknown')
+  span.setStatus({ code: SpanStatusCode.ERROR })
+}
+
+/**
+ * Whether a trace belongs to the share that is kept although nothing is wrong with it: the same answer in every process,
+ * because it depends on the trace id's last 7 bytes alone (W3C level 2 says that these are random).
+ */
+export const isKept = (traceId: string, share: number): boolean => Number.parseInt(traceId.slice(-13), 16) < share * 2 ** 52
+
+const NO_DEADLINE: Deadline = { signal: new AbortController().signal, remainingMs: () => Number.POSITIVE_INFINITY, clear: () => {} }
+
+/** First stage: continues the caller's trace or starts one, and makes the request's scope. Needs `matchRoute` before it. */
+export function traceContext(tracer: Tracer, log: Logger): Middleware {
+  return async (ctx, next) => {
+    const { parent, random } = remoteContext(ctx.headers)
+    const route = ctx.state.match.operation?.path
+    const span = tracer.startSpan(
+      route ? `${ctx.method} ${route}` : ctx.method,
+      {
+        kind: SpanKind.SERVER,
+        attributes: { 'http.request.method': ctx.method, 'url.scheme': 'http', ...(route && { 'http.route': route, 'url.path': ctx.path }) },
+      },
+      parent,
+    )
+    randomFlags.set(span, random)
+    const { traceId } = span.spanContext()
+    ctx.state.traceId = traceId
+    ctx.state.scope = { deadline: NO_DEADLINE, span, log: log.child({ trace_id: traceId }) } satisfies Scope
+    try {
+      await next()
+    } finally {
+      span.setAttribute('http.response.status_code', ctx.status)
+      if (ctx.status >= 500) {
+        span.setAttribute('error.type', ctx.state.problem?.code ?? String(ctx.status))
+        span.setStatus({ code: SpanStatusCode.ERROR })
+      }
+      span.end()
+    }
+  }
+}

@@ -1,0 +1,9 @@
+import { text } from '../chassis/config.ts'
+
+/** The order service's settings beyond those of every service. Required ones have no default. */
+export const orderConfig = {
+  TOKEN_ISSUER: text('the issuer of access tokens, a URL'),
+  TOKEN_AUDIENCE: text('the audience of access tokens'),
+  USER_TOKEN_FILE: text('the path of our workload token for the user service'),
+  USER_HOST: text('the name or address of the user service; in a cluster its headless Service').optional(),
+}

@@ -1,0 +1,40 @@
+import { createAccessTokenVerifier } from '../chassis/auth.ts'
+import { createClient } from '../chassis/client.ts'
+import { startHousekeeping } from '../chassis/housekeeping.ts'
+import { purgeKeys } from '../chassis/idempotency.ts'
+import { startRelay } from '../chassis/outbox.ts'
+import { startService } from '../chassis/start.ts'
+import { watchWorkloadToken } from '../chassis/workload-identity.ts'
+import { createOrderApp } from './app.ts'
+import { orderConfig } from './config.ts'
+import { createSaga } from './saga.ts'
+import { order } from './service.ts'
+import { createOrderStore } from './store.ts'
+import { watchUserKeys } from './user-keys.ts'
+
+await startService({
+  service: order,
+  config: orderConfig,
+  migrations: new URL('./migrations/', import.meta.url),
+  env: process.env,
+  argv: process.argv,
+  wire: async ({ config, runtime, database, loopDelay }) => {
+    const realm = { issuer: config.TOKEN_ISSUER, audience: config.TOKEN_AUDIENCE }
+    const user = createClient(order, 'user', { ...runtime, ...(config.USER_HOST && { host: config.USER_HOST }) })
+    const token = await watchWorkloadToken(config.USER_TOKEN_FILE, runtime.log)
+    const keys = watchUserKeys(user, runtime)
+    const store = createOrderStore(database)
+    const orders = runtime.metrics.counter('orders_total', 'Orders by the state that they reached', ['state'])
+    const saga = createSaga({ store, database, user, token: token.current, orders })
+    const relay = startRelay({ ...runtime, database, handle: saga.deliver })
+    const housekeeping = startHousekeeping({ ...runtime, jobs: { keys: scope => purgeKeys(database, scope) } })
+    const app = createOrderApp(runtime, {
+      store,
+      saga,
+      loopDelay,
+      trustedHops: config.TRUSTED_HOPS,
+      verifiers: { user: createAccessTokenVerifier(keys.lookup, realm) },
+    })
+    return { app, closers: [housekeeping.close, relay.close, user.close] }
+  },
+})

@@ -1,0 +1,103 @@
+import { createHash } from 'node:crypto'
+import { fingerprintOf, REPLAYED_HEADER, type StoredAnswer } from '../chassis/idempotency.ts'
+import { openApi } from '../chassis/openapi.ts'
+import { encodeCursor } from '../chassis/page.ts'
+import { ProblemError } from '../chassis/problem.ts'
+import type { Handlers } from '../chassis/routes.ts'
+import { type Order, orderContract } from './contract.ts'
+import type { Saga } from './saga.ts'
+import { sagaStep } from './steps.ts'
+import { type OrderStore, type RequestKey, type StoredOrder, toOrder, toProduct } from './store.ts'
+
+export interface OrderDependencies {
+  store: OrderStore
+  saga: Saga
+}
+
+const DEFAULT_PAGE = 20
+
+/** One handler for each operation of the contract. */
+export function orderRoutes({ store, saga }: OrderDependencies): Handlers<typeof orderContract> {
+  const document = openApi(orderContract, { title: 'order', version: '1', description: 'Products and orders of the shop.' })
+
+  return {
+    listProducts: async ({ scope, ifNoneMatch }) => {
+      const products = (await store.products(scope)).map(toProduct)
+      const etag = `"${createHash('sha256').update(JSON.stringify(products)).digest('base64url').slice(0, 22)}"`
+      const headers = cacheHeaders(etag)
+      return matches(ifNoneMatch, etag) ? { status: 304, headers } : { status: 200, body: { products }, headers }
+    },
+
+    getProduct: async ({ scope, params, ifNoneMatch }) => {
+      const row = await store.product(scope, params.sku)
+      if (!row) throw new ProblemError(404, 'unknown-sku', `There is no product ${params.sku}`)
+      const etag = `"${row.version}"`
+      const headers = cacheHeaders(etag)
+      return matches(ifNoneMatch, etag) ? { status: 304, headers } : { status: 200, body: toProduct(row), headers }
+    },
+
+    placeOrder: async ({ scope, principal, body, idempotencyKey }) => {
+      const request: RequestKey = { owner: principal.id, key: idempotencyKey, fingerprint: fingerprintOf(body) }
+      const placed = await store.place(scope, request, body.items)
+      if (placed.kind === 'answered') return replay(placed.answer)
+      if (placed.kind === 'died') {
+        const answer = answerTo(placed.order)
+        await store.recordAnswer(scope, request, answer)
+        return replay(answer)
+      }
+      sagaStep('order-committed')
+      const settled = await saga.attemptNow(scope, placed.message, { request, of: answerTo })
+      if (settled) return give(answerTo(settled))
+      const answer = answerTo(placed.order)
+      // A lost write is made up for by the first repeat, which answers from the order's state.
+      store.recordAnswer(scope, request, answer).catch(error => scope.log.warn({ err: error }, 'answer not recorded'))
+      return give(answer)
+    },
+
+    listOrders: async ({ scope, principal, query: { limit = DEFAULT_PAGE, cursor } }) => {
+      const rows = await store.list(scope, principal.id, limit + 1, cursor)
+      const page = rows.slice(0, limit)
+      const last = page.at(-1)
+      return { status: 200, body: { orders: page.map(toOrder), ...(rows.length > limit && last && { nextCursor: encodeCursor(last.id) }) } }
+    },
+
+    getOrder: async ({ scope, principal, params }) => ({ status: 200, body: toOrder(await store.ofUser(scope, params.id, principal.id)) }),
+
+    cancelOrder: async ({ scope, principal, params }) => {
+      const { order, message } = await store.cancel(scope, params.id, principal.id)
+      if (message) sagaStep('cancel-committed')
+      const settled = message ? ((await saga.attemptNow(scope, message)) ?? order) : order
+      return { status: settled.state === 'cancelled' ? 200 : 202, body: toOrder(settled) }
+    },
+
+    getOpenApi: async () => ({ status: 200, body: document, headers: { 'cache-control': 'public, max-age=60' } }),
+  }
+}
+
+const cacheHeaders = (etag: string) => ({ etag, 'cache-control': 'no-cache' })
+
+/** RFC 9110 section 13.1.2, weak comparison. */
+const matches = (ifNoneMatch: string | undefined, etag: string): boolean =>
+  ifNoneMatch !== undefined && (ifNoneMatch.trim() === '*' || ifNoneMatch.split(',').some(tag => tag.trim().replace(/^W\//, '') === etag))
+
+/** What `POST /orders` says of an order in this state: the first answer, which repeats get unchanged. */
+function answerTo(order: StoredOrder): StoredAnswer {
+  if (order.state === 'rejected') {
+    const problem = new ProblemError(422, order.rejectionCode ?? 'credit-exceeded', 'The user service refused to reserve credit for the order', {
+      extra: { orderId: order.id },
+    })
+    return { status: 422, body: JSON.stringify(problem), location: null }
+  }
+  const settled = order.state === 'confirmed' || order.state === 'cancelled'
+  return { status: settled ? 201 : 202, body: JSON.stringify(toOrder(order)), location: `/orders/${order.id}` }
+}
+
+function give({ status, body, location }: StoredAnswer, headers: Record<string, string> = {}) {
+  if (status >= 400) {
+    const { code, detail, orderId } = JSON.parse(body) as { code: string; detail: string; orderId: string }
+    throw new ProblemError(status, code, detail, { extra: { orderId }, headers })
+  }
+  return { status: status as 201 | 202, body: JSON.parse(body) as Order, headers: { ...(location && { location }), ...headers } }
+}
+
+const replay = (answer: StoredAnswer) => give(answer, { [REPLAYED_HEADER]: 'true' })

@@ -1,0 +1,128 @@
+import type { Counter } from 'prom-client'
+import { CallError, type Client, type ProblemAnswer } from '../chassis/client.ts'
+import type { Database } from '../chassis/database.ts'
+import { createDeadline } from '../chassis/deadline.ts'
+import type { StoredAnswer } from '../chassis/idempotency.ts'
+import { euros } from '../chassis/money.ts'
+import { handOver, type Message, type Outcome } from '../chassis/outbox.ts'
+import type { Scope } from '../chassis/scope.ts'
+import type { userContract } from '../user/contract.ts'
+import type { OrderEvent } from './state.ts'
+import { type SagaStep, sagaStep } from './steps.ts'
+import { type OrderStore, RELEASE, type RequestKey, type StoredOrder } from './store.ts'
+
+export interface SagaOptions {
+  store: OrderStore
+  database: Database
+  user: Client<typeof userContract>
+  /** Our workload token for the user service. */
+  token: () => string
+  /** Counts orders by the state that they reach. */
+  orders: Counter
+}
+
+/** The answer to store for a request that still waits for its order. */
+export interface Waiting {
+  request: RequestKey
+  of: (order: StoredOrder) => StoredAnswer
+}
+
+export interface Saga {
+  /** The relay's way: delivers one message and settles its order. */
+  deliver(message: Message, scope: Scope): Promise<Outcome>
+  /**
+   * The request's way: one try within the request's time, after the order is committed. Never throws.
+   * @returns the settled order, or undefined when the relay has it now
+   */
+  attemptNow(scope: Scope, message: Message, waiting?: Waiting): Promise<StoredOrder | undefined>
+}
+
+/** Kept back from the call for settling and answering, in milliseconds. */
+const SETTLE_MS = 200
+/** Kept back from settling for the 202 that follows when it fails. */
+const ANSWER_MS = 50
+
+type Decision = { kind: 'settle'; event: OrderEvent; rejectionCode?: string } | Exclude<Outcome, { kind: 'done' }>
+
+/**
+ * Reserves and releases credit for orders: at-least-once delivery of idempotent commands, with the order's state and the message
+ * settled in one transaction.
+ */
+export function createSaga({ store, database, user, token, orders }: SagaOptions): Saga {
+  const ask = async (scope: Scope, message: Message, marginMs: number): Promise<Decision> => {
+    const options = { params: { orderId: message.subjectId }, token: token(), marginMs }
+    try {
+      if (message.kind === RELEASE) {
+        const answer = await user.call(scope, 'releaseCredit', options)
+        return 'problem' in answer ? failed(answer) : { kind: 'settle', event: 'released' }
+      }
+      const { userId, amount } = message.payload as { userId: string; amount: number }
+      const answer = await user.call(scope, 'reserveCredit', { ...options, body: { userId, total: euros(amount) } })
+      return 'problem' in answer ? refused(answer) : { kind: 'settle', event: 'reserved' }
+    } catch (error) {
+      if (error instanceof CallError) return { kind: 'retry', reason: error.code }
+      throw error
+    }
+  }
+
+  const settle = async (scope: Scope, message: Message, { event, rejectionCode }: Extract<Decision, { kind: 'settle' }>, answer?: Waiting) => {
+    const order = await store.settle(scope, message, event, { ...(rejectionCode && { rejectionCode }), ...(answer && { answer }) })
+    orders.inc({ state: order.state })
+    return order
+  }
+
+  return {
+    deliver: async (message, scope) => {
+      const decision = await ask(scope, message, SETTLE_MS)
+      sagaStep(stepOf(message, 'answered'))
+      if (decision.kind !== 'settle') return decision
+      await settle(scope, message, decision)
+      sagaStep(stepOf(message, 'settled'))
+      return { kind: 'done' }
+    },
+
+    attemptNow: async (scope, message, waiting) => {
+      const deadline = createDeadline(Math.max(1, scope.deadline.remainingMs() - ANSWER_MS))
+      const inner = { ...scope, deadline }
+      try {
+        const decision = await ask(inner, message, SETTLE_MS)
+        sagaStep(stepOf(message, 'answered'))
+        if (decision.kind === 'settle') {
+          const order = await settle(inner, message, decision, waiting)
+          sagaStep(stepOf(message, 'settled'))
+          return order
+        }
+        if (decision.kind === 'park') scope.log.error({ orderId: message.subjectId, reason: decision.reason }, 'outbox message parked')
+        await handOver(database, inner, message, decision)
+      } catch (error) {
+        // The order stands; the lease runs out and the relay takes over.
+        scope.log.warn({ err: error, orderId: message.subjectId }, 'order left to the relay')
+      } finally {
+        deadline.clear()
+      }
+      return undefined
+    },
+  }
+}
+
+const stepOf = (message: Message, what: 'answered' | 'settled'): SagaStep =>
+  message.kind === RELEASE
+    ? what === 'answered'
+      ? 'release-answered'
+      : 'cancel-settled'
+    : what === 'answered'
+      ? 'reservation-answered'
+      : 'order-settled'
+
+/** 401, 408 and 429 pass by themselves; another 4xx never will. */
+function failed({ status, problem }: ProblemAnswer): Exclude<Outcome, { kind: 'done' }> {
+  return { kind: [401, 408, 429].includes(status) ? 'retry' : 'park', reason: problem.code }
+}
+
+function refused(answer: ProblemAnswer): Decision {
+  const { status, problem } = answer
+  if (status === 422 || problem.code === 'unknown-user') return { kind: 'settle', event: 'refused', rejectionCode: problem.code }
+  // The order is being cancelled: settling finds nothing to move and removes the message.
+  if (problem.code === 'reservation-released') return { kind: 'settle', event: 'reserved' }
+  return failed(answer)
+}

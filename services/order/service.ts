@@ -1,0 +1,16 @@
+import { defineService } from '../chassis/graph.ts'
+import { user } from '../user/service.ts'
+import { orderContract } from './contract.ts'
+
+/** Products and orders. It goes on taking orders while the user service is away, hence the optional edge. */
+export const order = defineService({
+  name: 'order',
+  port: 8081,
+  contract: orderContract,
+  database: 'order',
+  calls: [{ to: user, mode: 'optional', attemptTimeoutMs: 700, maxAttempts: 2 }],
+  timeoutMs: 2_000,
+  maxConcurrency: 512,
+  slo: { availability: 0.999, latency: { thresholdMs: 500, objective: 0.99 } },
+  scale: { min: 2, max: 6 },
+})

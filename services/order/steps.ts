@@ -1,0 +1,27 @@
+import { channel } from 'node:diagnostics_channel'
+
+/** The places between which a crash must lose nothing, in the order in which an order passes them. */
+export const SAGA_STEPS = [
+  'order-inserted',
+  'key-recorded',
+  'message-enqueued',
+  'order-committed',
+  'reservation-answered',
+  'order-moved',
+  'message-dequeued',
+  'order-settled',
+  'cancel-moved',
+  'cancel-enqueued',
+  'cancel-committed',
+  'release-answered',
+  'cancel-settled',
+] as const
+
+export type SagaStep = (typeof SAGA_STEPS)[number]
+
+const steps = channel('fairlead.saga')
+
+/** Tells whoever listens that a step is reached. Nobody does in production; a test kills the process here. */
+export const sagaStep = (step: SagaStep): void => {
+  if (steps.hasSubscribers) steps.publish(step)
+}

@@ -1,0 +1,45 @@
+import { startHousekeeping } from '../chassis/housekeeping.ts'
+import { startService } from '../chassis/start.ts'
+import { createWorkloadVerifier, watchIssuerKeys } from '../chassis/workload-identity.ts'
+import { createUserApp } from './app.ts'
+import { userConfig } from './config.ts'
+import { createPasswords } from './passwords.ts'
+import { createReservationStore } from './reservations.ts'
+import { user } from './service.ts'
+import { createSessionVerifier } from './session-verifier.ts'
+import { createUserStore } from './store.ts'
+import { createThrottle } from './throttle.ts'
+import { watchSigningKeys } from './tokens.ts'
+
+await startService({
+  service: user,
+  config: userConfig,
+  migrations: new URL('./migrations/', import.meta.url),
+  env: process.env,
+  argv: process.argv,
+  wire: async ({ config, runtime, database, loopDelay }) => {
+    const realm = { issuer: config.TOKEN_ISSUER, audience: config.TOKEN_AUDIENCE }
+    const keys = await watchSigningKeys(config.SIGNING_KEYS_DIR, realm, runtime.log)
+    const issuerKeys = await watchIssuerKeys(config.WORKLOAD_JWKS_FILE, config.WORKLOAD_ISSUER, runtime.log)
+    const workload = { issuer: config.WORKLOAD_ISSUER, service: user.name, namespace: config.NAMESPACE, callers: config.WORKLOAD_CALLERS }
+    const store = createUserStore(database)
+    const throttle = createThrottle(database)
+    const housekeeping = startHousekeeping({ ...runtime, jobs: { sessions: store.purgeSessions, attempts: throttle.purge } })
+    const app = createUserApp(runtime, {
+      store,
+      throttle,
+      reservations: createReservationStore(database),
+      passwords: createPasswords(runtime.metrics),
+      logins: runtime.metrics.counter('logins_total', 'Logins tried, by outcome', ['outcome']),
+      keys: keys.current,
+      creditLimit: config.CREDIT_LIMIT,
+      loopDelay,
+      trustedHops: config.TRUSTED_HOPS,
+      verifiers: {
+        user: createSessionVerifier(store, keys.current, realm),
+        workload: createWorkloadVerifier({ ...workload, keys: (header, token) => issuerKeys.current()(header, token) }),
+      },
+    })
+    return { app, closers: [housekeeping.close] }
+  },
+})

@@ -1,0 +1,132 @@
+import type { JWK } from 'jose'
+import type { Counter } from 'prom-client'
+import { ACCESS_TOKEN, unauthorized } from '../chassis/auth.ts'
+import { openApi } from '../chassis/openapi.ts'
+import { ProblemError } from '../chassis/problem.ts'
+import type { Handlers } from '../chassis/routes.ts'
+import type { Scope } from '../chassis/scope.ts'
+import { userContract } from './contract.ts'
+import { needsRehash, type Passwords, refuseWeak } from './passwords.ts'
+import type { ReservationStore } from './reservations.ts'
+import { CHALLENGE, emailKey, type Session, toUser, type UserStore } from './store.ts'
+import type { Throttle } from './throttle.ts'
+import type { SigningKeys } from './tokens.ts'
+
+export interface UserDependencies {
+  store: UserStore
+  reservations: ReservationStore
+  passwords: Passwords
+  throttle: Throttle
+  logins: Counter
+  /** The keys mounted now. */
+  keys: () => SigningKeys
+  /** Of a new user, in minor units. */
+  creditLimit: number
+}
+
+/** One handler for each operation of the contract. */
+export function userRoutes({ store, reservations, passwords, throttle, logins, keys, creditLimit }: UserDependencies): Handlers<typeof userContract> {
+  const issue = async ({ id, userId, refreshToken }: Session) => ({
+    status: 201 as const,
+    body: {
+      accessToken: await keys().sign({ userId, sessionId: id }),
+      refreshToken,
+      tokenType: 'Bearer' as const,
+      expiresIn: ACCESS_TOKEN.lifetimeSeconds,
+    },
+  })
+
+  /** Checks a password within the throttle; the answer and its time do not tell whether the account exists. */
+  const checkPassword = async (
+    scope: Scope,
+    account: { id: string; passwordHash: string } | undefined,
+    key: string,
+    address: string,
+    password: string,
+  ) => {
+    await throttle.attempt(scope, key, address)
+    if (!(await passwords.verify(scope, password, account?.passwordHash))) return undefined
+    await throttle.succeed(scope, key, address)
+    return account
+  }
+
+  const document = openApi(userContract, { title: 'user', version: '1', description: 'Accounts, sessions and credit of the shop.' })
+
+  return {
+    register: async ({ scope, body }) => {
+      refuseWeak(body.password)
+      const passwordHash = await passwords.hash(scope, body.password)
+      const user = await store.register(scope, { email: body.email, name: body.name, passwordHash, creditLimit })
+      return { status: 201, body: user, headers: { location: '/users/me' } }
+    },
+
+    logIn: async ({ scope, body, address }) => {
+      const key = emailKey(body.email)
+      const found = await store.findByEmail(scope, body.email)
+      const account = await checkPassword(scope, found, key, address, body.password).catch(error => {
+        logins.inc({ outcome: 'refused' })
+        throw error
+      })
+      logins.inc({ outcome: account ? 'ok' : 'bad-credentials' })
+      if (!account) throw new ProblemError(401, 'bad-credentials', 'The e-mail address or the password is wrong', { headers: CHALLENGE })
+      if (needsRehash(account.passwordHash)) {
+        await store.rehash(scope, account.id, await passwords.hash(scope, body.password), account.passwordHash)
+      }
+      return issue(await store.startSession(scope, account.id))
+    },
+
+    refresh: async ({ scope, body }) => issue(await store.refreshSession(scope, body.refreshToken)),
+
+    logOut: async ({ scope, principal }) => {
+      await store.endSession(scope, principal.sessionId as string)
+      return { status: 204 }
+    },
+
+    getMe: async ({ scope, principal }) => ({ status: 200, body: toUser(known(await store.findById(scope, principal.id))) }),
+
+    changeMe: async ({ scope, principal, body }) => ({ status: 200, body: known(await store.rename(scope, principal.id, body.name)) }),
+
+    changePassword: async ({ scope, principal, body, address }) => {
+      refuseWeak(body.newPassword)
+      const found = known(await store.findById(scope, principal.id))
+      const account = await checkPassword(scope, found, emailKey(found.email), address, body.oldPassword)
+      const newHash = account && (await passwords.hash(scope, body.newPassword))
+      const changed =
+        newHash &&
+        (await store.changePassword(scope, {
+          userId: principal.id,
+          sessionId: principal.sessionId as string,
+          newHash,
+          oldHash: account.passwordHash,
+        }))
+      if (!changed) throw new ProblemError(401, 'bad-credentials', 'The old password is wrong', { headers: CHALLENGE })
+      return { status: 204 }
+    },
+
+    getCredit: async ({ scope, principal }) => ({ status: 200, body: known(await store.credit(scope, principal.id)) }),
+
+    getKeys: async () => ({
+      status: 200,
+      body: keys().publicJwks as { keys: (JWK & Record<string, unknown>)[] },
+      headers: { 'cache-control': 'public, max-age=60' },
+    }),
+
+    reserveCredit: async ({ scope, params: { orderId }, body: { userId, total } }) => {
+      await reservations.reserve(scope, orderId, userId, total)
+      return { status: 200, body: { orderId, userId, total, state: 'reserved' } }
+    },
+
+    releaseCredit: async ({ scope, params: { orderId } }) => {
+      await reservations.release(scope, orderId)
+      return { status: 204 }
+    },
+
+    getOpenApi: async () => ({ status: 200, body: document, headers: { 'cache-control': 'public, max-age=60' } }),
+  }
+}
+
+/** A valid token whose user is gone is no longer valid. */
+function known<T>(found: T | undefined): T {
+  if (found === undefined) throw unauthorized('The user of this token no longer exists', 'invalid_token')
+  return found
+}

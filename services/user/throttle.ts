@@ -1,0 +1,94 @@
+import { createHash } from 'node:crypto'
+import { type Database, statement } from '../chassis/database.ts'
+import { ProblemError } from '../chassis/problem.ts'
+import type { Scope } from '../chassis/scope.ts'
+
+export interface ThrottleLimits {
+  /** Failures of one address at one account in a window. @default 10 */
+  pair: number
+  /** Failures of one address at any accounts. @default 100 */
+  address: number
+  /** Failures of all addresses at one account; addresses that have logged in there lately are exempt. @default 100 */
+  account: number
+  /** @default 900 (15 minutes) */
+  windowSeconds: number
+}
+
+interface AttemptRow {
+  failures: number
+  retryAfter: number
+  known: boolean
+}
+
+const COUNT = statement<AttemptRow>(
+  'login-attempt-count',
+  `insert into login_attempts as a (bucket, failures, window_ends_at) values ($1, 1, now() + $2 * interval '1 second')
+   on conflict (bucket) do update set
+     failures = case when a.window_ends_at <= now() then 1 else a.failures + 1 end,
+     window_ends_at = case when a.window_ends_at <= now() then excluded.window_ends_at else a.window_ends_at end
+   returning failures, ceil(extract(epoch from window_ends_at - now()))::int as "retryAfter",
+     coalesce(succeeded_at > now() - interval '30 days', false) as known`,
+)
+const SUCCEED = statement(
+  'login-attempt-succeed',
+  'update login_attempts set failures = case when bucket = $1 then 0 else greatest(failures - 1, 0) end, succeeded_at = case when bucket = $1 then now() else succeeded_at end where bucket = any($2)',
+)
+const PURGE = statement(
+  'login-attempt-purge',
+  "delete from login_attempts where window_ends_at < now() and (succeeded_at is null or succeeded_at < now() - interval '30 days')",
+)
+
+export interface Throttle {
+  /**
+   * Counts an attempt before the password is looked at, so that parallel guesses are counted too.
+   * @throws ProblemError 429 `too-many-attempts` with Retry-After
+   */
+  attempt(scope: Scope, account: string, address: string): Promise<void>
+  /** Takes the attempt back and remembers the address as one that the account's owner uses. */
+  succeed(scope: Scope, account: string, address: string): Promise<void>
+  purge(scope: Scope): Promise<unknown>
+}
+
+/**
+ * Limits guessing without a lever to lock others out: whoever fails too often is stopped at their own address first and then
+ * counts no further against the account. In Postgres, so that it survives restarts and holds across replicas.
+ */
+export function createThrottle(
+  database: Database,
+  { pair = 10, address: perAddress = 100, account: perAccount = 100, windowSeconds = 900 }: Partial<ThrottleLimits> = {},
+): Throttle {
+  const count = async (scope: Scope, bucket: Buffer) => {
+    const [row] = await database.query(scope, COUNT, [bucket, windowSeconds])
+    return row as AttemptRow
+  }
+  const hold = (row: AttemptRow, limit: number) => {
+    if (row.failures > limit) {
+      throw new ProblemError(429, 'too-many-attempts', `Too many failed logins; try again in ${row.retryAfter} seconds`, {
+        headers: { 'retry-after': String(Math.max(1, row.retryAfter)) },
+      })
+    }
+  }
+  const buckets = (account: string, address: string) => ({
+    pair: hash('pair', account, address),
+    address: hash('address', address),
+    account: hash('account', account),
+  })
+  return {
+    attempt: async (scope, account, address) => {
+      const bucket = buckets(account, address)
+      const mine = await count(scope, bucket.pair)
+      hold(mine, pair)
+      hold(await count(scope, bucket.address), perAddress)
+      const all = await count(scope, bucket.account)
+      if (!mine.known) hold(all, perAccount)
+    },
+    succeed: async (scope, account, address) => {
+      const bucket = buckets(account, address)
+      await database.query(scope, SUCCEED, [bucket.pair, [bucket.pair, bucket.address, bucket.account]])
+    },
+    purge: scope => database.query(scope, PURGE),
+  }
+}
+
+/** JSON keeps the parts apart: no account and address can be read as another pair. */
+const hash = (...parts: string[]) => createHash('sha256').update(JSON.stringify(parts)).digest()

@@ -1,0 +1,81 @@
+import { createHash, randomBytes } from 'node:crypto'
+import { readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type CryptoKey, createLocalJWKSet, importJWK, type JWK, SignJWT } from 'jose'
+import type { Logger } from 'pino'
+import { ACCESS_TOKEN, type TokenRealm } from '../chassis/auth.ts'
+import { newId } from '../chassis/ids.ts'
+import type { KeyLookup } from '../chassis/jwks.ts'
+import { type Watched, watchPath } from '../chassis/watched-file.ts'
+
+/**
+ * A private Ed25519 JWK with `kid`, and `nbf`: the second from which it signs. It is published from the moment it is mounted, so
+ * that verifiers know it before they meet it; the one before stays mounted until its last token has expired.
+ */
+interface SigningKey {
+  jwk: JWK & { kid: string; nbf: number }
+  key: CryptoKey
+}
+
+export interface SigningKeys {
+  sign(claims: { userId: string; sessionId: string }): Promise<string>
+  publicJwks: { keys: JWK[] }
+  lookup: KeyLookup
+}
+
+/** Follows a folder of `*.json` keys. */
+export const watchSigningKeys = (path: string, realm: TokenRealm, log: Logger): Promise<Watched<SigningKeys>> =>
+  watchPath({ path, log, read: dir => readSigningKeys(dir, realm) })
+
+async function readSigningKeys(dir: string, realm: TokenRealm): Promise<SigningKeys> {
+  const files = (await readdir(dir)).filter(file => file.endsWith('.json'))
+  const keys = await Promise.all(files.map(async file => toSigningKey(file, JSON.parse(await readFile(join(dir, file), 'utf8')))))
+  if (keys.length === 0) throw new Error(`${dir} has no *.json signing key`)
+  return createSigningKeys(keys, realm)
+}
+
+async function toSigningKey(file: string, jwk: JWK & { nbf?: unknown }): Promise<SigningKey> {
+  if (jwk.kty !== 'OKP' || jwk.crv !== 'Ed25519' || !jwk.d || !jwk.kid || typeof jwk.nbf !== 'number') {
+    throw new Error(`${file} is not a private Ed25519 JWK with kid and nbf`)
+  }
+  return { jwk: jwk as SigningKey['jwk'], key: (await importJWK(jwk, ACCESS_TOKEN.algorithm)) as CryptoKey }
+}
+
+function createSigningKeys(keys: SigningKey[], { issuer, audience }: TokenRealm): SigningKeys {
+  const newestFirst = [...keys].sort((a, b) => b.jwk.nbf - a.jwk.nbf)
+  const publicJwks = {
+    keys: newestFirst.map(({ jwk: { kty, crv, x, kid } }) => ({
+      kty: kty as string,
+      crv: crv as string,
+      x: x as string,
+      kid,
+      alg: ACCESS_TOKEN.algorithm,
+      use: 'sig',
+    })),
+  }
+  return {
+    publicJwks,
+    lookup: createLocalJWKSet(publicJwks),
+    sign: ({ userId, sessionId }) => {
+      const now = Math.floor(Date.now() / 1_000)
+      const signer = newestFirst.find(({ jwk }) => jwk.nbf <= now) ?? newestFirst.at(-1)
+      return new SignJWT({ sid: sessionId, client_id: audience })
+        .setProtectedHeader({ alg: ACCESS_TOKEN.algorithm, typ: ACCESS_TOKEN.typ, kid: signer?.jwk.kid ?? '' })
+        .setIssuer(issuer)
+        .setAudience(audience)
+        .setSubject(userId)
+        .setJti(newId())
+        .setIssuedAt(now)
+        .setExpirationTime(now + ACCESS_TOKEN.lifetimeSeconds)
+        .sign(signer?.key as CryptoKey)
+    },
+  }
+}
+
+/** 256 random bits; only their hash is stored. */
+export function newRefreshToken(): { token: string; hash: Buffer } {
+  const token = randomBytes(32).toString('base64url')
+  return { token, hash: refreshTokenHash(token) }
+}
+
+export const refreshTokenHash = (token: string): Buffer => createHash('sha256').update(token).digest()

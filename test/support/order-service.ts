@@ -1,0 +1,76 @@
+import { createAccessTokenVerifier } from '../../services/chassis/auth.ts'
+import { type Client, createClient } from '../../services/chassis/client.ts'
+import { type Relay, type RelayOptions, startRelay } from '../../services/chassis/outbox.ts'
+import { createOrderApp } from '../../services/order/app.ts'
+import { orderContract } from '../../services/order/contract.ts'
+import { createSaga, type Saga } from '../../services/order/saga.ts'
+import { order } from '../../services/order/service.ts'
+import { createOrderStore, type OrderStore } from '../../services/order/store.ts'
+import { watchUserKeys } from '../../services/order/user-keys.ts'
+import type { userContract } from '../../services/user/contract.ts'
+import { type TestDatabase, testDatabase } from './database.ts'
+import { type Http, httpTo, type Listening, listen } from './http.ts'
+import { type TestRuntime, testRuntime } from './runtime.ts'
+import { REALM } from './user-service.ts'
+
+export interface TestOrderService extends Listening {
+  http: Http
+  runtime: TestRuntime
+  db: TestDatabase
+  store: OrderStore
+  saga: Saga
+  user: Client<typeof userContract>
+  /** Places an order with a key of its own. */
+  place(token: string, items: { sku: string; quantity: number }[], key?: string): ReturnType<Http>
+}
+
+export interface OrderServiceOptions {
+  /** `host:port` of the user service, real or not. */
+  userHost: string
+  workloadToken: string
+  /** false: no relay, so that only requests move orders. @default true, polling every 50 ms */
+  relay?: false | Partial<RelayOptions>
+}
+
+let count = 0
+
+/** The order service in this process, on a database of its own. */
+export async function startOrderService({ userHost, workloadToken, relay: relayOptions = {} }: OrderServiceOptions): Promise<TestOrderService> {
+  const runtime = testRuntime('order')
+  const db = await testDatabase('order', { runtime })
+  const user = createClient(order, 'user', { ...runtime, host: userHost })
+  const keys = watchUserKeys(user, runtime)
+  const store = createOrderStore(db.database)
+  const orders = runtime.metrics.counter('orders_total', 'Orders', ['state'])
+  const saga = createSaga({ store, database: db.database, user, token: () => workloadToken, orders })
+  const relay: Relay | undefined = relayOptions
+    ? startRelay({ ...runtime, database: db.database, handle: saga.deliver, pollMs: 50, maxBackoffMs: 200, ...relayOptions })
+    : undefined
+  const app = createOrderApp(runtime, {
+    store,
+    saga,
+    loopDelay: { currentMs: () => 0, close: () => {} },
+    trustedHops: 0,
+    verifiers: { user: createAccessTokenVerifier(keys.lookup, REALM) },
+  })
+  const listening = await listen(app)
+  const http = httpTo(listening.url, orderContract)
+  return {
+    ...listening,
+    http,
+    runtime,
+    db,
+    store,
+    saga,
+    user,
+    place: (token, items, key = `key-${process.pid}-${++count}`) =>
+      http('POST', '/orders', { token, json: { items }, headers: { 'idempotency-key': key } }),
+    close: async () => {
+      keys.close()
+      await listening.close()
+      await relay?.close()
+      await user.close()
+      await db.close()
+    },
+  }
+}

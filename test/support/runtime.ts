@@ -1,0 +1,43 @@
+import { InMemorySpanExporter, SimpleSpanProcessor } from '@opentelemetry/sdk-trace'
+import pino from 'pino'
+import { createDeadline } from '../../services/chassis/deadline.ts'
+import { createLog } from '../../services/chassis/log.ts'
+import { createMetrics } from '../../services/chassis/metrics.ts'
+import type { Runtime } from '../../services/chassis/runtime.ts'
+import type { Scope } from '../../services/chassis/scope.ts'
+import { createTracing } from '../../services/chassis/tracing.ts'
+
+export const silentLog = pino({ level: 'silent' })
+
+export interface TestRuntime extends Runtime {
+  /** Ended spans. */
+  spans: InMemorySpanExporter
+  /** Log lines so far, parsed. */
+  lines: Record<string, unknown>[]
+  /** A scope of its own trace with a deadline. @default 5000 ms */
+  scope(budgetMs?: number): Scope
+  /** The value of one series, e.g. `orders_total{state="confirmed"}`; 0 when there is none. */
+  metric(series: string): Promise<number>
+}
+
+/** Real log, metrics and tracing, kept in memory. */
+export function testRuntime(service = 'test'): TestRuntime {
+  const lines: Record<string, unknown>[] = []
+  const spans = new InMemorySpanExporter()
+  const log = createLog({ service, level: 'debug', destination: { write: line => void lines.push(JSON.parse(line)) } })
+  const metrics = createMetrics()
+  const { tracer } = createTracing({ service, processor: new SimpleSpanProcessor({ exporter: spans }) })
+  return {
+    log,
+    metrics,
+    tracer,
+    spans,
+    lines,
+    scope: (budgetMs = 5_000) => ({ deadline: createDeadline(budgetMs), span: tracer.startSpan('test'), log }),
+    metric: async series => {
+      const { text } = await metrics.expose(undefined)
+      const line = text.split('\n').find(candidate => candidate.startsWith(`${series} `))
+      return line ? Number(line.slice(series.length + 1).split(' ', 1)[0]) : 0
+    },
+  }
+}
