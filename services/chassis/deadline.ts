@@ -30,7 +30,7 @@ export function createDeadline(budgetMs: number): Deadline {
  * @throws ProblemError 400 when the header is not a positive integer
  */
 export function requestBudgetMs(header: string | undefined, maxMs: number): number {
-  if (header === undefined || header === '') return maxMs
+  if (header === undefined) return maxMs
   if (!/^[0-9]{1,10}$/.test(header) || Number(header) === 0) {
     throw invalidRequest([{ field: `header.${DEADLINE_HEADER}`, message: 'is not a positive whole number of milliseconds' }])
   }
@@ -40,7 +40,7 @@ export function requestBudgetMs(header: string | undefined, maxMs: number): numb
 /** Gives each request a deadline and answers 504 when it is spent, whatever the handler is waiting for. */
 export function withDeadline(maxMs: number): Middleware {
   return async (ctx, next) => {
-    const deadline = createDeadline(requestBudgetMs(ctx.get(DEADLINE_HEADER), maxMs))
+    const deadline = createDeadline(requestBudgetMs(ctx.headers[DEADLINE_HEADER]?.toString(), maxMs))
     ctx.state.scope.deadline = deadline
     try {
       await Promise.race([next(), aborted(deadline.signal)])

@@ -12,6 +12,9 @@ export interface OpenApiInfo {
 
 type Json = Record<string, unknown>
 
+/** What holds for every operation and is said once. */
+const ALWAYS = `Any request may carry \`${DEADLINE_HEADER}\`: the whole milliseconds that the caller still waits, clamped to the service's maximum.`
+
 /** The OpenAPI 3.1 document of a contract, with every answer that its operations can give. */
 export function openApi(contract: Contract, info: OpenApiInfo): Json {
   const paths: Record<string, Json> = {}
@@ -20,7 +23,7 @@ export function openApi(contract: Contract, info: OpenApiInfo): Json {
   }
   return {
     openapi: '3.1.0',
-    info: { ...info, license: { name: 'Apache-2.0', identifier: 'Apache-2.0' } },
+    info: { ...info, description: `${info.description}\n\n${ALWAYS}`, license: { name: 'Apache-2.0', identifier: 'Apache-2.0' } },
     servers: [{ url: '/' }],
     paths,
     components: {
@@ -56,7 +59,6 @@ function describe(operationId: string, operation: Operation): Json {
       ...parametersOf('path', operation.params),
       ...parametersOf('query', operation.query),
       ...(operation.idempotencyKey ? [KEY_PARAMETER] : []),
-      DEADLINE_PARAMETER,
     ],
     ...(body && {
       requestBody: {
@@ -66,14 +68,6 @@ function describe(operationId: string, operation: Operation): Json {
     }),
     responses: { ...declared(operation), ...problemResponses(operation) },
   }
-}
-
-const DEADLINE_PARAMETER = {
-  name: DEADLINE_HEADER,
-  in: 'header',
-  required: false,
-  description: 'Milliseconds that the caller still waits; clamped to the service maximum',
-  schema: { type: 'integer', minimum: 1, maximum: 9_999_999_999 },
 }
 
 const KEY_PARAMETER = {

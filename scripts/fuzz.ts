@@ -1,0 +1,111 @@
+import { spawn } from 'node:child_process'
+import { chmod, mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { system } from '../infra/system.ts'
+import { order } from '../services/order/service.ts'
+import { user } from '../services/user/service.ts'
+import { prepareLocalSystem } from './local-system.ts'
+import { freePort, startPostgres } from './postgres.ts'
+
+const HELP = `npm run fuzz [-- options]
+
+Runs Schemathesis (a Python program: pip install schemathesis) with all its checks against both services' /openapi.json, on a
+database of its own. Exits 1 when a check fails, 2 without the program.
+
+  --program PATH       the program (default: schemathesis)
+  --max-examples N     cases an operation and phase (default: 100)
+  --help               this text
+`
+
+const PASSWORD = 'correct horse battery'
+
+/** One run: which operations, with whose token. Logging out has its own, because it ends the session of the others. */
+interface Run {
+  title: string
+  url: string
+  token: string
+  filter: string[]
+}
+
+const fuzz = (program: string, maxExamples: string, { title, url, token, filter }: Run): Promise<boolean> =>
+  new Promise((resolve, reject) => {
+    process.stderr.write(`\n== ${title}\n`)
+    const args = [
+      'run',
+      `${url}/openapi.json`,
+      '--checks',
+      'all',
+      '--max-examples',
+      maxExamples,
+      '--header',
+      `Authorization: Bearer ${token}`,
+      ...filter,
+    ]
+    const child = spawn(program, args, { stdio: ['ignore', 'inherit', 'inherit'], timeout: 600_000 })
+    child.once('error', reject)
+    child.once('exit', code => resolve(code === 0))
+  })
+
+async function logIn(url: string): Promise<string> {
+  const credentials = { email: `fuzz-${process.hrtime.bigint()}@example.org`, password: PASSWORD }
+  const post = (path: string, body: object) =>
+    fetch(url + path, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+      signal: AbortSignal.timeout(5_000),
+    })
+  await post('/users', { ...credentials, name: 'Ada' })
+  return ((await (await post('/sessions', credentials)).json()) as { accessToken: string }).accessToken
+}
+
+async function run(program: string, maxExamples: string): Promise<boolean> {
+  const dir = await mkdtemp(join(tmpdir(), 'fairlead-fuzz-'))
+  await chmod(dir, 0o755)
+  const postgres = await startPostgres({ dir: join(dir, 'postgres'), unsafe: true })
+  const ports = new Map<string, { port: number; adminPort: number }>()
+  for (const { name } of system.services) ports.set(name, { port: await freePort(), adminPort: await freePort() })
+  const running = []
+  try {
+    const local = await prepareLocalSystem({ system, dir, postgres, portsOf: ({ name }) => ports.get(name) as { port: number; adminPort: number } })
+    for (const service of system.services) running.push(await local.start(service))
+    const url = (name: string) => `http://127.0.0.1:${ports.get(name)?.port}`
+    const users = url(user.name)
+    const workload = await readFile(join(dir, 'workload-tokens', 'order-to-user.token'), 'utf8')
+    const runs: Run[] = [
+      { title: 'order', url: url(order.name), token: await logIn(users), filter: [] },
+      { title: 'user', url: users, token: await logIn(users), filter: ['--exclude-path-regex', 'reservations|sessions/current'] },
+      { title: 'user: logging out', url: users, token: await logIn(users), filter: ['--include-path-regex', 'sessions/current'] },
+      { title: 'user: reservations', url: users, token: workload, filter: ['--include-path-regex', 'reservations'] },
+    ]
+    let passed = true
+    for (const one of runs) passed = (await fuzz(program, maxExamples, one)) && passed
+    return passed
+  } finally {
+    await Promise.all(running.map(service => service.stop()))
+    await postgres.stop()
+    await rm(dir, { recursive: true, force: true })
+  }
+}
+
+const { values } = parseArgs({
+  options: {
+    program: { type: 'string', default: 'schemathesis' },
+    'max-examples': { type: 'string', default: '100' },
+    help: { type: 'boolean', default: false },
+  },
+})
+if (values.help) process.stdout.write(HELP)
+else {
+  try {
+    process.exitCode = (await run(values.program, values['max-examples'])) ? 0 : 1
+  } catch (error) {
+    const missing = (error as NodeJS.ErrnoException).code === 'ENOENT'
+    process.stderr.write(
+      missing ? `${values.program} is not installed: pip install schemathesis, or name it with --program\n` : `${(error as Error).message}\n`,
+    )
+    process.exitCode = missing ? 2 : 1
+  }
+}
