@@ -1,7 +1,6 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { createWriteStream } from 'node:fs'
-import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { mkdir, open, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
@@ -127,20 +126,15 @@ async function startProcess(
   logFile: string,
   { env = {}, nodeFlags = [], readyTimeoutMs = 15_000 }: StartOptions = {},
 ): Promise<ServiceProcess> {
+  const log = await open(logFile, 'a', 0o600)
+  const logStart = (await log.stat()).size
   // A process group of its own: Ctrl-C reaches the parent alone, which then stops the services in order.
   const child = spawn(process.execPath, [...NODE_FLAGS, ...nodeFlags, mainOf(service)], {
     env: { ...base, ...env },
     detached: true,
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: ['ignore', log.fd, log.fd],
   })
-  const log = createWriteStream(logFile, { flags: 'a', mode: 0o600 })
-  let lastLines = ''
-  for (const stream of [child.stdout, child.stderr]) {
-    stream?.pipe(log, { end: false })
-    stream?.on('data', chunk => {
-      lastLines = (lastLines + chunk).slice(-2_000)
-    })
-  }
+  await log.close()
   const ended = new Promise<number | string>(resolve => child.once('exit', (code, signal) => resolve(signal ?? code ?? 1)))
   const running: ServiceProcess = {
     child,
@@ -157,16 +151,16 @@ async function startProcess(
       }
     },
   }
-  await waitUntilReady(running, service.name, readyTimeoutMs, () => lastLines)
+  await waitUntilReady(running, service.name, readyTimeoutMs, async () => (await readFile(logFile, 'utf8')).slice(logStart))
   return running
 }
 
-async function waitUntilReady({ adminUrl, child, stop }: ServiceProcess, name: string, timeoutMs: number, lastLines: () => string): Promise<void> {
+async function waitUntilReady({ adminUrl, child, stop }: ServiceProcess, name: string, timeoutMs: number, newLog: () => Promise<string>): Promise<void> {
   const endsAt = performance.now() + timeoutMs
   let last = 'no answer yet'
   while (performance.now() < endsAt) {
     if (child.exitCode !== null || child.signalCode !== null)
-      throw new Error(`${name} ended with ${child.signalCode ?? child.exitCode}: ${lastLines().trim().split('\n').slice(-5).join('\n')}`)
+      throw new Error(`${name} ended with ${child.signalCode ?? child.exitCode}: ${(await newLog()).trim().split('\n').slice(-5).join('\n')}`)
     try {
       const answer = await fetch(`${adminUrl}/readyz`, { signal: AbortSignal.timeout(1_000) })
       if (answer.ok) return

@@ -26,7 +26,7 @@ export function limitBody({ maxBytes = 65_536, timeoutMs = 800 }: BodyLimits = {
  * Reads and parses a JSON body.
  * @throws ProblemError 415 without `application/json`, 413 over `maxBytes`, 408 after `timeoutMs`, 400 for what is not strict JSON
  */
-export async function readJson(req: IncomingMessage, maxBytes: number, timeoutMs: number): Promise<unknown> {
+async function readJson(req: IncomingMessage, maxBytes: number, timeoutMs: number): Promise<unknown> {
   const type = req.headers['content-type'] ?? ''
   if (!/^application\/json\s*(;\s*charset="?utf-8"?\s*)?$/i.test(type)) {
     throw new ProblemError(415, 'unsupported-media-type', 'Send the body as application/json', { headers: { accept: 'application/json' } })

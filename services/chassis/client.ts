@@ -1,6 +1,7 @@
+import { connect as connectTcp } from 'node:net'
 import { SpanKind, type Tracer } from '@opentelemetry/api'
 import { BrokenCircuitError, CircuitState, circuitBreaker, handleWhen, SamplingBreaker } from 'cockatiel'
-import { Agent, type Dispatcher } from 'undici'
+import { Agent, type buildConnector, type Dispatcher, errors } from 'undici'
 import { backoffMs } from './backoff.ts'
 import type { Answer, Contract, Operation, Outgoing } from './contract.ts'
 import { isIdempotent } from './contract.ts'
@@ -90,7 +91,7 @@ export function createClient<D extends ServiceDefinition, N extends CalleeName<D
   const calleePort = port || String(edge.to.port)
   const discovery = createDiscovery({ host: hostname, ...(lookup && { lookup }) })
   const agent = new Agent({
-    connect: { timeout: CONNECT_TIMEOUT_MS },
+    connect: connectInTime,
     connections: 32,
     pipelining: 1,
     keepAliveTimeout: 30_000,
@@ -195,6 +196,19 @@ export function createClient<D extends ServiceDefinition, N extends CalleeName<D
   }
 }
 
+/** undici's own connect timeout counts in half seconds and so comes after the attempt's time is spent. */
+const connectInTime: buildConnector.connector = ({ hostname, port }, callback) => {
+  const socket = connectTcp({ host: hostname, port: Number(port), noDelay: true, keepAlive: true, keepAliveInitialDelay: 60_000 })
+  const timer = setTimeout(() => socket.destroy(new errors.ConnectTimeoutError(`no connection in ${CONNECT_TIMEOUT_MS} ms`)), CONNECT_TIMEOUT_MS)
+  let waiting: buildConnector.Callback | undefined = callback
+  const settle = (...result: buildConnector.CallbackArgs) => {
+    clearTimeout(timer)
+    waiting?.(...result)
+    waiting = undefined
+  }
+  socket.once('connect', () => settle(null, socket)).on('error', error => settle(error, null))
+}
+
 interface Request {
   path: string
   headers: Record<string, string>
@@ -246,9 +260,10 @@ function toCallError(error: unknown, name: string, callee: string, deadline: Dea
 
 const isProblem = (body: unknown): body is ProblemAnswer['problem'] => typeof (body as { code?: unknown } | undefined)?.code === 'string'
 
-/** Declared answers and the callee's own 4xx problems are answers; everything else is a failure. */
+/** Declared answers, with their body, and the callee's own 4xx problems are answers; everything else is a failure. */
 function undefinedAnswer({ status, body }: RawAnswer, operation: Operation, name: string, callee: string): CallError | undefined {
-  if (status in operation.responses || (status < 500 && isProblem(body))) return undefined
+  const declared = operation.responses[status]
+  if (declared ? body !== undefined || !declared.body : status >= 400 && status < 500 && isProblem(body)) return undefined
   return new CallError(`status-${status}`, `${callee} answered ${name} with ${status}${isProblem(body) ? ` ${body.code}` : ''}`, { status })
 }
 

@@ -56,7 +56,9 @@ export const fileText = (what: string) =>
     .string()
     .transform((path, context) => {
       try {
-        return readFileSync(path, 'utf8').trim()
+        const value = readFileSync(path, 'utf8').trim()
+        if (value === '') context.addIssue({ code: 'custom', message: 'is empty' })
+        return value
       } catch (error) {
         context.addIssue({ code: 'custom', message: `cannot be read: ${(error as NodeJS.ErrnoException).code}` })
         return z.NEVER

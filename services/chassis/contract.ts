@@ -74,7 +74,7 @@ export function parsePart<T extends z.ZodType>(part: string, schema: T, value: u
   throw invalidRequest(fieldProblems(part, result.error))
 }
 
-export function fieldProblems(part: string, error: z.ZodError): FieldProblem[] {
+function fieldProblems(part: string, error: z.ZodError): FieldProblem[] {
   return error.issues.flatMap(issue => {
     if (issue.code === 'unrecognized_keys') {
       return issue.keys.map(key => ({ field: [part, ...issue.path, key].join('.').slice(0, 200), message: 'is not a known field' }))

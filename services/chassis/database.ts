@@ -84,9 +84,8 @@ export function openDatabase({ url, service, tracer, log, metrics, poolSize = 10
     }
   }
 
-  /** Lends a connection for `work`. When the deadline passes the connection is destroyed: its state is unknown. */
-  const withClient = async <T>(scope: Scope, work: (client: pg.PoolClient) => Promise<T>): Promise<T> => {
-    const { signal } = scope.deadline
+  /** Lends a connection for `work`. When the signal aborts the connection is destroyed: its state is unknown. */
+  const withClient = async <T>(signal: AbortSignal, work: (client: pg.PoolClient) => Promise<T>): Promise<T> => {
     if (signal.aborted) throw signal.reason
     const client = await acquire(pool, signal)
     let broken: Error | undefined
@@ -113,13 +112,15 @@ export function openDatabase({ url, service, tracer, log, metrics, poolSize = 10
   }
 
   return {
-    query: (scope, statement, values = []) => withClient(scope, client => run(client, scope, statement, values)),
+    query: (scope, statement, values = []) => withClient(scope.deadline.signal, client => run(client, scope, statement, values)),
     transaction: (scope, work) =>
-      withClient(scope, async client => {
+      withClient(scope.deadline.signal, async client => {
         await client.query(begin(scope))
         try {
           const result = await work({ query: (inner, statement, values = []) => run(client, inner, statement, values) })
-          await client.query('commit')
+          // What is committed after a failed statement is rolled back, and the server calls that an answer.
+          const { command } = await client.query('commit')
+          if (command !== 'COMMIT') throw new Error('the transaction was rolled back: its work went on after a failed statement')
           return result
         } catch (error) {
           // On a broken connection the server rolls back by itself.
@@ -128,21 +129,10 @@ export function openDatabase({ url, service, tracer, log, metrics, poolSize = 10
         }
       }),
     listen: (channel, onNotify) => listen({ ...base, channel, onNotify, log }),
-    ping: async timeoutMs => {
-      const signal = AbortSignal.timeout(timeoutMs)
-      const client = await acquire(pool, signal)
-      const onAbort = () => destroySocket(client)
-      signal.addEventListener('abort', onAbort, { once: true })
-      try {
+    ping: timeoutMs =>
+      withClient(AbortSignal.timeout(timeoutMs), async client => {
         await client.query('select 1')
-        client.release()
-      } catch (error) {
-        client.release(error as Error)
-        throw error
-      } finally {
-        signal.removeEventListener('abort', onAbort)
-      }
-    },
+      }),
     stats: () => ({ total: pool.totalCount, idle: pool.idleCount, waiting: pool.waitingCount }),
     close: timeoutMs => Promise.race([pool.end(), new Promise<void>(resolve => setTimeout(resolve, timeoutMs).unref())]),
   }
@@ -223,7 +213,7 @@ function listen({ channel, onNotify, log, ...config }: ListenOptions): { close()
   const connect = async () => {
     const mine = new pg.Client(config)
     client = mine
-    mine.on('error', error => log.warn({ err: error }, 'listening connection lost'))
+    mine.on('error', error => closed || log.warn({ err: error }, 'listening connection lost'))
     mine.on('end', again)
     mine.on('notification', onNotify)
     try {

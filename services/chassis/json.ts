@@ -4,8 +4,8 @@ import { invalidRequest } from './problem.ts'
 const MAX_DEPTH = 16
 
 /**
- * Parses a JSON text as I-JSON (RFC 7493) asks: valid UTF-8, no duplicate member names, no lone surrogates; beyond it no NUL
- * (Postgres cannot store one) and at most 16 levels.
+ * Parses a JSON text as I-JSON (RFC 7493) asks: valid UTF-8, no duplicate member names, no lone surrogates, no number beyond a
+ * double; besides no NUL (Postgres cannot store one) and at most 16 levels.
  * @throws ProblemError 400 `invalid-request`
  */
 export function parseStrictJson(bytes: Uint8Array): unknown {
@@ -16,6 +16,7 @@ export function parseStrictJson(bytes: Uint8Array): unknown {
     return JSON.parse(text, (key, value) => {
       checkText(key)
       if (typeof value === 'string') checkText(value)
+      if (typeof value === 'number' && !Number.isFinite(value)) throw refuse('has a number larger than a double holds')
       return value
     })
   } catch (error) {
@@ -39,8 +40,9 @@ function checkText(text: string): void {
   if (!text.isWellFormed()) throw refuse('has a lone surrogate in a string')
 }
 
-// One token a match: a string with the colon that makes it a member name, or a bracket.
-const TOKEN = /"((?:[^"\\]|\\.)*)"(\s*:)?|[{}[\]]/gs
+// One token a match: a string with the colon that makes it a member name, or a bracket. A string that never ends takes all that
+// is left: without a match the search would start again at each of its escaped quotes.
+const TOKEN = /"([^"\\]*(?:\\.[^"\\]*)*)(?:"(\s*:)?|\\?$)|[{}[\]]/gs
 
 function checkStructure(text: string): void {
   const names: (Set<string> | undefined)[] = []

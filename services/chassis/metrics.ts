@@ -31,6 +31,7 @@ export function createMetrics({ sloThresholdMs, keptShare = 0.1 }: MetricsOption
   registry.setContentType(Registry.OPENMETRICS_CONTENT_TYPE as never)
   collectDefaultMetrics({ register: registry })
   const counters = new Map<Counter, string>()
+  for (const metric of registry.getMetricsAsArray()) if (metric instanceof Counter) counters.set(metric, metric.name)
   const slowSeconds = (sloThresholdMs ?? 1_000) / 1_000
   const buckets = [...new Set([...BUCKETS, slowSeconds])].sort((a, b) => a - b)
   const histogram = (name: string, help: string, labelNames: string[]) =>

@@ -20,6 +20,8 @@ const LOCK_KEY = 7_236_101
  */
 export async function migrate({ url, dir, log, lockWaitMs = 60_000 }: MigrateOptions): Promise<string[]> {
   const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 5_000 })
+  // What runs then rejects; without a listener the event would end the process in the middle of it.
+  client.on('error', error => log.warn({ err: error }, 'database connection lost'))
   await client.connect()
   try {
     await client.query(`set lock_timeout = ${Math.trunc(lockWaitMs)}`)

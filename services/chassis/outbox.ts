@@ -2,7 +2,7 @@ import type { Tracer } from '@opentelemetry/api'
 import type { Logger } from 'pino'
 import { backoffMs } from './backoff.ts'
 import { type Database, type Queries, statement } from './database.ts'
-import { createDeadline } from './deadline.ts'
+import { aborted, createDeadline } from './deadline.ts'
 import type { Metrics } from './metrics.ts'
 import type { Scope } from './scope.ts'
 import { failSpan, linkedSpan, traceHeaders } from './tracing.ts'
@@ -144,7 +144,7 @@ export function startRelay({
 
   const attempt = (message: Message) =>
     within(`outbox ${message.kind}`, message.traceparent, async scope => {
-      const outcome = await handle(message, scope).catch(
+      const outcome = await Promise.race([handle(message, scope), aborted(scope.deadline.signal)]).catch(
         (error: Error): Outcome => ({ kind: 'retry', reason: (error as { code?: string }).code ?? error.name }),
       )
       attempts.inc({ kind: message.kind, outcome: outcome.kind })

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 
-// The 16 bytes of a UUIDv7 in base64url: the ninth character holds its version, the last one only two bits.
-const CURSOR = /^[\w-]{8}[c-f][\w-]{12}[AQgw]$/
+// The 16 bytes of a UUIDv7 in base64url: the 9th character holds its version, the 11th its variant, the last one only two bits.
+const CURSOR = /^[\w-]{8}[c-f][\w-][CGKOSWaeimquy26-][\w-]{10}[AQgw]$/
 
 /** A page's query: `limit` items after the opaque `cursor` of the page before. */
 export const pageQuery = z.strictObject({

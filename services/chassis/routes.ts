@@ -11,7 +11,7 @@ export interface Call<O extends Operation> extends Input<O> {
   /** Who calls; only operations with `auth: 'none'` have none. */
   principal: O['auth'] extends 'none' ? undefined : Principal
   /** Address of the caller, as far as the trusted proxies tell it. */
-  address: string
+  address: () => string
   ifNoneMatch?: string
 }
 
@@ -27,7 +27,7 @@ export function routes<C extends Contract>(handlers: Handlers<C>): Middleware {
     if (!operation || !operationId) throw noRoute(ctx.method, allow)
     const call = {
       params: operation.params && parsePart('path', operation.params, params),
-      query: parseQuery(operation, ctx.querystring, ctx.query),
+      query: parseQuery(operation, ctx.query),
       idempotencyKey: operation.idempotencyKey && requireKey(ctx.get('idempotency-key')),
       body: operation.body && parsePart('body', operation.body, await ctx.state.readJson()),
       scope: ctx.state.scope,
@@ -55,8 +55,9 @@ function noRoute(method: string, allow: string[]): ProblemError {
   return new ProblemError(405, 'method-not-allowed', `${method} is not one of this path's methods: ${list}`, { headers: { allow: list } })
 }
 
-function parseQuery(operation: Operation, querystring: string, query: Record<string, unknown>): unknown {
+function parseQuery(operation: Operation, query: Record<string, unknown>): unknown {
   if (operation.query) return parsePart('query', operation.query, { ...query })
-  if (querystring === '') return undefined
-  throw invalidRequest(Object.keys(query).map(key => ({ field: `query.${key.slice(0, 100)}`, message: 'is not a known field' })))
+  const unknown = Object.keys(query)
+  if (unknown.length === 0) return undefined
+  throw invalidRequest(unknown.map(key => ({ field: `query.${key.slice(0, 100)}`, message: 'is not a known field' })))
 }

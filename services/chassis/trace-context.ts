@@ -30,29 +30,27 @@ export function formatTraceparent({ traceId, spanId, sampled, random }: TracePar
   return `00-${traceId}-${spanId}-0${(sampled ? 1 : 0) | (random ? 2 : 0)}`
 }
 
-// Section 3.3.1.3: simple keys, and multi-tenant keys of the form tenant@system.
-const KEY = /^(?:[a-z][_0-9a-z\-*/]{0,255}|[a-z0-9][_0-9a-z\-*/]{0,240}@[a-z][_0-9a-z\-*/]{0,13})$/
+// Section 3.3.1.3.1; level 1 told tenant and system apart, level 2 allows @ anywhere but in front.
+const KEY = /^[a-z0-9][_0-9a-z\-*/@]{0,255}$/
 const VALUE = /^[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e]$/
 const MAX_MEMBERS = 32
 
 /**
- * The `tracestate` to send on: members in their order. A list with an illegal or repeated member, or more than 32 of them, is
- * dropped as a whole (section 3.3.1).
+ * The `tracestate` to send on: members in their order, without empty ones. A list with an illegal member, or more than 32 of them,
+ * is dropped as a whole; a repeated key is its sender's affair and stays (section 3.5).
  */
 export function parseTracestate(header: string | string[] | undefined): string | undefined {
   const joined = Array.isArray(header) ? header.join(',') : header
-  if (joined === undefined) return undefined
+  // With these characters alone, trim() takes off spaces and tabs and nothing else.
+  if (joined === undefined || !/^[\t\x20-\x7e]*$/.test(joined)) return undefined
   const members = joined
     .split(',')
-    .map(m => m.replace(/^[ \t]+|[ \t]+$/g, ''))
-    .filter(m => m !== '')
+    .map(member => member.trim())
+    .filter(member => member !== '')
   if (members.length === 0 || members.length > MAX_MEMBERS) return undefined
-  const keys = new Set<string>()
   for (const member of members) {
     const at = member.indexOf('=')
-    const key = member.slice(0, at)
-    if (at < 1 || !KEY.test(key) || !VALUE.test(member.slice(at + 1)) || keys.has(key)) return undefined
-    keys.add(key)
+    if (at < 1 || !KEY.test(member.slice(0, at)) || !VALUE.test(member.slice(at + 1))) return undefined
   }
   return members.join(',')
 }

@@ -151,6 +151,15 @@ export const isKept = (traceId: string, share: number): boolean => Number.parseI
 
 const NO_DEADLINE: Deadline = { signal: new AbortController().signal, remainingMs: () => Number.POSITIVE_INFINITY, clear: () => {} }
 
+/** The log with the trace's id is made when it is asked for: most requests never do. */
+const createScope = (span: Span, log: Logger): Scope => ({
+  deadline: NO_DEADLINE,
+  span,
+  get log() {
+    return log.child({ trace_id: span.spanContext().traceId })
+  },
+})
+
 /** First stage: continues the caller's trace or starts one, and makes the request's scope. Needs `matchRoute` before it. */
 export function traceContext(tracer: Tracer, log: Logger): Middleware {
   return async (ctx, next) => {
@@ -167,7 +176,7 @@ export function traceContext(tracer: Tracer, log: Logger): Middleware {
     randomFlags.set(span, random)
     const { traceId } = span.spanContext()
     ctx.state.traceId = traceId
-    ctx.state.scope = { deadline: NO_DEADLINE, span, log: log.child({ trace_id: traceId }) } satisfies Scope
+    ctx.state.scope = createScope(span, log)
     try {
       await next()
     } finally {

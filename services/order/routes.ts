@@ -1,9 +1,11 @@
 import { createHash } from 'node:crypto'
+import { createDeadline } from '../chassis/deadline.ts'
 import { fingerprintOf, REPLAYED_HEADER, type StoredAnswer } from '../chassis/idempotency.ts'
 import { openApi } from '../chassis/openapi.ts'
 import { encodeCursor } from '../chassis/page.ts'
 import { ProblemError } from '../chassis/problem.ts'
 import type { Handlers } from '../chassis/routes.ts'
+import type { Scope } from '../chassis/scope.ts'
 import { type Order, orderContract } from './contract.ts'
 import type { Saga } from './saga.ts'
 import { sagaStep } from './steps.ts'
@@ -15,10 +17,25 @@ export interface OrderDependencies {
 }
 
 const DEFAULT_PAGE = 20
+/** Kept back for sending the answer, in milliseconds. */
+const SEND_MS = 20
 
 /** One handler for each operation of the contract. */
 export function orderRoutes({ store, saga }: OrderDependencies): Handlers<typeof orderContract> {
   const document = openApi(orderContract, { title: 'order', version: '1', description: 'Products and orders of the shop.' })
+
+  /** Before the answer goes out, so that the next repeat finds it, but never so long that the order's 202 turns into a 504. */
+  const remember = async (scope: Scope, request: RequestKey, answer: StoredAnswer) => {
+    const deadline = createDeadline(Math.max(1, scope.deadline.remainingMs() - SEND_MS))
+    try {
+      await store.recordAnswer({ ...scope, deadline }, request, answer)
+    } catch (error) {
+      // Made up for by the first repeat, which answers from the order's state.
+      scope.log.warn({ err: error }, 'answer not recorded')
+    } finally {
+      deadline.clear()
+    }
+  }
 
   return {
     listProducts: async ({ scope, ifNoneMatch }) => {
@@ -38,19 +55,13 @@ export function orderRoutes({ store, saga }: OrderDependencies): Handlers<typeof
 
     placeOrder: async ({ scope, principal, body, idempotencyKey }) => {
       const request: RequestKey = { owner: principal.id, key: idempotencyKey, fingerprint: fingerprintOf(body) }
-      const placed = await store.place(scope, request, body.items)
+      const placed = await store.place(scope, request, body.items, answerTo)
       if (placed.kind === 'answered') return replay(placed.answer)
-      if (placed.kind === 'died') {
-        const answer = answerTo(placed.order)
-        await store.recordAnswer(scope, request, answer)
-        return replay(answer)
-      }
       sagaStep('order-committed')
       const settled = await saga.attemptNow(scope, placed.message, { request, of: answerTo })
       if (settled) return give(answerTo(settled))
       const answer = answerTo(placed.order)
-      // A lost write is made up for by the first repeat, which answers from the order's state.
-      store.recordAnswer(scope, request, answer).catch(error => scope.log.warn({ err: error }, 'answer not recorded'))
+      await remember(scope, request, answer)
       return give(answer)
     },
 

@@ -66,8 +66,8 @@ export function createSaga({ store, database, user, token, orders }: SagaOptions
   }
 
   const settle = async (scope: Scope, message: Message, { event, rejectionCode }: Extract<Decision, { kind: 'settle' }>, answer?: Waiting) => {
-    const order = await store.settle(scope, message, event, { ...(rejectionCode && { rejectionCode }), ...(answer && { answer }) })
-    orders.inc({ state: order.state })
+    const { order, moved } = await store.settle(scope, message, event, { ...(rejectionCode && { rejectionCode }), ...(answer && { answer }) })
+    if (moved) orders.inc({ state: order.state })
     return order
   }
 

@@ -41,10 +41,7 @@ export interface RequestKey {
   fingerprint: Buffer
 }
 
-export type Placed =
-  | { kind: 'new'; order: StoredOrder; message: Message }
-  | { kind: 'answered'; answer: StoredAnswer }
-  | { kind: 'died'; order: StoredOrder }
+export type Placed = { kind: 'new'; order: StoredOrder; message: Message } | { kind: 'answered'; answer: StoredAnswer }
 
 const PRODUCT = 'sku, name, description, price_amount as price, version'
 const PRODUCTS = statement<ProductRow>('product-list', `select ${PRODUCT} from products order by sku`)
@@ -88,8 +85,6 @@ export function createOrderStore(database: Database) {
   const send = (queries: Queries, scope: Scope, kind: string, { id, userId, version, total: amount }: OrderRow, leaseMs: number) =>
     enqueue(queries, scope, { id: newId(), kind, subjectId: id, payload: { userId, version, amount }, leaseMs })
 
-  const find = async (scope: Scope, id: string) => (await database.query(scope, ORDER_BY_ID, [id]))[0]
-
   return {
     products: (scope: Scope): Promise<ProductRow[]> => database.query(scope, PRODUCTS),
 
@@ -97,13 +92,24 @@ export function createOrderStore(database: Database) {
 
     /**
      * In one transaction: the order, its idempotency record, and the leased message that reserves its credit; or what the key
-     * stands for already.
+     * was answered. When its first request died, that is `answerTo` the order as it is now, stored while the key is still locked,
+     * so that repeats at the same moment cannot differ.
      */
-    place: (scope: Scope, request: RequestKey, lines: readonly { sku: string; quantity: number }[]): Promise<Placed> =>
+    place: (
+      scope: Scope,
+      request: RequestKey,
+      lines: readonly { sku: string; quantity: number }[],
+      answerTo: (order: StoredOrder) => StoredAnswer,
+    ): Promise<Placed> =>
       database.transaction(scope, async queries => {
         const claim = await claimKey(queries, scope, request)
         if (claim.kind === 'answered') return claim
-        if (claim.kind === 'died') return { kind: 'died', order: (await queries.query(scope, ORDER_BY_ID, [claim.subjectId]))[0] as OrderRow }
+        if (claim.kind === 'died') {
+          const [order] = await queries.query(scope, ORDER_BY_ID, [claim.subjectId])
+          const answer = answerTo(order as OrderRow)
+          await recordAnswer(queries, scope, request.owner, request.key, answer)
+          return { kind: 'answered', answer }
+        }
         const leaseMs = scope.deadline.remainingMs() + 500
         const order = await insertOrder(queries, scope, request.owner, lines)
         sagaStep('order-inserted')
@@ -117,7 +123,7 @@ export function createOrderStore(database: Database) {
     /**
      * In one transaction: applies the user service's decision, removes the message that asked for it, and stores the answer when
      * the request still waits. A decision that comes too late changes nothing but the outbox.
-     * @returns the order as it is now
+     * @returns the order as it is now, and whether the decision moved it
      */
     settle: (
       scope: Scope,
@@ -127,7 +133,7 @@ export function createOrderStore(database: Database) {
         rejectionCode = null,
         answer,
       }: { rejectionCode?: string | null; answer?: { request: RequestKey; of: (order: StoredOrder) => StoredAnswer } } = {},
-    ): Promise<StoredOrder> =>
+    ): Promise<{ order: StoredOrder; moved: boolean }> =>
       database.transaction(scope, async queries => {
         const before = statesBefore(event)
         const after = nextState(before[0] as OrderState, event)
@@ -137,7 +143,7 @@ export function createOrderStore(database: Database) {
         await dequeue(queries, scope, message.subjectId, message.kind)
         sagaStep('message-dequeued')
         if (answer) await recordAnswer(queries, scope, answer.request.owner, answer.request.key, answer.of(order))
-        return order
+        return { order, moved: moved !== undefined }
       }),
 
     recordAnswer: (scope: Scope, { owner, key }: RequestKey, answer: StoredAnswer): Promise<void> =>
@@ -162,8 +168,6 @@ export function createOrderStore(database: Database) {
         sagaStep('cancel-enqueued')
         return { order: moved as OrderRow, message }
       }),
-
-    find,
 
     ofUser: async (scope: Scope, id: string, userId: string): Promise<StoredOrder> => {
       const [order] = await database.query(scope, ORDER_OF_USER, [id, userId])

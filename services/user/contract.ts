@@ -26,7 +26,7 @@ const name = z
 const password = z
   .string()
   .regex(/^[^\u0000]*$/, 'has a NUL character')
-  .refine(text => characters(text) <= 256, 'is longer than 256 characters')
+  .refine(text => characters(text.normalize('NFC')) <= 256, 'is longer than 256 characters')
   .meta({ maxLength: 256 })
 
 const refreshToken = z.string().regex(/^[A-Za-z0-9_-]{43}$/, 'is not a refresh token')

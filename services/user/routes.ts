@@ -2,7 +2,7 @@ import type { JWK } from 'jose'
 import type { Counter } from 'prom-client'
 import { ACCESS_TOKEN, unauthorized } from '../chassis/auth.ts'
 import { openApi } from '../chassis/openapi.ts'
-import { ProblemError } from '../chassis/problem.ts'
+import { ProblemError, unavailable } from '../chassis/problem.ts'
 import type { Handlers } from '../chassis/routes.ts'
 import type { Scope } from '../chassis/scope.ts'
 import { userContract } from './contract.ts'
@@ -63,16 +63,18 @@ export function userRoutes({ store, reservations, passwords, throttle, logins, k
     logIn: async ({ scope, body, address }) => {
       const key = emailKey(body.email)
       const found = await store.findByEmail(scope, body.email)
-      const account = await checkPassword(scope, found, key, address, body.password).catch(error => {
+      const account = await checkPassword(scope, found, key, address(), body.password).catch(error => {
         logins.inc({ outcome: 'refused' })
         throw error
       })
       logins.inc({ outcome: account ? 'ok' : 'bad-credentials' })
       if (!account) throw new ProblemError(401, 'bad-credentials', 'The e-mail address or the password is wrong', { headers: CHALLENGE })
+      const session = await store.startSession(scope, account.id, account.passwordHash)
+      if (!session) throw unavailable('The password was replaced during this log-in; try again')
       if (needsRehash(account.passwordHash)) {
         await store.rehash(scope, account.id, await passwords.hash(scope, body.password), account.passwordHash)
       }
-      return issue(await store.startSession(scope, account.id))
+      return issue(session)
     },
 
     refresh: async ({ scope, body }) => issue(await store.refreshSession(scope, body.refreshToken)),
@@ -89,7 +91,7 @@ export function userRoutes({ store, reservations, passwords, throttle, logins, k
     changePassword: async ({ scope, principal, body, address }) => {
       refuseWeak(body.newPassword)
       const found = known(await store.findById(scope, principal.id))
-      const account = await checkPassword(scope, found, emailKey(found.email), address, body.oldPassword)
+      const account = await checkPassword(scope, found, emailKey(found.email), address(), body.oldPassword)
       const newHash = account && (await passwords.hash(scope, body.newPassword))
       const changed =
         newHash &&

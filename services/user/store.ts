@@ -41,7 +41,12 @@ const CREDIT = statement<{ limit: number; reserved: number }>(
   'select limit_amount as "limit", reserved_amount as reserved from credit_accounts where user_id = $1',
 )
 
-const INSERT_SESSION = statement('session-insert', "insert into sessions (id, user_id, expires_at) values ($1, $2, now() + interval '90 days')")
+// The share lock makes a change of the password wait, which then sees and ends this session; after a change nothing is inserted.
+const INSERT_SESSION = statement<{ id: string }>(
+  'session-insert',
+  `insert into sessions (id, user_id, expires_at)
+   select $1, id, now() + interval '90 days' from users where id = $2 and password_hash = $3 for share returning id`,
+)
 const INSERT_REFRESH = statement(
   'refresh-insert',
   "insert into refresh_tokens (token_hash, session_id, expires_at) values ($1, $2, now() + interval '14 days')",
@@ -71,7 +76,7 @@ const PURGE_SESSIONS = statement(
 )
 
 /** One account whatever the case and the composition of the letters. */
-export const emailKey = (email: string): string => email.normalize('NFC').toLowerCase()
+export const emailKey = (email: string): string => email.toLowerCase().normalize('NFC')
 
 export type UserStore = ReturnType<typeof createUserStore>
 
@@ -121,11 +126,11 @@ export function createUserStore(database: Database) {
         return true
       }),
 
-    startSession: (scope: Scope, userId: string): Promise<Session> =>
+    /** @param passwordHash that the password was checked against. @returns undefined when it was replaced meanwhile */
+    startSession: (scope: Scope, userId: string, passwordHash: string): Promise<Session | undefined> =>
       database.transaction(scope, async queries => {
-        const id = newId()
-        await queries.query(scope, INSERT_SESSION, [id, userId])
-        return { id, userId, refreshToken: await addRefreshToken(queries, scope, id) }
+        const [session] = await queries.query(scope, INSERT_SESSION, [newId(), userId, passwordHash])
+        return session && { id: session.id, userId, refreshToken: await addRefreshToken(queries, scope, session.id) }
       }),
 
     /**

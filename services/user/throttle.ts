@@ -29,9 +29,13 @@ const COUNT = statement<AttemptRow>(
    returning failures, ceil(extract(epoch from window_ends_at - now()))::int as "retryAfter",
      coalesce(succeeded_at > now() - interval '30 days', false) as known`,
 )
+// Locks in one order, whatever the plan, so that two log-ins that share rows cannot deadlock.
 const SUCCEED = statement(
   'login-attempt-succeed',
-  'update login_attempts set failures = case when bucket = $1 then 0 else greatest(failures - 1, 0) end, succeeded_at = case when bucket = $1 then now() else succeeded_at end where bucket = any($2)',
+  `update login_attempts a set
+     failures = case when a.bucket = $1 then 0 else greatest(failures - 1, 0) end,
+     succeeded_at = case when a.bucket = $1 then now() else succeeded_at end
+   from (select bucket from login_attempts where bucket = any($2) order by bucket for update) locked where a.bucket = locked.bucket`,
 )
 const PURGE = statement(
   'login-attempt-purge',

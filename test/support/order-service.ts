@@ -1,5 +1,6 @@
+import { expect, vi } from 'vitest'
 import { createAccessTokenVerifier } from '../../services/chassis/auth.ts'
-import { type Client, createClient } from '../../services/chassis/client.ts'
+import { type BreakerOptions, type Client, createClient } from '../../services/chassis/client.ts'
 import { type Relay, type RelayOptions, startRelay } from '../../services/chassis/outbox.ts'
 import { createOrderApp } from '../../services/order/app.ts'
 import { orderContract } from '../../services/order/contract.ts'
@@ -27,7 +28,12 @@ export interface TestOrderService extends Listening {
 export interface OrderServiceOptions {
   /** `host:port` of the user service, real or not. */
   userHost: string
-  workloadToken: string
+  /** A function for a token that changes. */
+  workloadToken: string | (() => string)
+  /** Of the circuit to the user service. */
+  breaker?: Partial<BreakerOptions>
+  /** false: do not wait for the keys of users' tokens. @default true, at most 5 s */
+  awaitKeys?: boolean
   /** false: no relay, so that only requests move orders. @default true, polling every 50 ms */
   relay?: false | Partial<RelayOptions>
 }
@@ -35,14 +41,26 @@ export interface OrderServiceOptions {
 let count = 0
 
 /** The order service in this process, on a database of its own. */
-export async function startOrderService({ userHost, workloadToken, relay: relayOptions = {} }: OrderServiceOptions): Promise<TestOrderService> {
+export async function startOrderService({
+  userHost,
+  workloadToken,
+  breaker = {},
+  awaitKeys = true,
+  relay: relayOptions = {},
+}: OrderServiceOptions): Promise<TestOrderService> {
   const runtime = testRuntime('order')
   const db = await testDatabase('order', { runtime })
-  const user = createClient(order, 'user', { ...runtime, host: userHost })
+  const user = createClient(order, 'user', { ...runtime, host: userHost, breaker })
   const keys = watchUserKeys(user, runtime)
   const store = createOrderStore(db.database)
   const orders = runtime.metrics.counter('orders_total', 'Orders', ['state'])
-  const saga = createSaga({ store, database: db.database, user, token: () => workloadToken, orders })
+  const saga = createSaga({
+    store,
+    database: db.database,
+    user,
+    token: typeof workloadToken === 'string' ? () => workloadToken : workloadToken,
+    orders,
+  })
   const relay: Relay | undefined = relayOptions
     ? startRelay({ ...runtime, database: db.database, handle: saga.deliver, pollMs: 50, maxBackoffMs: 200, ...relayOptions })
     : undefined
@@ -55,6 +73,7 @@ export async function startOrderService({ userHost, workloadToken, relay: relayO
   })
   const listening = await listen(app)
   const http = httpTo(listening.url, orderContract)
+  if (awaitKeys) await vi.waitFor(() => expect(keys.ready()).toBe(true), { timeout: 5_000, interval: 5 })
   return {
     ...listening,
     http,

@@ -1,18 +1,21 @@
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { expect } from 'vitest'
 import { ensureSigningKeys, LOCAL_ISSUER, LOCAL_NAMESPACE, openLocalIssuer } from '../../scripts/credentials.ts'
+import { openDatabase } from '../../services/chassis/database.ts'
+import type { Metrics } from '../../services/chassis/metrics.ts'
 import { createWorkloadVerifier, watchIssuerKeys } from '../../services/chassis/workload-identity.ts'
 import { createUserApp } from '../../services/user/app.ts'
 import { userContract } from '../../services/user/contract.ts'
-import { createPasswords } from '../../services/user/passwords.ts'
+import { createPasswords, type Passwords } from '../../services/user/passwords.ts'
 import { createReservationStore } from '../../services/user/reservations.ts'
 import { createSessionVerifier } from '../../services/user/session-verifier.ts'
 import { createUserStore } from '../../services/user/store.ts'
 import { createThrottle, type ThrottleLimits } from '../../services/user/throttle.ts'
 import { watchSigningKeys } from '../../services/user/tokens.ts'
 import { type TestDatabase, testDatabase } from './database.ts'
-import { type Http, httpTo, type Listening, listen } from './http.ts'
+import { type Http, httpTo, type Listening, listen, type Reply } from './http.ts'
 import { type TestRuntime, testRuntime } from './runtime.ts'
 
 export const REALM = { issuer: 'https://shop.localhost', audience: 'shop' }
@@ -27,21 +30,36 @@ export interface TestUserService extends Listening {
   workloadToken: string
   /** Registers a user with this password and logs in. */
   newUser(password?: string): Promise<{ id: string; email: string; password: string; token: string; refreshToken: string }>
+  /** POST /sessions from an address. */
+  logIn(email: string, password: string, address?: string): Promise<Reply>
+  /** Passwords, e-mail addresses and tokens that went in or out so far; the ones too short to be told from other text are left out. */
+  secrets: Set<string>
+}
+
+export interface UserServiceOptions {
+  throttle?: Partial<ThrottleLimits>
+  creditLimit?: number
+  /** In place of the real ones, e.g. with a smaller queue. */
+  passwords?: (metrics: Metrics) => Passwords
+  /** Delay of the event loop that load shedding sees. @default none */
+  loopDelayMs?: () => number
+  /** Another instance, whose database and keys are shared. @default neither */
+  replicaOf?: TestUserService
 }
 
 let count = 0
 
-/** The user service in this process, on a database of its own. */
+/** The user service in this process, on a database of its own unless it is a replica. */
 export async function startUserService({
   throttle,
   creditLimit = 100_000,
-}: {
-  throttle?: Partial<ThrottleLimits>
-  creditLimit?: number
-} = {}): Promise<TestUserService> {
+  passwords = createPasswords,
+  loopDelayMs = () => 0,
+  replicaOf,
+}: UserServiceOptions = {}): Promise<TestUserService> {
   const runtime = testRuntime('user')
-  const db = await testDatabase('user', { runtime })
-  const dir = await mkdtemp(join(tmpdir(), 'fairlead-user-'))
+  const db = replicaOf ? replicaDatabase(replicaOf.db, runtime) : await testDatabase('user', { runtime })
+  const dir = replicaOf?.dir ?? (await mkdtemp(join(tmpdir(), 'fairlead-user-')))
   const keys = await watchSigningKeys(await ensureSigningKeys(join(dir, 'signing-keys')), REALM, runtime.log)
   const issuer = await openLocalIssuer(join(dir, 'workload-tokens'))
   const issuerKeys = await watchIssuerKeys(issuer.jwksFile, LOCAL_ISSUER, runtime.log)
@@ -49,12 +67,12 @@ export async function startUserService({
   const app = createUserApp(runtime, {
     store,
     reservations: createReservationStore(db.database),
-    passwords: createPasswords(runtime.metrics),
+    passwords: passwords(runtime.metrics),
     throttle: createThrottle(db.database, throttle),
     logins: runtime.metrics.counter('logins_total', 'Logins', ['outcome']),
     keys: keys.current,
     creditLimit,
-    loopDelay: { currentMs: () => 0, close: () => {} },
+    loopDelay: { currentMs: loopDelayMs, close: () => {} },
     trustedHops: 1,
     verifiers: {
       user: createSessionVerifier(store, keys.current, REALM),
@@ -68,13 +86,17 @@ export async function startUserService({
     },
   })
   const listening = await listen(app)
-  const http = httpTo(listening.url, userContract)
+  const secrets = new Set<string>()
+  const http = noting(secrets, httpTo(listening.url, userContract))
   return {
     ...listening,
     http,
     runtime,
     db,
     dir,
+    secrets,
+    logIn: (email, password, address) =>
+      http('POST', '/sessions', { json: { email, password }, headers: address ? { 'x-forwarded-for': address } : {} }),
     workloadToken: await readFile(await issuer.writeToken('order', 'user'), 'utf8'),
     newUser: async (password = 'correct horse battery') => {
       const email = `user-${process.pid}-${++count}@example.org`
@@ -87,7 +109,42 @@ export async function startUserService({
       issuerKeys.close()
       await listening.close()
       await db.close()
-      await rm(dir, { recursive: true, force: true })
+      if (!replicaOf) await rm(dir, { recursive: true, force: true })
     },
   }
+}
+
+/** Connections of its own to another instance's database, which stays when they close. */
+function replicaDatabase({ url, sql }: TestDatabase, runtime: TestRuntime): TestDatabase {
+  const database = openDatabase({ ...runtime, url, service: 'test', statementTimeoutMs: 5_000 })
+  return { url, sql, database, close: () => database.close(5_000) }
+}
+
+const SECRET = new Set(['email', 'password', 'oldPassword', 'newPassword', 'accessToken', 'refreshToken'])
+
+/** Remembers every secret that goes through, for `expectNoSecrets`. */
+function noting(secrets: Set<string>, http: Http): Http {
+  const note = (value: unknown) => void (typeof value === 'string' && value.length > 8 && secrets.add(value))
+  const noteMembers = (body: unknown) => {
+    if (typeof body !== 'object' || body === null) return
+    for (const [name, value] of Object.entries(body)) if (SECRET.has(name)) note(value)
+  }
+  return async (method, path, ask = {}) => {
+    note(ask.token)
+    note(ask.headers?.authorization)
+    noteMembers(ask.json)
+    const reply = await http(method, path, ask)
+    noteMembers(reply.body)
+    return reply
+  }
+}
+
+/** Asserts that nothing secret of all the requests so far is in a log line or a span. */
+export function expectNoSecrets({ runtime, secrets }: TestUserService): void {
+  const spans = runtime.spans.getFinishedSpans().map(({ name, attributes, events, status }) => ({ name, attributes, events, status }))
+  const written = JSON.stringify([runtime.lines, spans])
+  expect(runtime.lines.length).toBeGreaterThan(0)
+  expect(secrets.size).toBeGreaterThan(0)
+  // JSON's own escapes, for what has quotes or the like in it.
+  expect([...secrets].filter(secret => written.includes(JSON.stringify(secret).slice(1, -1)))).toEqual([])
 }
