@@ -1,0 +1,70 @@
+import { describe, expect, test } from 'vitest'
+import { system } from '../../infra/system.ts'
+import { callersOf, defineService, defineSystem, edgeTo, podsHost, type ServiceDefinition } from '../../services/chassis/graph.ts'
+import { order } from '../../services/order/service.ts'
+import { user } from '../../services/user/service.ts'
+
+const service = (changes: Partial<ServiceDefinition> = {}): ServiceDefinition => ({
+  name: 'stock',
+  port: 8_082,
+  contract: {},
+  calls: [],
+  timeoutMs: 1_000,
+  maxConcurrency: 10,
+  slo: { availability: 0.99, latency: { thresholdMs: 250, objective: 0.99 } },
+  scale: { min: 1, max: 1 },
+  ...changes,
+})
+
+describe('defineService', () => {
+  test.each(['a', 'stock', 'stock-2', `a${'b'.repeat(41)}`])('takes the name %s', name => {
+    expect(defineService(service({ name })).name).toBe(name)
+  })
+
+  test.each(['', 'Stock', '2stock', '-stock', 'stock-', 'sto_ck', 'sto.ck', 'stock\n', `a${'b'.repeat(42)}`])('refuses the name %j', name => {
+    expect(() => defineService(service({ name }))).toThrow(`service name '${name}' is not a DNS label of at most 42 characters`)
+  })
+
+  test.each([0, 80, 1_023, 65_536, 8_080.5, Number.NaN])('refuses the port %s and names service and port', port => {
+    expect(() => defineService(service({ port }))).toThrow(`stock: port ${port} is not between 1024 and 65535`)
+  })
+
+  test('refuses an attempt that takes longer than the whole request, and names both', () => {
+    const edge = { to: user, mode: 'optional' as const, attemptTimeoutMs: 1_001 }
+    expect(() => defineService(service({ calls: [edge] }))).toThrow("stock -> user: attemptTimeoutMs 1001 exceeds stock's timeoutMs 1000")
+    expect(defineService(service({ calls: [{ ...edge, attemptTimeoutMs: 1_000 }] })).calls).toHaveLength(1)
+  })
+})
+
+describe('defineSystem', () => {
+  test('names every problem at once', () => {
+    const outsider = service({ name: 'outsider', port: 8_090 })
+    const twin = service({ name: 'stock', port: 8_090, calls: [{ to: outsider, mode: 'required', attemptTimeoutMs: 1 }] })
+    const third = service({ name: 'third', port: 8_082 })
+    expect(() => defineSystem({ name: 'shop', services: [service(), twin, third] })).toThrow(
+      new Error(
+        'system shop: stock and stock both use name stock; stock calls outsider, which is not in the system; third and stock both use port 8082',
+      ),
+    )
+  })
+
+  test('takes the shop as it is', () => {
+    expect(defineSystem(system)).toBe(system)
+  })
+})
+
+describe('the edges of a system', () => {
+  test('edgeTo gives the edge, or says how to add it', () => {
+    expect(edgeTo(order, 'user').to).toBe(user)
+    expect(() => edgeTo(user, 'order')).toThrow('user has no edge to order; add { to: order, ... } to its calls')
+  })
+
+  test('callersOf names the services with an edge to one', () => {
+    expect(callersOf(system, user)).toEqual(['order'])
+    expect(callersOf(system, order)).toEqual([])
+  })
+
+  test('podsHost is the name of the headless Service', () => {
+    expect(podsHost(user)).toBe('user-pods')
+  })
+})

@@ -1,0 +1,99 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
+import { defineContract } from '../../services/chassis/contract.ts'
+import { watchLoopDelay } from '../../services/chassis/shed.ts'
+import { expectProblem } from '../support/http.ts'
+import { startTinyService, type TinyService } from '../support/tiny-service.ts'
+
+let service: TinyService
+let delayMs = 0
+let release: () => void
+let held: Promise<void>
+
+beforeAll(async () => {
+  const responses = { 204: { description: 'Done' } }
+  const contract = defineContract({
+    hold: { method: 'GET', path: '/hold', summary: 'Held', auth: 'none', responses },
+    fail: { method: 'GET', path: '/fail', summary: 'Fails', auth: 'none', responses },
+    plain: { method: 'GET', path: '/plain', summary: 'At once', auth: 'none', responses },
+  })
+  service = await startTinyService(
+    contract,
+    {
+      hold: async () => {
+        await held
+        return { status: 204 }
+      },
+      fail: async () => {
+        throw new Error('boom')
+      },
+      plain: async () => ({ status: 204 }),
+    },
+    { maxConcurrency: 2, loopDelay: { currentMs: () => delayMs, close: () => {} } },
+  )
+})
+afterAll(() => service?.close())
+beforeEach(() => {
+  delayMs = 0
+  ;({ promise: held, resolve: release } = Promise.withResolvers<void>())
+})
+
+const refused = (reason: string) => service.runtime.metric(`http_server_shed_requests_total{reason="${reason}"}`)
+const inFlight = (count: number) => vi.waitFor(async () => expect(await service.runtime.metric('http_server_active_requests')).toBe(count))
+
+describe('shed()', () => {
+  test('answers 503 overloaded above the limit, counts it, and lets in again', async () => {
+    const before = await refused('concurrency')
+    const holding = [service.http('GET', '/hold'), service.http('GET', '/hold')]
+    await inFlight(2)
+    for (let i = 0; i < 3; i++) {
+      const reply = await service.http('GET', '/plain')
+      expectProblem(reply, 503, 'overloaded')
+      expect(reply.headers.get('retry-after')).toBe('1')
+    }
+    expect(await refused('concurrency')).toBe(before + 3)
+    release()
+    expect((await Promise.all(holding)).map(reply => reply.status)).toEqual([204, 204])
+    expect((await service.http('GET', '/plain')).status).toBe(204)
+  })
+
+  test('a request that fails gives its place back', async () => {
+    for (let i = 0; i < 3; i++) expectProblem(await service.http('GET', '/fail'), 500, 'internal')
+    expect((await service.http('GET', '/plain')).status).toBe(204)
+  })
+
+  test('answers 503 overloaded while the event loop is more than 500 ms late', async () => {
+    const before = await refused('event-loop')
+    delayMs = 500
+    expect((await service.http('GET', '/plain')).status).toBe(204)
+    delayMs = 501
+    const reply = await service.http('GET', '/plain')
+    expectProblem(reply, 503, 'overloaded')
+    expect(reply.headers.get('retry-after')).toBe('1')
+    expect(await refused('event-loop')).toBe(before + 1)
+    delayMs = 0
+    expect((await service.http('GET', '/plain')).status).toBe(204)
+  })
+
+  test('what it refuses is not logged as a failure', async () => {
+    service.runtime.lines.length = 0
+    delayMs = 501
+    await service.http('GET', '/plain')
+    expect(service.runtime.lines).toEqual([expect.objectContaining({ msg: 'request', status: 503, code: 'overloaded' })])
+  })
+})
+
+describe('watchLoopDelay', () => {
+  test('sees a blocked event loop, and that it is free again', async () => {
+    const delay = watchLoopDelay()
+    expect(delay.currentMs()).toBe(0)
+    const block = setInterval(() => {
+      const until = performance.now() + 100
+      while (performance.now() < until);
+    }, 1)
+    await vi.waitFor(() => expect(delay.currentMs()).toBeGreaterThan(30), { timeout: 10_000 })
+    const blocked = delay.currentMs()
+    clearInterval(block)
+    await vi.waitFor(() => expect(delay.currentMs()).toBeLessThan(blocked / 2), { timeout: 10_000 })
+    delay.close()
+  })
+})

@@ -1,0 +1,274 @@
+import { SpanKind, SpanStatusCode } from '@opentelemetry/api'
+import type { ReadableSpan } from '@opentelemetry/sdk-trace'
+import fc from 'fast-check'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
+import { defineContract } from '../../services/chassis/contract.ts'
+import { ProblemError } from '../../services/chassis/problem.ts'
+import { childSpan, createTracing, failSpan, isKept, linkedSpan, traceHeaders } from '../../services/chassis/tracing.ts'
+import { listen } from '../support/http.ts'
+import { testRuntime } from '../support/runtime.ts'
+import { startTinyService, type TinyService } from '../support/tiny-service.ts'
+
+const TRACE = '4bf92f3577b34da6a3ce929d0e0e4736'
+const SPAN = '00f067aa0ba902b7'
+
+describe('traceContext()', () => {
+  let service: TinyService
+
+  beforeAll(async () => {
+    const problems = { 409: ['taken'], 503: ['broken'] }
+    const responses = { 204: { description: 'Done' } }
+    const contract = defineContract({
+      get: { method: 'GET', path: '/things/{id}', summary: 'Get', auth: 'none', responses },
+      refuse: { method: 'POST', path: '/things/{id}', summary: 'Refuse', auth: 'none', responses, problems },
+      fail: { method: 'PUT', path: '/things/{id}', summary: 'Fail', auth: 'none', responses, problems },
+      crash: { method: 'DELETE', path: '/things/{id}', summary: 'Crash', auth: 'none', responses },
+    })
+    service = await startTinyService(contract, {
+      get: async ({ scope }) => {
+        childSpan(service.runtime.tracer, scope.span, 'inner').end()
+        return { status: 204 }
+      },
+      refuse: async () => {
+        throw new ProblemError(409, 'taken', 'Taken')
+      },
+      fail: async () => {
+        throw new ProblemError(503, 'broken', 'Broken')
+      },
+      crash: async () => {
+        throw new Error('boom')
+      },
+    })
+  })
+  afterAll(() => service?.close())
+  beforeEach(() => service.runtime.spans.reset())
+
+  const serverSpan = async (method: string, path = '/things/7', headers: Record<string, string> = {}): Promise<ReadableSpan> => {
+    await service.http(method, path, { headers })
+    const find = () => service.runtime.spans.getFinishedSpans().find(span => span.kind === SpanKind.SERVER)
+    return vi.waitUntil(find)
+  }
+
+  test('names the span after method and route template', async () => {
+    const span = await serverSpan('GET')
+    expect(span.name).toBe('GET /things/{id}')
+    expect(span.attributes).toEqual({
+      'http.request.method': 'GET',
+      'url.scheme': 'http',
+      'http.route': '/things/{id}',
+      'url.path': '/things/7',
+      'http.response.status_code': 204,
+    })
+    expect(span.status.code).toBe(SpanStatusCode.UNSET)
+    expect(span.resource.attributes['service.name']).toBe('tiny')
+  })
+
+  test('names the span after the method alone where there is no route, and tells nothing of the path', async () => {
+    const span = await serverSpan('GET', '/secret/path')
+    expect(span.name).toBe('GET')
+    expect(JSON.stringify(span.attributes)).not.toContain('secret')
+    expect(span.attributes['http.response.status_code']).toBe(404)
+  })
+
+  test("the caller's span is the parent, and a span of the handler is a child", async () => {
+    const span = await serverSpan('GET', '/things/7', { traceparent: `00-${TRACE}-${SPAN}-01` })
+    expect(span.spanContext().traceId).toBe(TRACE)
+    expect(span.parentSpanContext).toMatchObject({ traceId: TRACE, spanId: SPAN, isRemote: true })
+    const inner = service.runtime.spans.getFinishedSpans().find(other => other.name === 'inner')
+    expect(inner?.parentSpanContext?.spanId).toBe(span.spanContext().spanId)
+    expect(inner?.spanContext().traceId).toBe(TRACE)
+  })
+
+  test('a span whose caller does not sample is not recorded', async () => {
+    await service.http('GET', '/things/7', { headers: { traceparent: `00-${TRACE}-${SPAN}-00` } })
+    await serverSpan('GET')
+    expect(service.runtime.spans.getFinishedSpans().map(span => span.spanContext().traceId)).not.toContain(TRACE)
+  })
+
+  test.each([
+    ['GET', 204, SpanStatusCode.UNSET, undefined],
+    ['POST', 409, SpanStatusCode.UNSET, undefined],
+    ['PUT', 503, SpanStatusCode.ERROR, 'broken'],
+    ['DELETE', 500, SpanStatusCode.ERROR, 'internal'],
+  ])('%s with %i has the status %i', async (method, status, code, errorType) => {
+    const span = await serverSpan(method)
+    expect(span.attributes['http.response.status_code']).toBe(status)
+    expect(span.attributes['error.type']).toBe(errorType)
+    expect(span.status.code).toBe(code)
+  })
+
+  test("the scope's log carries the trace id", async () => {
+    service.runtime.lines.length = 0
+    await serverSpan('DELETE', '/things/7', { traceparent: `00-${TRACE}-${SPAN}-01` })
+    expect(service.runtime.lines.map(line => line.trace_id)).toEqual([TRACE, TRACE])
+  })
+})
+
+describe('childSpan', () => {
+  test('is of the kind and with the attributes that it is given', () => {
+    const { tracer, spans } = testRuntime()
+    const parent = tracer.startSpan('parent')
+    childSpan(tracer, parent, 'call', { kind: SpanKind.CLIENT, attributes: { 'peer.service': 'user' } }).end()
+    childSpan(tracer, parent, 'work').end()
+    expect(spans.getFinishedSpans()).toEqual([
+      expect.objectContaining({ name: 'call', kind: SpanKind.CLIENT, attributes: { 'peer.service': 'user' } }),
+      expect.objectContaining({ name: 'work', kind: SpanKind.INTERNAL, attributes: {} }),
+    ])
+    for (const span of spans.getFinishedSpans()) expect(span.parentSpanContext?.spanId).toBe(parent.spanContext().spanId)
+  })
+
+  test('passes the random flag on', () => {
+    const { tracer } = testRuntime()
+    const random = linkedSpan(tracer, 'new', undefined)
+    expect(traceHeaders(childSpan(tracer, random, 'child')).traceparent).toMatch(/-03$/)
+    expect(traceHeaders(childSpan(tracer, tracer.startSpan('unknown'), 'child')).traceparent).toMatch(/-01$/)
+  })
+})
+
+describe('linkedSpan', () => {
+  test('starts a trace of its own with a link to its cause', () => {
+    const { tracer, spans } = testRuntime()
+    linkedSpan(tracer, 'deliver', `00-${TRACE}-${SPAN}-01`).end()
+    const [span] = spans.getFinishedSpans()
+    expect(span).toMatchObject({ name: 'deliver', kind: SpanKind.CONSUMER, parentSpanContext: undefined })
+    expect(span?.spanContext().traceId).not.toBe(TRACE)
+    expect(span?.links).toEqual([{ context: expect.objectContaining({ traceId: TRACE, spanId: SPAN, traceFlags: 1 }) }])
+  })
+
+  test.each([undefined, '', 'broken', `00-${'0'.repeat(32)}-${SPAN}-01`])('has no link when the cause is %o', traceparent => {
+    const { tracer, spans } = testRuntime()
+    linkedSpan(tracer, 'deliver', traceparent, SpanKind.PRODUCER).end()
+    expect(spans.getFinishedSpans()).toEqual([expect.objectContaining({ kind: SpanKind.PRODUCER, links: [] })])
+  })
+})
+
+describe('failSpan', () => {
+  test.each([
+    [Object.assign(new Error('secret'), { code: 'ECONNREFUSED' }), 'ECONNREFUSED'],
+    [new TypeError('secret'), 'TypeError'],
+    ['secret', 'unknown'],
+  ])('marks the span by the kind of %o and not by its message', (error, errorType) => {
+    const { tracer, spans } = testRuntime()
+    const span = tracer.startSpan('work')
+    failSpan(span, error)
+    span.end()
+    const [ended] = spans.getFinishedSpans()
+    expect(ended?.attributes).toEqual({ 'error.type': errorType })
+    expect(ended?.status).toEqual({ code: SpanStatusCode.ERROR })
+    expect(ended?.events).toEqual([])
+  })
+})
+
+describe('isKept', () => {
+  const hex = (length: number) => fc.string({ unit: fc.constantFrom(...'0123456789abcdef'), minLength: length, maxLength: length })
+
+  test('depends on the random end of the trace id alone', () => {
+    fc.assert(
+      fc.property(hex(18), hex(18), hex(14), fc.double({ min: 0, max: 1, noNaN: true }), (left, other, end, share) => {
+        expect(isKept(left + end, share)).toBe(isKept(other + end, share))
+      }),
+    )
+  })
+
+  test('keeps with a larger share whatever it keeps with a smaller one', () => {
+    fc.assert(
+      fc.property(hex(32), fc.double({ min: 0, max: 1, noNaN: true }), fc.double({ min: 0, max: 1, noNaN: true }), (traceId, a, b) => {
+        if (isKept(traceId, Math.min(a, b))) expect(isKept(traceId, Math.max(a, b))).toBe(true)
+      }),
+    )
+  })
+
+  test('keeps the share that it is given', () => {
+    const count = 4_096
+    // Trace ids that are spread evenly over the numbers that decide.
+    const traceIds = Array.from({ length: count }, (_, i) => TRACE.slice(0, 19) + i.toString(16).padStart(3, '0') + '8'.repeat(10))
+    fc.assert(
+      fc.property(fc.double({ min: 0, max: 1, noNaN: true }), share => {
+        expect(Math.abs(traceIds.filter(traceId => isKept(traceId, share)).length - share * count)).toBeLessThanOrEqual(1)
+      }),
+    )
+  })
+
+  test.each([TRACE, 'f'.repeat(32), `${'0'.repeat(31)}1`])('keeps %s of a share of 1 and not of 0', traceId => {
+    expect([isKept(traceId, 1), isKept(traceId, 0)]).toEqual([true, false])
+  })
+})
+
+describe('createTracing', () => {
+  test('without an endpoint spans carry ids and are not sampled', async () => {
+    const { tracer, close } = createTracing({ service: 'a' })
+    const span = tracer.startSpan('work')
+    expect(span.isRecording()).toBe(false)
+    expect(traceHeaders(linkedSpan(tracer, 'work', undefined)).traceparent).toMatch(/^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-02$/)
+    await close()
+  })
+
+  test('sends spans to the endpoint when it is closed', async () => {
+    const requests: { url?: string; body: string }[] = []
+    const collector = await listen((req, res) => {
+      let body = ''
+      req.on('data', chunk => (body += chunk))
+      req.on('end', () => {
+        requests.push({ ...(req.url && { url: req.url }), body })
+        res.setHeader('content-type', 'application/json').end('{}')
+      })
+    })
+    const { tracer, close } = createTracing({ service: 'a', version: '7', endpoint: `${collector.url}/` })
+    tracer.startSpan('work').end()
+    await close()
+    expect(requests.map(({ url }) => url)).toEqual(['/v1/traces'])
+    const [resource] = JSON.parse(requests[0]?.body ?? '').resourceSpans
+    expect(resource.resource.attributes).toEqual(
+      expect.arrayContaining([
+        { key: 'service.name', value: { stringValue: 'a' } },
+        { key: 'service.version', value: { stringValue: '7' } },
+      ]),
+    )
+    expect(resource.scopeSpans[0].spans[0].name).toBe('work')
+    await collector.close()
+  })
+
+  test('closes although the endpoint never answers', async () => {
+    const collector = await listen(() => {})
+    const { tracer, close } = createTracing({ service: 'a', endpoint: collector.url })
+    tracer.startSpan('work').end()
+    const startedAt = performance.now()
+    await close()
+    expect(performance.now() - startedAt).toBeLessThan(10_000)
+    await collector.close()
+  })
+
+  test('closes although nobody listens at the endpoint', async () => {
+    const gone = await listen(() => {})
+    await gone.close()
+    const { tracer, close } = createTracing({ service: 'a', endpoint: gone.url })
+    tracer.startSpan('work').end()
+    await expect(close()).resolves.toBeUndefined()
+  })
+
+  describe('with a processor', () => {
+    beforeEach(() => {
+      vi.useFakeTimers()
+    })
+    afterEach(() => {
+      vi.useRealTimers()
+    })
+
+    const processor = (shutdown: () => Promise<void>) => ({ onStart: () => {}, onEnd: () => {}, forceFlush: async () => {}, shutdown })
+
+    test('that never shuts down closes after 2 s', async () => {
+      const closed = vi.fn()
+      void createTracing({ service: 'a', processor: processor(() => new Promise(() => {})) })
+        .close()
+        .then(closed)
+      await vi.advanceTimersByTimeAsync(1_999)
+      expect(closed).not.toHaveBeenCalled()
+      await vi.advanceTimersByTimeAsync(1)
+      expect(closed).toHaveBeenCalled()
+    })
+
+    test('that fails closes all the same', async () => {
+      await expect(createTracing({ service: 'a', processor: processor(() => Promise.reject(new Error('boom'))) }).close()).resolves.toBeUndefined()
+    })
+  })
+})
