@@ -90,7 +90,8 @@ export async function prepareLocalSystem({ system, dir, postgres, portsOf = grap
   }
 }
 
-const graphPorts = ({ port }: ServiceDefinition): LocalPorts => ({ port, adminPort: port + 1_000 })
+/** Where a service listens on a laptop, where they all share one address. */
+export const graphPorts = ({ port }: Pick<ServiceDefinition, 'port'>): LocalPorts => ({ port, adminPort: port + 1_000 })
 
 /** Where each callee is and which token opens it. */
 async function edgeEnv(service: ServiceDefinition, issuer: LocalIssuer, ports: Record<string, LocalPorts>): Promise<Record<string, string>> {
@@ -155,7 +156,12 @@ async function startProcess(
   return running
 }
 
-async function waitUntilReady({ adminUrl, child, stop }: ServiceProcess, name: string, timeoutMs: number, newLog: () => Promise<string>): Promise<void> {
+async function waitUntilReady(
+  { adminUrl, child, stop }: ServiceProcess,
+  name: string,
+  timeoutMs: number,
+  newLog: () => Promise<string>,
+): Promise<void> {
   const endsAt = performance.now() + timeoutMs
   let last = 'no answer yet'
   while (performance.now() < endsAt) {

@@ -2,10 +2,11 @@ import { mkdir } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { parseArgs, styleText } from 'node:util'
 import { system } from '../infra/system.ts'
+import type { ServiceDefinition } from '../services/chassis/graph.ts'
 import { order } from '../services/order/service.ts'
 import { user } from '../services/user/service.ts'
-import { type LocalSystem, prepareLocalSystem, type ServiceProcess } from './local-system.ts'
-import { type Postgres, startPostgres } from './postgres.ts'
+import { graphPorts, type LocalSystem, prepareLocalSystem, type ServiceProcess } from './local-system.ts'
+import { isFree, type Postgres, startPostgres } from './postgres.ts'
 import { walk } from './walk.ts'
 
 const HELP = `npm start [-- options]
@@ -35,6 +36,7 @@ async function run(dir: string, stopped: AbortSignal): Promise<void> {
   let renewal: NodeJS.Timeout | undefined
   try {
     await mkdir(dir, { recursive: true })
+    for (const service of system.services) await refuseTakenPort(service)
     const database = await step('Postgres', () => startPostgres({ dir: join(dir, 'postgres') }))
     postgres = database
     stopped.throwIfAborted()
@@ -66,12 +68,30 @@ async function run(dir: string, stopped: AbortSignal): Promise<void> {
   }
 }
 
-const { values } = parseArgs({ options: { 'data-dir': { type: 'string', default: '.data' }, help: { type: 'boolean', default: false } } })
-if (values.help) process.stdout.write(HELP)
+/** Before anything is started: a clear word now is better than a log to read later. */
+async function refuseTakenPort({ name, port }: ServiceDefinition): Promise<void> {
+  for (const wanted of Object.values(graphPorts({ port }))) {
+    if (!(await isFree(wanted))) throw new Error(`${name} cannot listen on 127.0.0.1:${wanted}: the port is taken; stop what listens there`)
+  }
+}
+
+function parseFlags() {
+  try {
+    return parseArgs({ options: { 'data-dir': { type: 'string', default: '.data' }, help: { type: 'boolean', default: false } } }).values
+  } catch (error) {
+    const [problem] = (error as Error).message.split('. ')
+    say(`${problem}; see npm start -- --help`)
+    return undefined
+  }
+}
+
+const flags = parseFlags()
+if (!flags) process.exitCode = 2
+else if (flags.help) process.stdout.write(HELP)
 else {
   const interrupt = new AbortController()
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => interrupt.abort())
-  await run(resolve(values['data-dir']), interrupt.signal).catch(error => {
+  await run(resolve(flags['data-dir']), interrupt.signal).catch(error => {
     if (interrupt.signal.aborted) return
     say(`${styleText('red', 'error:', { stream: process.stderr })} ${error.message}`)
     process.exitCode = 1

@@ -6,7 +6,7 @@ import type { Metrics } from './metrics.ts'
 export function createAdminServer(health: Health, metrics: Metrics): Server {
   return createServer(async (req, res) => {
     const answer = (status: number, body: string, type = 'text/plain; charset=utf-8') => {
-      res.writeHead(status, { 'content-type': type })
+      res.writeHead(status, { 'content-type': type, ...(status === 405 && { allow: 'GET, HEAD' }) })
       res.end(body)
     }
     const path = (req.url ?? '').split('?', 1)[0]

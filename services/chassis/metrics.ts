@@ -37,11 +37,11 @@ export function createMetrics({ sloThresholdMs, keptShare = 0.1 }: MetricsOption
   const histogram = (name: string, help: string, labelNames: string[]) =>
     new Histogram({ name, help, labelNames, buckets, registers: [registry], enableExemplars: true })
 
-  // prom-client keeps one name a metric and cuts `_total` off for OpenMetrics, so names are set before each scrape, one at a time.
+  // prom-client keeps one name a metric and cuts `_total` off for OpenMetrics, so names are put back before each scrape, one at a time.
   let lastScrape: Promise<unknown> = Promise.resolve()
   const render = async (openMetrics: boolean) => {
     const contentType = openMetrics ? Registry.OPENMETRICS_CONTENT_TYPE : Registry.PROMETHEUS_CONTENT_TYPE
-    for (const [counter, name] of counters) (counter as unknown as { name: string }).name = openMetrics ? name.replace(/_total$/, '') : name
+    for (const [counter, name] of counters) (counter as unknown as { name: string }).name = name
     registry.setContentType(contentType as never)
     return { contentType, text: await registry.metrics() }
   }

@@ -65,6 +65,16 @@ export function toProblem(error: unknown): ProblemError {
   return new ProblemError(500, 'internal', 'Something went wrong here; the log has it under the trace id', { cause: error })
 }
 
+const GONE = new Set(['ECONNRESET', 'EPIPE', 'ECONNABORTED', 'ERR_STREAM_PREMATURE_CLOSE'])
+
+/** For `app.on('error', ...)`: what happens outside the stages. A caller who hangs up is no failure of ours. */
+export const logStray =
+  (log: Logger) =>
+  (error: NodeJS.ErrnoException): void => {
+    if (GONE.has(error.code ?? '')) log.debug({ code: error.code }, 'the caller hung up')
+    else log.error({ err: error }, 'failed outside the pipeline')
+  }
+
 /** The only writer of problem documents on the request path. A 5xx is logged with its cause, a 4xx is not. */
 export function problems(log: Logger): Middleware {
   return async (ctx, next) => {

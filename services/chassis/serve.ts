@@ -1,5 +1,6 @@
-import { createServer, type RequestListener, type Server } from 'node:http'
-import type { AddressInfo, Socket } from 'node:net'
+import { createServer, type RequestListener, type Server, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import type { Duplex } from 'node:stream'
 import type { Logger } from 'pino'
 import { createAdminServer } from './admin.ts'
 import type { Health } from './health.ts'
@@ -19,6 +20,8 @@ export interface ServeOptions {
   lingerMs?: number
   /** Time for requests in flight after that, in milliseconds. @default 10000 */
   finishMs?: number
+  /** Time for a request's head to arrive, in milliseconds. @default 10000 */
+  headersTimeoutMs?: number
   /** Closed in order when the last request is done: relay, telemetry, pool. Each must be bounded in time. */
   closers?: (() => Promise<unknown>)[]
 }
@@ -41,6 +44,7 @@ export async function serve({
   log,
   lingerMs = 1_000,
   finishMs = 10_000,
+  headersTimeoutMs = 10_000,
   closers = [],
 }: ServeOptions): Promise<Running> {
   let draining = false
@@ -48,10 +52,10 @@ export async function serve({
     {
       // Above the 90 s after which Traefik drops an idle connection, so that it never sends on one that we close.
       keepAliveTimeout: 95_000,
-      headersTimeout: 10_000,
+      headersTimeout: headersTimeoutMs,
       requestTimeout: 30_000,
       maxHeaderSize: 16_384,
-      connectionsCheckingInterval: 2_000,
+      connectionsCheckingInterval: headersTimeoutMs / 5,
     },
     (req, res) => {
       if (draining) res.setHeader('connection', 'close')
@@ -72,10 +76,12 @@ export async function serve({
     draining = true
     await sleep(lingerMs)
     const closed = new Promise<void>(resolve => server.close(() => resolve()))
-    server.closeIdleConnections()
+    // Again and again: a connection becomes idle when the request that was in flight on it is answered.
+    const sweep = setInterval(() => server.closeIdleConnections(), 50)
     const force = setTimeout(() => server.closeAllConnections(), finishMs)
     await closed
     clearTimeout(force)
+    clearInterval(sweep)
     for (const close of closers) await close().catch((error: unknown) => log.warn({ err: error }, 'a resource did not close'))
     admin.close()
     admin.closeAllConnections()
@@ -122,8 +128,10 @@ const CLIENT_ERRORS: Record<string, [number, string, string, string]> = {
 }
 
 /** What never became a request (RFC 9112 section 2.2) is still answered with a problem document. */
-function answerClientError(error: NodeJS.ErrnoException, socket: import('node:stream').Duplex): void {
-  if (error.code === 'ECONNRESET' || !socket.writable || (socket as Socket).bytesWritten === undefined) {
+function answerClientError(error: NodeJS.ErrnoException, socket: Duplex): void {
+  // Node's own field, which its default for this event looks at as well: what is written now would be part of that answer.
+  const answerHasBegun = (socket as { _httpMessage?: ServerResponse })._httpMessage?.headersSent
+  if (error.code === 'ECONNRESET' || !socket.writable || answerHasBegun) {
     socket.destroy()
     return
   }
@@ -131,5 +139,7 @@ function answerClientError(error: NodeJS.ErrnoException, socket: import('node:st
   const body = JSON.stringify(new ProblemError(status, code, detail))
   socket.end(
     `HTTP/1.1 ${status} ${reason}\r\nconnection: close\r\ncontent-type: ${PROBLEM_CONTENT_TYPE}\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+    // Otherwise a client that does not close its half keeps the connection for ever.
+    () => socket.destroy(),
   )
 }

@@ -51,7 +51,7 @@ export async function startService<F extends Record<string, z.ZodType>>({
   argv,
   wire,
 }: ServiceMain<F>): Promise<Running | undefined> {
-  const log = createLog({ service: service.name, ...(env.LOG_LEVEL && { level: env.LOG_LEVEL }) })
+  const log = createLog({ service: service.name })
   try {
     if (argv[2] === 'migrate') {
       const { DATABASE_URL_FILE: url } = loadConfig({ DATABASE_URL_FILE: baseConfig(service).DATABASE_URL_FILE }, env)
@@ -61,6 +61,7 @@ export async function startService<F extends Record<string, z.ZodType>>({
       return undefined
     }
     const config = loadConfig({ ...baseConfig(service), ...fields }, env) as Wiring<F>['config']
+    log.level = config.LOG_LEVEL
     return await run(service, config, log, wire)
   } catch (error) {
     if (error instanceof ConfigError) process.stderr.write(`${service.name} cannot start: ${error.message}\n`)

@@ -5,7 +5,7 @@ import { limitBody } from '../chassis/body.ts'
 import { clientAddress } from '../chassis/client-address.ts'
 import { withDeadline } from '../chassis/deadline.ts'
 import { measureRequests } from '../chassis/metrics.ts'
-import { problems } from '../chassis/problem.ts'
+import { logStray, problems } from '../chassis/problem.ts'
 import { matchRoute } from '../chassis/router.ts'
 import { routes } from '../chassis/routes.ts'
 import type { Runtime } from '../chassis/runtime.ts'
@@ -26,6 +26,7 @@ export interface OrderAppOptions extends OrderDependencies {
 /** The whole way of a request, top to bottom. */
 export function createOrderApp({ tracer, log, metrics }: Runtime, options: OrderAppOptions): Koa {
   const app = new Koa()
+  app.on('error', logStray(log))
   app.use(matchRoute(orderContract))
   app.use(traceContext(tracer, log))
   app.use(measureRequests(metrics))

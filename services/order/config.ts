@@ -1,3 +1,4 @@
+import { z } from 'zod'
 import { text } from '../chassis/config.ts'
 
 /** The order service's settings beyond those of every service. Required ones have no default. */
@@ -5,5 +6,5 @@ export const orderConfig = {
   TOKEN_ISSUER: text('the issuer of access tokens, a URL'),
   TOKEN_AUDIENCE: text('the audience of access tokens'),
   USER_TOKEN_FILE: text('the path of our workload token for the user service'),
-  USER_HOST: text('the name or address of the user service; in a cluster its headless Service').optional(),
+  USER_HOST: z.string().min(1).optional().describe('the name or address of the user service; by default its headless Service'),
 }

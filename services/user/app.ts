@@ -5,7 +5,7 @@ import { limitBody } from '../chassis/body.ts'
 import { clientAddress } from '../chassis/client-address.ts'
 import { withDeadline } from '../chassis/deadline.ts'
 import { measureRequests } from '../chassis/metrics.ts'
-import { problems } from '../chassis/problem.ts'
+import { logStray, problems } from '../chassis/problem.ts'
 import { matchRoute } from '../chassis/router.ts'
 import { routes } from '../chassis/routes.ts'
 import type { Runtime } from '../chassis/runtime.ts'
@@ -26,6 +26,7 @@ export interface UserAppOptions extends UserDependencies {
 /** The whole way of a request, top to bottom. */
 export function createUserApp({ tracer, log, metrics }: Runtime, options: UserAppOptions): Koa {
   const app = new Koa()
+  app.on('error', logStray(log))
   app.use(matchRoute(userContract))
   app.use(traceContext(tracer, log))
   app.use(measureRequests(metrics))

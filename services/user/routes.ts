@@ -45,7 +45,11 @@ export function userRoutes({ store, reservations, passwords, throttle, logins, k
     password: string,
   ) => {
     await throttle.attempt(scope, key, address)
-    if (!(await passwords.verify(scope, password, account?.passwordHash))) return undefined
+    const right = await passwords.verify(scope, password, account?.passwordHash).catch(async error => {
+      await throttle.takeBack(scope, key, address).catch(() => {})
+      throw error
+    })
+    if (!right) return undefined
     await throttle.succeed(scope, key, address)
     return account
   }

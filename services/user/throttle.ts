@@ -37,6 +37,11 @@ const SUCCEED = statement(
      succeeded_at = case when a.bucket = $1 then now() else succeeded_at end
    from (select bucket from login_attempts where bucket = any($2) order by bucket for update) locked where a.bucket = locked.bucket`,
 )
+const TAKE_BACK = statement(
+  'login-attempt-take-back',
+  `update login_attempts a set failures = greatest(failures - 1, 0)
+   from (select bucket from login_attempts where bucket = any($1) order by bucket for update) locked where a.bucket = locked.bucket`,
+)
 const PURGE = statement(
   'login-attempt-purge',
   "delete from login_attempts where window_ends_at < now() and (succeeded_at is null or succeeded_at < now() - interval '30 days')",
@@ -50,6 +55,8 @@ export interface Throttle {
   attempt(scope: Scope, account: string, address: string): Promise<void>
   /** Takes the attempt back and remembers the address as one that the account's owner uses. */
   succeed(scope: Scope, account: string, address: string): Promise<void>
+  /** Takes an attempt back that came to no decision: an overload must not use up what an honest user has. */
+  takeBack(scope: Scope, account: string, address: string): Promise<void>
   purge(scope: Scope): Promise<unknown>
 }
 
@@ -89,6 +96,9 @@ export function createThrottle(
     succeed: async (scope, account, address) => {
       const bucket = buckets(account, address)
       await database.query(scope, SUCCEED, [bucket.pair, [bucket.pair, bucket.address, bucket.account]])
+    },
+    takeBack: async (scope, account, address) => {
+      await database.query(scope, TAKE_BACK, [Object.values(buckets(account, address))])
     },
     purge: scope => database.query(scope, PURGE),
   }

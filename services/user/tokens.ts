@@ -42,7 +42,7 @@ async function toSigningKey(file: string, jwk: JWK & { nbf?: unknown }): Promise
 }
 
 function createSigningKeys(keys: SigningKey[], { issuer, audience }: TokenRealm): SigningKeys {
-  const newestFirst = [...keys].sort((a, b) => b.jwk.nbf - a.jwk.nbf)
+  const newestFirst = [...keys].sort((a, b) => b.jwk.nbf - a.jwk.nbf || (a.jwk.kid < b.jwk.kid ? -1 : 1))
   const publicJwks = {
     keys: newestFirst.map(({ jwk: { kty, crv, x, kid } }) => ({
       kty: kty as string,

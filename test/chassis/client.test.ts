@@ -350,8 +350,9 @@ describe('the deadline', () => {
     await save(2)
     started.requests.length = 0
     started.handler = () => {}
-    expect(await failure(get(runtime.scope(250)))).toMatchObject({ code: 'timeout' })
-    expect(started.requests).toHaveLength(1)
+    const scope = runtime.scope(250)
+    expect((await failure(get(scope)))?.code).toMatch(/^(timeout|deadline-exceeded)$/)
+    expect(scope.deadline.signal.aborted).toBe(false)
   })
 
   test('holds while the answer trickles in', async () => {

@@ -57,8 +57,8 @@ describe('expose', () => {
     metrics.counter('orders_total', 'Orders').inc()
     const accepts = Array.from({ length: 20 }, (_, i) => (i % 2 ? PROMETHEUS : undefined))
     const exposed = await Promise.all(accepts.map(accept => metrics.expose(accept)))
-    expect(exposed.map(({ contentType, text }) => [contentType, /# TYPE (orders\w*) /.exec(text)?.[1]])).toEqual(
-      accepts.map(accept => (accept ? [OPEN_METRICS, 'orders'] : [TEXT, 'orders_total'])),
+    expect(exposed.map(({ contentType, text }) => [contentType, ...(/# TYPE (orders\w*) counter\n(.*)\n/.exec(text)?.slice(1) ?? [])])).toEqual(
+      accepts.map(accept => (accept ? [OPEN_METRICS, 'orders', 'orders_total 1'] : [TEXT, 'orders_total', 'orders_total 1'])),
     )
   })
 })

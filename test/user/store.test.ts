@@ -1,4 +1,5 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { statement } from '../../services/chassis/database.ts'
 import { newId } from '../../services/chassis/ids.ts'
 import { createUserStore, emailKey, type Session, type UserStore } from '../../services/user/store.ts'
 import { type TestDatabase, testDatabase } from '../support/database.ts'
@@ -60,6 +61,19 @@ describe('createUserStore()', () => {
     expect(await changed).toBe(true)
     expect(await Promise.all(opened.map(isAlive))).toEqual(opened.map(() => false))
     expect(await isAlive(mine)).toBe(true)
+  })
+
+  test('startSession() waits for a change of the password that is under way', async () => {
+    const { id } = await register()
+    const change = statement<never>('test-change', "update users set password_hash = 'hash-2' where id = $1")
+    const waiting = () => db.sql("select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'")
+    const late = await db.database.transaction(runtime.scope(20_000), async queries => {
+      await queries.query(runtime.scope(), change, [id])
+      const started = store.startSession(runtime.scope(20_000), id, 'hash-1')
+      await vi.waitFor(async () => expect(await waiting()).toHaveLength(1), { timeout: 10_000, interval: 10 })
+      return { started }
+    })
+    expect(await late.started).toBeUndefined()
   })
 
   test('changePassword() changes nothing when the hash was replaced meanwhile', async () => {

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { overloaded } from '../../services/chassis/shed.ts'
 import { createPasswords } from '../../services/user/passwords.ts'
 import { createThrottle, type Throttle } from '../../services/user/throttle.ts'
 import { type TestDatabase, testDatabase } from '../support/database.ts'
@@ -182,9 +183,10 @@ describe('createThrottle()', () => {
     expect(outcomes.filter(({ status }) => status === 'rejected')).toEqual([])
   })
 
-  test('takes no account and address for another pair', async () => {
-    await fail(3, 'a","b', 'c')
-    await attempt('a', 'b","c')
+  test.each([',', '","', '', '|', '\n'])('takes no account and address with %j in them for another pair', async glue => {
+    const [left, middle, right] = [newAccount(), 'middle', newAddress()]
+    await fail(3, `${left}${glue}${middle}`, right)
+    await attempt(left, `${middle}${glue}${right}`)
   })
 
   test('stores neither addresses nor accounts', async () => {
@@ -293,6 +295,19 @@ describe('POST /sessions', () => {
     for (const { status } of replies) counts[status as 401 | 429]++
     expect(counts).toEqual({ 401: 3, 429: 47 })
     expect(verified).toBeLessThanOrEqual(3)
+  })
+
+  test('an attempt that ends in an overload is not counted', async () => {
+    const { email, password } = await user.newUser()
+    const address = newAddress()
+    const busy = await startUserService({
+      replicaOf: user,
+      throttle: LIMITS,
+      passwords: () => ({ hash: () => Promise.reject(overloaded()), verify: () => Promise.reject(overloaded()) }),
+    })
+    for (let i = 0; i < 5; i++) expectProblem(await busy.logIn(email, password, address), 503, 'overloaded')
+    await busy.close()
+    expect((await user.logIn(email, password, address)).status).toBe(201)
   })
 
   test('an instance that starts later goes on counting where the first one stopped', async () => {
