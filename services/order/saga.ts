@@ -58,12 +58,18 @@ export function createSaga({ store, database, user, token, orders }: SagaOptions
       }
       const { userId, amount } = message.payload as { userId: string; amount: number }
       const answer = await user.call(scope, 'reserveCredit', { ...options, body: { userId, total: euros(amount) } })
-      return 'problem' in answer ? refused(answer) : { kind: 'settle', event: 'reserved' }
+      if (!('problem' in answer)) return { kind: 'settle', event: 'reserved' }
+      if (answer.problem.code === 'reservation-released') return await released(scope, message)
+      return refused(answer)
     } catch (error) {
       if (error instanceof CallError) return { kind: 'retry', reason: error.code }
       throw error
     }
   }
+
+  /** A release came before this reservation. Of an order that left `pending` that is right: settling only removes the message. */
+  const released = async (scope: Scope, message: Message): Promise<Decision> =>
+    (await store.isPending(scope, message.subjectId)) ? { kind: 'park', reason: 'reservation-released' } : { kind: 'settle', event: 'reserved' }
 
   const settle = async (scope: Scope, message: Message, { event, rejectionCode }: Extract<Decision, { kind: 'settle' }>, answer?: Waiting) => {
     const { order, moved } = await store.settle(scope, message, event, { ...(rejectionCode && { rejectionCode }), ...(answer && { answer }) })
@@ -122,7 +128,5 @@ function failed({ status, problem }: ProblemAnswer): Exclude<Outcome, { kind: 'd
 function refused(answer: ProblemAnswer): Decision {
   const { status, problem } = answer
   if (status === 422 || problem.code === 'unknown-user') return { kind: 'settle', event: 'refused', rejectionCode: problem.code }
-  // The order is being cancelled: settling finds nothing to move and removes the message.
-  if (problem.code === 'reservation-released') return { kind: 'settle', event: 'reserved' }
   return failed(answer)
 }

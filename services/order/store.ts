@@ -9,7 +9,7 @@ import type { Order, OrderItem, OrderState, Product } from './contract.ts'
 import { nextState, type OrderEvent, statesBefore } from './state.ts'
 import { sagaStep } from './steps.ts'
 
-export const RESERVE = 'reserve-credit'
+const RESERVE = 'reserve-credit'
 export const RELEASE = 'release-credit'
 
 interface ProductRow {
@@ -168,6 +168,9 @@ export function createOrderStore(database: Database) {
         sagaStep('cancel-enqueued')
         return { order: moved as OrderRow, message }
       }),
+
+    /** Once false it stays false. */
+    isPending: async (scope: Scope, id: string): Promise<boolean> => (await database.query(scope, ORDER_BY_ID, [id]))[0]?.state === 'pending',
 
     ofUser: async (scope: Scope, id: string, userId: string): Promise<StoredOrder> => {
       const [order] = await database.query(scope, ORDER_OF_USER, [id, userId])

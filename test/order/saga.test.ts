@@ -71,6 +71,14 @@ describe('saga.deliver of reserve-credit', () => {
     expect(await shop.outbox(id)).toBe(0)
   })
 
+  test('parks a message whose reservation was released although nobody cancelled the order', async () => {
+    const { id, message } = await pending()
+    shop.proxy.behave({ status: 409, code: 'reservation-released' })
+    expect(await deliver(message)).toEqual({ kind: 'park', reason: 'reservation-released' })
+    shop.proxy.behave('pass')
+    expect(await shop.state(id)).toBe('pending')
+  })
+
   test('after the cancellation leaves the order cancelled and nothing reserved', async () => {
     const { customer, id, message } = await pending()
     await shop.order.http('POST', `/orders/${id}/cancellation`, { token: customer.token })
