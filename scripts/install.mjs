@@ -18,13 +18,18 @@ function isInstalled() {
 
 if (!isInstalled()) {
   process.stderr.write('installing what package-lock.json names (once)\n')
-  const { status } = spawnSync('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], {
-    cwd: root,
-    stdio: ['ignore', 2, 2],
-    shell: process.platform === 'win32',
-  })
+  // Not `npm ci`: it refuses a lockfile that lacks another platform's optional packages, which not every registry has.
+  const args = ['install', '--no-save', '--no-audit', '--no-fund', '--loglevel=error']
+  const { status } = spawnSync('npm', args, { cwd: root, stdio: ['ignore', 2, 2], shell: process.platform === 'win32' })
   if (status !== 0) {
-    process.stderr.write('npm ci failed; see above\n')
+    process.stderr.write('npm install failed; see above\n')
     process.exit(1)
   }
+}
+
+/** argon2 in node:crypto came with 24.7. */
+const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
+if (!existsSync(new URL('node_modules/.bin/node', root)) && (major < 24 || (major === 24 && minor < 7))) {
+  process.stderr.write(`Node.js ${process.versions.node} is too old, and npm has no newer one for ${process.platform} on ${process.arch}: install Node.js 24.7 or newer\n`)
+  process.exit(1)
 }
