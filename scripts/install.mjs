@@ -30,6 +30,8 @@ if (!isInstalled()) {
 /** argon2 in node:crypto came with 24.7. */
 const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
 if (!existsSync(new URL('node_modules/.bin/node', root)) && (major < 24 || (major === 24 && minor < 7))) {
-  process.stderr.write(`Node.js ${process.versions.node} is too old, and npm has no newer one for ${process.platform} on ${process.arch}: install Node.js 24.7 or newer\n`)
+  process.stderr.write(
+    `Node.js ${process.versions.node} is too old, and npm has no newer one for ${process.platform} on ${process.arch}: install Node.js 24.7 or newer\n`,
+  )
   process.exit(1)
 }
