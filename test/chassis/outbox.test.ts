@@ -1,6 +1,6 @@
 import { SpanKind } from '@opentelemetry/api'
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
-import type { Database } from '../../services/chassis/database.ts'
+import { type Database, statement } from '../../services/chassis/database.ts'
 import { newId } from '../../services/chassis/ids.ts'
 import { dequeue, enqueue, handOver, type Message, type Outcome, type RelayOptions, startRelay } from '../../services/chassis/outbox.ts'
 import type { Scope } from '../../services/chassis/scope.ts'
@@ -17,6 +17,7 @@ beforeAll(async () => {
 afterAll(() => db?.close())
 beforeEach(() => db.sql('delete from outbox'))
 
+const LOCK = statement('lock-message', 'select 1 from outbox where id = $1 for update')
 const soon = (check: () => unknown) => vi.waitFor(check, { timeout: 10_000, interval: 10 })
 
 const write = ({ leaseMs = 0, kind = 'greet', subjectId = newId(), scope = runtime.scope() } = {}) =>
@@ -164,6 +165,18 @@ describe('startRelay', () => {
     await soon(async () => expect(await rows()).toEqual([]))
     expect(overlaps).toEqual([])
     expect([...one.handled, ...other.handled].map(({ id }) => id).toSorted()).toEqual(messages.map(({ id }) => id).toSorted())
+  })
+
+  test('does not wait for a message that a transaction has, such as that of another relay', async () => {
+    const held = await write()
+    const free = await write()
+    const scope = runtime.scope()
+    await db.database.transaction(scope, async queries => {
+      await queries.query(scope, LOCK, [held.id])
+      const { handled } = relay()
+      await soon(() => expect(handled.map(({ id }) => id)).toEqual([free.id]))
+    })
+    await soon(async () => expect(await rows()).toEqual([]))
   })
 
   test('keeps a message for twice the time of an attempt, and then another relay may have it', async () => {

@@ -1,0 +1,261 @@
+import { chmod, mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { system } from '../../infra/system.ts'
+import { type LocalSystem, prepareLocalSystem, type ServiceProcess } from '../../scripts/local-system.ts'
+import { freePort, type Postgres, startPostgres } from '../../scripts/postgres.ts'
+import { order } from '../../services/order/service.ts'
+import { user } from '../../services/user/service.ts'
+import { type Cores, findCores, moveTo, residentMiB } from './cores.ts'
+import { CONCURRENCY, findPgbench, makeUsers, prepareTables, statementsPerSecond } from './orders.ts'
+import { installPeers, PEERS, PRODUCT } from './peers.ts'
+import { type Generator, type Server, type ServerOptions, startGenerator, startServer } from './processes.ts'
+import { BARE, budgets, OURS, print, type Results } from './report.ts'
+import { measureInRounds, type RoundOptions } from './rounds.ts'
+import { STAGES } from './stages.ts'
+import { median, medianRatio } from './statistics.ts'
+
+const PARTS = ['products', 'orders', 'process', 'stages']
+const HELP = `npm run bench [-- options]
+
+Measures the order service beside bare Koa, Koa, Fastify and NestJS on this machine, one core for the server under test and one for
+load and Postgres, and compares with the design's budgets. Read the ratios: the absolute figures are this machine's. The default
+run takes about four minutes, the first one also installs the other frameworks into test/bench/peers. Exits 0 also when a budget is not met.
+
+  --rounds N     rounds of each measurement, interleaved (default: 8)
+  --seconds N    length of one measurement of a server; orders twice, stages half (default: 1)
+  --only LIST    of ${PARTS.join(', ')} (default: all)
+  --json         results as JSON instead of tables
+  --help         this text
+`
+
+interface Options {
+  rounds: number
+  seconds: number
+  parts: string[]
+}
+
+interface Bench {
+  options: Options
+  signal: AbortSignal
+  dir: string
+  cores: Cores | undefined
+  postgres: Postgres
+  local: LocalSystem
+  collector: string
+  generator: Generator
+  results: Results
+  /** Undone in reverse order at the end. */
+  undo: (() => Promise<unknown>)[]
+}
+
+const say = (text: string) => process.stderr.write(`${text}\n`)
+
+async function run(options: Options, signal: AbortSignal): Promise<Results> {
+  const undo: Bench['undo'] = []
+  const results: Results = { node: process.version, notes: [] }
+  const cores = findCores()
+  if (!cores) results.notes.push('there is no taskset or only one core here: server, load and Postgres share what there is')
+  moveTo(cores?.load)
+  try {
+    if (options.parts.includes('products')) await installPeers(signal, say)
+    say('starting Postgres, migrating, starting the services')
+    const dir = await mkdtemp(join(tmpdir(), 'fairlead-bench-'))
+    undo.push(() => rm(dir, { recursive: true, force: true }))
+    await chmod(dir, 0o755)
+    const postgres = await startPostgres({ dir: join(dir, 'postgres') })
+    undo.push(() => postgres.stop())
+    signal.throwIfAborted()
+    const ports = new Map<string, { port: number; adminPort: number }>()
+    for (const { name } of system.services) ports.set(name, { port: await freePort(), adminPort: await freePort() })
+    const portsOf = ({ name }: { name: string }) => ports.get(name) as { port: number; adminPort: number }
+    const local = await prepareLocalSystem({ system, dir, postgres, portsOf })
+    const port = await freePort()
+    const program = fileURLToPath(new URL('./collector.ts', import.meta.url))
+    const sink = await startServer({ name: 'collector', args: [program], env: {}, port, readyPath: '/', logFile: join(dir, 'collector.log') })
+    undo.push(sink.stop)
+    const generator = startGenerator()
+    undo.push(generator.stop)
+    const bench: Bench = { options, generator, signal, dir, cores, postgres, local, collector: sink.url, results, undo }
+    await measure(bench)
+    return results
+  } finally {
+    say('stopping')
+    for (const step of undo.reverse()) await step().catch(error => say(`not undone: ${(error as Error).message}`))
+  }
+}
+
+async function measure(bench: Bench): Promise<void> {
+  const { options, signal, undo, results } = bench
+  const users = await startService(bench, user)
+  undo.push(() => users.stop())
+  if (options.parts.includes('process')) {
+    const times: number[] = []
+    for (let n = 0; n < 5; n++) {
+      signal.throwIfAborted()
+      const startedAt = performance.now()
+      const process = await startService(bench, order)
+      times.push(performance.now() - startedAt)
+      await process.stop()
+    }
+    results.readyMs = median(times)
+  }
+  const orders = await startService(bench, order)
+  undo.push(() => orders.stop())
+  if (options.parts.includes('products')) results.products = await measureProducts(bench, orders)
+  if (options.parts.includes('orders')) results.orders = await measureOrders(bench, users, orders)
+  if (options.parts.includes('process')) {
+    say('resting for 5 s')
+    await sleep(5_000, undefined, { signal })
+    results.residentMiB = { user: residentMiB(users.child.pid as number), order: residentMiB(orders.child.pid as number) }
+  }
+  if (options.parts.includes('stages')) results.stages = await measureStages(bench)
+}
+
+/** Starts what `start` spawns before its first await on the core of the server under test. */
+function onServerCore<T>({ cores }: Bench, start: () => T): T {
+  moveTo(cores?.server)
+  try {
+    return start()
+  } finally {
+    moveTo(cores?.load)
+  }
+}
+
+const startService = (bench: Bench, service: typeof user | typeof order): Promise<ServiceProcess> =>
+  onServerCore(bench, () =>
+    bench.local.start(service, {
+      env: {
+        OTEL_EXPORTER_OTLP_ENDPOINT: endpoint(bench, service === order ? OURS : service.name),
+        LINGER_MS: '0',
+        CREDIT_LIMIT: '9000000000000000',
+      },
+    }),
+  )
+
+/** The collector tells servers apart by the path. */
+const endpoint = ({ collector }: Bench, name: string) => `${collector}/${encodeURIComponent(name)}`
+
+async function startPeer(bench: Bench, options: Omit<ServerOptions, 'port' | 'readyPath' | 'logFile'>): Promise<Server> {
+  const port = await freePort()
+  const env = { OTEL_EXPORTER_OTLP_ENDPOINT: endpoint(bench, options.name), ...options.env }
+  const logFile = join(bench.dir, `${options.name}.log`)
+  return onServerCore(bench, () => startServer({ ...options, env, port, readyPath: PRODUCT, logFile }))
+}
+
+const rounds = ({ options, signal, collector, generator }: Bench): RoundOptions => ({
+  ...options,
+  path: PRODUCT,
+  warmUpSeconds: 3,
+  connections: CONCURRENCY,
+  generator,
+  collector,
+  signal,
+  say,
+})
+
+async function measureProducts(bench: Bench, { child, url }: ServiceProcess) {
+  const servers: Server[] = []
+  const databaseUrl = bench.postgres.url(order.database)
+  try {
+    for (const { name, args } of PEERS) servers.push(await startPeer(bench, { name, args, env: { DATABASE_URL: databaseUrl } }))
+    servers.push({ name: OURS, pid: child.pid as number, url, stop: async () => {} })
+    const measured = await measureInRounds(servers, rounds(bench))
+    const idle = measured.find(({ name, busy }) => name !== BARE && busy < 0.85)
+    if (idle)
+      bench.results.notes.push(
+        `${idle.name} had only ${Math.round(idle.busy * 100)} % of its core: something else runs here, or the load generator was the limit`,
+      )
+    return measured
+  } finally {
+    await Promise.all(servers.map(server => server.stop()))
+  }
+}
+
+async function measureOrders(bench: Bench, users: ServiceProcess, orders: ServiceProcess): Promise<Results['orders']> {
+  const { options, signal, postgres, generator } = bench
+  const seconds = options.seconds * 2
+  say('registering users')
+  await prepareTables(postgres)
+  const tokens = await makeUsers(users.url)
+  const pgbench = findPgbench()
+  const load = () => generator.run({ url: `${orders.url}/orders`, seconds, connections: CONCURRENCY, tokens })
+  const statements = () => onServerCore(bench, () => statementsPerSecond(postgres, pgbench, seconds, signal))
+  say('warming up orders')
+  await load()
+  await statements()
+  const ours: Awaited<ReturnType<typeof load>>[] = []
+  const bare: number[] = []
+  const pairs = Math.ceil(options.rounds / 2)
+  for (let round = 1; round <= pairs; round++) {
+    signal.throwIfAborted()
+    say(`round ${round} of ${pairs}, orders and their statements alone for ${seconds} s each`)
+    ours.push(await load())
+    bare.push(await statements())
+  }
+  const statuses = ours.map(result => result.statuses)
+  if (statuses.some(counts => Object.keys(counts).some(status => status !== '201' && status !== '202')))
+    throw new Error(`orders were answered ${JSON.stringify(statuses)}`)
+  const total = ours.reduce((sum, { requests }) => sum + requests, 0)
+  const perSecond = ours.map(result => result.perSecond)
+  return {
+    perSecond: median(perSecond),
+    p50Ms: median(ours.map(({ p50Ms }) => p50Ms)),
+    p99Ms: median(ours.map(({ p99Ms }) => p99Ms)),
+    statementsPerSecond: median(bare),
+    ratio: medianRatio(perSecond, bare),
+    confirmed: statuses.reduce((sum, counts) => sum + (counts['201'] ?? 0), 0) / total,
+    with: pgbench ? 'pgbench, the same statements' : 'plain pg (no pgbench here), the same statements',
+  }
+}
+
+async function measureStages(bench: Bench) {
+  const program = fileURLToPath(new URL('./stages.ts', import.meta.url))
+  const base = {
+    HOST: '127.0.0.1',
+    ADMIN_PORT: '0',
+    NAMESPACE: 'bench',
+    LINGER_MS: '0',
+    DATABASE_URL_FILE: join(bench.dir, 'database-urls', order.name),
+  }
+  const servers: Server[] = []
+  try {
+    say(`starting ${STAGES.length + 1} services`)
+    for (const name of ['all', ...STAGES]) {
+      bench.signal.throwIfAborted()
+      servers.push(await startPeer(bench, { name, args: [program], env: { ...base, WITHOUT: name } }))
+    }
+    return await measureInRounds(servers, { ...rounds(bench), seconds: bench.options.seconds / 2, warmUpSeconds: 1.5 })
+  } finally {
+    await Promise.all(servers.map(server => server.stop()))
+  }
+}
+
+const { values } = parseArgs({
+  options: {
+    rounds: { type: 'string', default: '8' },
+    seconds: { type: 'string', default: '1' },
+    only: { type: 'string', default: PARTS.join(',') },
+    json: { type: 'boolean', default: false },
+    help: { type: 'boolean', default: false },
+  },
+})
+const options: Options = { rounds: Number(values.rounds), seconds: Number(values.seconds), parts: values.only.split(',') }
+if (values.help) process.stdout.write(HELP)
+else if (!(Number.isInteger(options.rounds) && options.rounds > 0 && options.seconds > 0) || options.parts.some(part => !PARTS.includes(part))) {
+  say(HELP)
+  process.exitCode = 2
+} else {
+  const interrupt = new AbortController()
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => interrupt.abort())
+  try {
+    const results = await run(options, interrupt.signal)
+    process.stdout.write(values.json ? `${JSON.stringify({ ...results, budgets: budgets(results) }, null, 2)}\n` : `\n${print(results)}`)
+  } catch (error) {
+    process.exitCode = interrupt.signal.aborted ? 130 : 1
+    if (!interrupt.signal.aborted) say(`error: ${(error as Error).message}`)
+  }
+}

@@ -1,0 +1,37 @@
+-- What one order does to the databases, in pgbench's language: place and settle of services/order/store.ts with the statements of
+-- services/chassis/idempotency.ts and outbox.ts, and between them reserve of services/user/reservations.ts. Ids are made here.
+\set user random(1, 16)
+\set key random(1, 1000000000000)
+
+\startpipeline
+begin;
+set local statement_timeout = 2000;
+set local lock_timeout = 2000;
+\endpipeline
+select pg_try_advisory_xact_lock(hashtextextended(:user || ' ' || :key, 0)) as locked;
+select fingerprint, subject_id as "subjectId", alive_until > now() as alive, answer_status as status, answer_body as body, answer_location as location from idempotency_keys where owner = :user and key = :key and created_at > now() - interval '24 hours';
+select sku, name, description, price_amount as price, version from products where sku = any('{usb-c-cable}');
+insert into orders (id, user_id, state, items, total_amount, currency) values (uuidv7(), ('00000000-0000-7000-8000-' || lpad(:user::text, 12, '0'))::uuid, 'pending', '[{"sku":"usb-c-cable","name":"USB-C cable","quantity": 1,"unitPrice":{"amount": 3500,"currency":"EUR"}}]', 3500, 'EUR') returning id as order_id, user_id, state, version, items, total_amount as total, rejection_code, created_at \gset
+insert into idempotency_keys (owner, key, fingerprint, subject_id, alive_until) values (:user, :key, sha256('{"items":[{"quantity": 1,"sku":"usb-c-cable"}]}'), :order_id, now() + 2500 * interval '1 millisecond') on conflict (owner, key) do update set fingerprint = excluded.fingerprint, subject_id = excluded.subject_id, alive_until = excluded.alive_until, created_at = now(), answer_status = null, answer_body = null, answer_location = null;
+insert into outbox (id, kind, subject_id, payload, traceparent, due_at) values (uuidv7(), 'reserve-credit', :order_id, '{"userId":"00000000-0000-7000-8000-000000000001","version": 1,"amount": 3500}', '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-03', now() + 2500 * interval '1 millisecond') returning id, kind, subject_id, payload, attempts, traceparent;
+commit;
+
+\startpipeline
+begin;
+set local statement_timeout = 1000;
+set local lock_timeout = 1000;
+\endpipeline
+insert into reservations (order_id, user_id, amount, currency, state) values (:order_id, ('00000000-0000-7000-8000-' || lpad(:user::text, 12, '0'))::uuid, 3500, 'EUR', 'refused') on conflict (order_id) do nothing returning order_id;
+update credit_accounts set reserved_amount = reserved_amount + 3500 where user_id = ('00000000-0000-7000-8000-' || lpad(:user::text, 12, '0'))::uuid and currency = 'EUR' and reserved_amount + 3500 <= limit_amount returning user_id;
+update reservations set state = 'reserved', decided_at = now() where order_id = :order_id;
+commit;
+
+\startpipeline
+begin;
+set local statement_timeout = 2000;
+set local lock_timeout = 2000;
+\endpipeline
+update orders set state = 'confirmed', version = version + 1, rejection_code = null where id = :order_id and version = 1 and state = any('{pending}') returning id, user_id, state, version, items, total_amount as total, rejection_code, created_at;
+delete from outbox where subject_id = :order_id and kind = 'reserve-credit';
+update idempotency_keys set answer_status = 201, answer_body = '{"id":"0193a0c2-7b11-7a44-8f0e-2d3c4b5a6978","state":"confirmed","items":[{"sku":"usb-c-cable","name":"USB-C cable","quantity": 1,"unitPrice":{"amount": 3500,"currency":"EUR"}}],"total":{"amount": 3500,"currency":"EUR"},"createdAt":"2026-11-24"}', answer_location = '/orders/0193a0c2-7b11-7a44-8f0e-2d3c4b5a6978' where owner = :user and key = :key and answer_status is null;
+commit;

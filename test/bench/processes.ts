@@ -1,0 +1,107 @@
+import { type ChildProcess, fork, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createWriteStream } from 'node:fs'
+import { text } from 'node:stream/consumers'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import type { LoadOptions, LoadResult } from './load.ts'
+
+export interface Server {
+  name: string
+  pid: number
+  url: string
+  stop(): Promise<unknown>
+}
+
+export interface ServerOptions {
+  name: string
+  /** Arguments of node. */
+  args: string[]
+  env: Record<string, string>
+  port: number
+  /** Answers 200 as soon as the server is ready. */
+  readyPath: string
+  logFile: string
+}
+
+/** Starts a server in a process of its own and waits until it answers. Its output goes through this process, as a service's does. */
+export async function startServer({ name, args, env, port, readyPath, logFile }: ServerOptions): Promise<Server> {
+  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', ...args], {
+    env: { ...env, PORT: String(port) },
+    detached: true,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  const log = createWriteStream(logFile, { flags: 'a' })
+  let lastLines = ''
+  for (const stream of [child.stdout, child.stderr]) {
+    stream?.pipe(log, { end: false })
+    stream?.on('data', chunk => {
+      lastLines = (lastLines + chunk).slice(-2_000)
+    })
+  }
+  const ended = endOf(child)
+  const server: Server = {
+    name,
+    pid: child.pid as number,
+    url: `http://127.0.0.1:${port}`,
+    stop: async () => {
+      child.kill('SIGTERM')
+      const timer = setTimeout(() => child.kill('SIGKILL'), 5_000)
+      await ended
+      clearTimeout(timer)
+    },
+  }
+  const endsAt = performance.now() + 20_000
+  while (performance.now() < endsAt && child.exitCode === null) {
+    const answer = await fetch(server.url + readyPath, { signal: AbortSignal.timeout(1_000) }).catch(() => undefined)
+    await answer?.arrayBuffer()
+    if (answer?.ok) return server
+    await sleep(25)
+  }
+  await server.stop()
+  throw new Error(`${name} did not get ready: ${lastLines.trim().split('\n').slice(-5).join('\n')}`)
+}
+
+const endOf = (child: ChildProcess) => new Promise<number | string>(resolve => child.once('exit', (code, signal) => resolve(signal ?? code ?? 1)))
+
+export interface Generator {
+  run(options: LoadOptions): Promise<LoadResult>
+  stop(): Promise<unknown>
+}
+
+/** Starts the load generator. */
+export function startGenerator(): Generator {
+  const program = fileURLToPath(new URL('./load.ts', import.meta.url))
+  // A group of its own: Ctrl-C reaches this process alone, which then stops all others.
+  const child = fork(program, { detached: true, execArgv: ['--disable-warning=ExperimentalWarning'] })
+  const ended = endOf(child)
+  return {
+    run: async options => {
+      child.send(options)
+      const result = await Promise.race([once(child, 'message'), ended.then(code => [{ error: `the load generator ended with ${code}` }])])
+      const [answer] = result as [LoadResult | { error: string }]
+      if ('error' in answer) throw new Error(answer.error)
+      return answer
+    },
+    stop: async () => {
+      child.kill()
+      await ended
+    },
+  }
+}
+
+/**
+ * What a program prints.
+ * @throws Error with its exit code and what it wrote to standard error
+ */
+export async function output(
+  command: string,
+  args: string[],
+  { signal, env = process.env }: { signal: AbortSignal; env?: NodeJS.ProcessEnv },
+): Promise<string> {
+  const child = spawn(command, args, { env, signal, stdio: ['ignore', 'pipe', 'pipe'] })
+  const failed = new Promise<never>((_, reject) => child.once('error', reject))
+  const [printed, errors, code] = await Promise.race([Promise.all([text(child.stdout), text(child.stderr), endOf(child)]), failed])
+  if (code !== 0) throw new Error(`${command} ${args.at(-1)} ended with ${code}: ${errors.trim().split('\n').slice(-5).join('\n')}`)
+  return printed
+}
