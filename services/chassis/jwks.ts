@@ -60,7 +60,8 @@ export function createJwksCache({ fetch, log, refreshMs = 60_000, unknownKidMs =
     try {
       return await keys(header, token)
     } catch (error) {
-      if ((error as { code?: string }).code !== 'ERR_JWKS_NO_MATCHING_KEY' || performance.now() - askedAt < unknownKidMs) throw error
+      if ((error as { code?: string }).code !== 'ERR_JWKS_NO_MATCHING_KEY') throw error
+      if (!asking && performance.now() - askedAt < unknownKidMs) throw error
       await refresh()
       return await keys(header, token)
     }

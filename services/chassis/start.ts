@@ -7,7 +7,6 @@ import type { ServiceDefinition } from './graph.ts'
 import { type Check, createHealth } from './health.ts'
 import { createLog, flushLog, type Logger } from './log.ts'
 import { createMetrics } from './metrics.ts'
-import { migrate } from './migrate.ts'
 import type { Runtime } from './runtime.ts'
 import { drainOnSignal, type Running, serve } from './serve.ts'
 import { type LoopDelay, watchLoopDelay } from './shed.ts'
@@ -55,6 +54,8 @@ export async function startService<F extends Record<string, z.ZodType>>({
   try {
     if (argv[2] === 'migrate') {
       const { DATABASE_URL_FILE: url } = loadConfig({ DATABASE_URL_FILE: baseConfig(service).DATABASE_URL_FILE }, env)
+      // Only here: a serving process need not hold the migration tool in memory.
+      const { migrate } = await import('./migrate.ts')
       const ran = await migrate({ url, dir: fileURLToPath(migrations), log })
       log.info({ ran }, 'migrated')
       await flushLog(log)

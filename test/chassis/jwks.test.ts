@@ -113,6 +113,19 @@ describe('cache.lookup', () => {
     expect(fetch).toHaveBeenCalledTimes(2)
   })
 
+  test('lets all who have an unknown kid wait for the answer to the first of them', async () => {
+    const { kidOf, fetch } = cacheOf(answer(A))
+    await settle()
+    await vi.advanceTimersByTimeAsync(10_000)
+    const gate = Promise.withResolvers<void>()
+    fetch.mockImplementation(() => gate.promise.then(answer(A, B)))
+    const lookups = Promise.all(Array.from({ length: 20 }, () => kidOf(B)))
+    await vi.waitFor(() => expect(fetch).toHaveBeenCalledTimes(2))
+    gate.resolve()
+    expect(await lookups).toEqual(Array(20).fill('b'))
+    expect(fetch).toHaveBeenCalledTimes(2)
+  })
+
   test('answers for a known kid while it asks for an unknown one', async () => {
     const { kidOf, fetch } = cacheOf(answer(A))
     await settle()

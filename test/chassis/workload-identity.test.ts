@@ -1,7 +1,7 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { exportJWK, generateKeyPair, type JSONWebKeySet, SignJWT } from 'jose'
+import { exportJWK, generateKeyPair, type JSONWebKeySet, jwtVerify, SignJWT } from 'jose'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import {
   createWorkloadVerifier,
@@ -135,6 +135,13 @@ describe('createWorkloadVerifier', () => {
     expect(errors()).toEqual([
       expect.objectContaining({ level: 'error', msg: 'workload token signed with a key that the issuer file lacks', kid: 'next' }),
     ])
+  })
+
+  test('an unknown key of an algorithm that no cluster uses is not taken for a rotation', async () => {
+    const { log, lines } = testRuntime()
+    const find = issuerKeys(jwks(rsa), ISSUER, log)
+    await expect(jwtVerify(await token({}, ed), find)).rejects.toMatchObject({ code: 'ERR_JWKS_NO_MATCHING_KEY' })
+    expect(lines).toEqual([])
   })
 
   test('is 401 for an unknown key of another issuer', async () => {
