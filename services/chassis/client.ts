@@ -1,10 +1,10 @@
-import { connect as connectTcp } from 'node:net'
 import { SpanKind, type Tracer } from '@opentelemetry/api'
-import { BrokenCircuitError, CircuitState, circuitBreaker, handleWhen, SamplingBreaker } from 'cockatiel'
-import { Agent, type buildConnector, type Dispatcher, errors } from 'undici'
+import { BrokenCircuitError } from 'cockatiel'
+import { Agent, type Dispatcher } from 'undici'
 import { backoffMs } from './backoff.ts'
-import type { Answer, Contract, Operation, Outgoing } from './contract.ts'
-import { isIdempotent } from './contract.ts'
+import { type BreakerOptions, createCircuit } from './circuit.ts'
+import { connectInTime } from './connect.ts'
+import { type Answer, type Contract, isIdempotent, type Operation, type Outgoing } from './contract.ts'
 import { aborted, createDeadline, DEADLINE_HEADER, type Deadline } from './deadline.ts'
 import { createDiscovery, type Lookup } from './discovery.ts'
 import { type Callee, type CalleeName, edgeTo, podsHost, type ServiceDefinition } from './graph.ts'
@@ -61,23 +61,11 @@ export interface ClientOptions {
   random?: () => number
 }
 
-export interface BreakerOptions {
-  /** Share of failed attempts, over `windowMs`, at which the circuit opens. @default 0.8 */
-  threshold: number
-  /** @default 5000 */
-  windowMs: number
-  /** Attempts a second below which it never opens. @default 1 */
-  minimumRps: number
-  /** Time after which one attempt is let through again. @default 1000 */
-  halfOpenAfterMs: number
-}
-
 interface RawAnswer {
   status: number
   body: unknown
 }
 
-const CONNECT_TIMEOUT_MS = 250
 const BACKOFF = { baseMs: 25, capMs: 250 }
 
 /** A client for one of the service's edges. Without the edge in the service's definition this does not compile. */
@@ -196,19 +184,6 @@ export function createClient<D extends ServiceDefinition, N extends CalleeName<D
   }
 }
 
-/** undici's own connect timeout counts in half seconds and so comes after the attempt's time is spent. */
-const connectInTime: buildConnector.connector = ({ hostname, port }, callback) => {
-  const socket = connectTcp({ host: hostname, port: Number(port), noDelay: true, keepAlive: true, keepAliveInitialDelay: 60_000 })
-  const timer = setTimeout(() => socket.destroy(new errors.ConnectTimeoutError(`no connection in ${CONNECT_TIMEOUT_MS} ms`)), CONNECT_TIMEOUT_MS)
-  let waiting: buildConnector.Callback | undefined = callback
-  const settle = (...result: buildConnector.CallbackArgs) => {
-    clearTimeout(timer)
-    waiting?.(...result)
-    waiting = undefined
-  }
-  socket.once('connect', () => settle(null, socket)).on('error', error => settle(error, null))
-}
-
 interface Request {
   path: string
   headers: Record<string, string>
@@ -274,19 +249,4 @@ function isWorthRetrying(failure: CallError, result: RawAnswer | CallError): boo
   if (failure.code === 'unreachable' || failure.code === 'timeout') return true
   if (result instanceof CallError) return false
   return (result.status === 502 || result.status === 503 || result.status === 504) && (!isProblem(result.body) || result.body.code !== 'overloaded')
-}
-
-function createCircuit(metrics: Metrics, callee: string, options: Partial<BreakerOptions>) {
-  const { threshold = 0.8, windowMs = 5_000, minimumRps = 1, halfOpenAfterMs = 1_000 } = options
-  const isFailure = (answer: unknown) => answer instanceof Error || (answer as RawAnswer).status >= 500
-  const policy = handleWhen(isFailure).orWhenResult(isFailure)
-  const circuit = circuitBreaker(policy, {
-    halfOpenAfter: halfOpenAfterMs,
-    breaker: new SamplingBreaker({ threshold, duration: windowMs, minimumRps }),
-  })
-  const state = metrics.gauge('http_client_circuit_state', 'Circuit breaker: 0 closed, 1 half open, 2 open', ['peer_service'])
-  const levels = { [CircuitState.Closed]: 0, [CircuitState.HalfOpen]: 1, [CircuitState.Open]: 2, [CircuitState.Isolated]: 2 }
-  state.set({ peer_service: callee }, 0)
-  circuit.onStateChange(now => state.set({ peer_service: callee }, levels[now]))
-  return circuit
 }

@@ -52,10 +52,13 @@ const RECORD = statement(
    on conflict (owner, key) do update set fingerprint = excluded.fingerprint, subject_id = excluded.subject_id,
      alive_until = excluded.alive_until, created_at = now(), answer_status = null, answer_body = null, answer_location = null`,
 )
+// The first answer stays; whoever comes second is told it.
 const ANSWER = statement<StoredAnswer>(
   'idempotency-answer',
-  `update idempotency_keys set answer_status = $3, answer_body = $4, answer_location = $5
-   where owner = $1 and key = $2 and answer_status is null`,
+  `update idempotency_keys set answer_status = coalesce(answer_status, $3), answer_body = coalesce(answer_body, $4),
+     answer_location = case when answer_status is null then $5 else answer_location end
+   where owner = $1 and key = $2
+   returning answer_status as status, answer_body as body, answer_location as location`,
 )
 const PURGE = statement('idempotency-purge', "delete from idempotency_keys where created_at < now() - interval '24 hours'")
 
@@ -95,9 +98,10 @@ export async function recordKey(
   await queries.query(scope, RECORD, [owner, key, fingerprint, subjectId, Math.ceil(aliveMs)])
 }
 
-/** Stores the answer; the first one stays. */
-export async function recordAnswer(queries: Queries, scope: Scope, owner: string, key: string, answer: StoredAnswer): Promise<void> {
-  await queries.query(scope, ANSWER, [owner, key, answer.status, answer.body, answer.location])
+/** Stores the answer unless there is one. @returns what is stored, which is what the caller must be told */
+export async function recordAnswer(queries: Queries, scope: Scope, owner: string, key: string, answer: StoredAnswer): Promise<StoredAnswer> {
+  const [stored] = await queries.query(scope, ANSWER, [owner, key, answer.status, answer.body, answer.location])
+  return stored ?? answer
 }
 
 export const purgeKeys = (queries: Queries, scope: Scope): Promise<unknown> => queries.query(scope, PURGE)

@@ -25,13 +25,14 @@ export function orderRoutes({ store, saga }: OrderDependencies): Handlers<typeof
   const document = openApi(orderContract, { title: 'order', version: '1', description: 'Products and orders of the shop.' })
 
   /** Before the answer goes out, so that the next repeat finds it, but never so long that the order's 202 turns into a 504. */
-  const remember = async (scope: Scope, request: RequestKey, answer: StoredAnswer) => {
+  const remember = async (scope: Scope, request: RequestKey, answer: StoredAnswer): Promise<StoredAnswer> => {
     const deadline = createDeadline(Math.max(1, scope.deadline.remainingMs() - SEND_MS))
     try {
-      await store.recordAnswer({ ...scope, deadline }, request, answer)
+      return await store.recordAnswer({ ...scope, deadline }, request, answer)
     } catch (error) {
       // Made up for by the first repeat, which answers from the order's state.
       scope.log.warn({ err: error }, 'answer not recorded')
+      return answer
     } finally {
       deadline.clear()
     }
@@ -60,9 +61,7 @@ export function orderRoutes({ store, saga }: OrderDependencies): Handlers<typeof
       sagaStep('order-committed')
       const settled = await saga.attemptNow(scope, placed.message, { request, of: answerTo })
       if (settled) return give(answerTo(settled))
-      const answer = answerTo(placed.order)
-      await remember(scope, request, answer)
-      return give(answer)
+      return give(await remember(scope, request, answerTo(placed.order)))
     },
 
     listOrders: async ({ scope, principal, query: { limit = DEFAULT_PAGE, cursor } }) => {

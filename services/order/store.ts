@@ -106,9 +106,7 @@ export function createOrderStore(database: Database) {
         if (claim.kind === 'answered') return claim
         if (claim.kind === 'died') {
           const [order] = await queries.query(scope, ORDER_BY_ID, [claim.subjectId])
-          const answer = answerTo(order as OrderRow)
-          await recordAnswer(queries, scope, request.owner, request.key, answer)
-          return { kind: 'answered', answer }
+          return { kind: 'answered', answer: await recordAnswer(queries, scope, request.owner, request.key, answerTo(order as OrderRow)) }
         }
         const leaseMs = scope.deadline.remainingMs() + 500
         const order = await insertOrder(queries, scope, request.owner, lines)
@@ -146,7 +144,7 @@ export function createOrderStore(database: Database) {
         return { order, moved: moved !== undefined }
       }),
 
-    recordAnswer: (scope: Scope, { owner, key }: RequestKey, answer: StoredAnswer): Promise<void> =>
+    recordAnswer: (scope: Scope, { owner, key }: RequestKey, answer: StoredAnswer): Promise<StoredAnswer> =>
       recordAnswer(database, scope, owner, key, answer),
 
     /**

@@ -65,10 +65,10 @@ describe('claimKey', () => {
     expect(await claim()).toEqual({ kind: 'answered', answer: FIRST })
   })
 
-  test('the first answer stays', async () => {
+  test('the first answer stays and is told to whoever comes second', async () => {
     await record()
-    await answer()
-    await answer({ status: 202, body: '{}', location: '/orders/2' })
+    expect(await answer()).toEqual(FIRST)
+    expect(await answer({ status: 202, body: '{}', location: '/orders/2' })).toEqual(FIRST)
     expect(await claim()).toEqual({ kind: 'answered', answer: FIRST })
   })
 

@@ -1,6 +1,7 @@
 import { expect, vi } from 'vitest'
 import { createAccessTokenVerifier } from '../../services/chassis/auth.ts'
-import { type BreakerOptions, type Client, createClient } from '../../services/chassis/client.ts'
+import type { BreakerOptions } from '../../services/chassis/circuit.ts'
+import { type Client, createClient } from '../../services/chassis/client.ts'
 import { type Relay, type RelayOptions, startRelay } from '../../services/chassis/outbox.ts'
 import { createOrderApp } from '../../services/order/app.ts'
 import { orderContract } from '../../services/order/contract.ts'
