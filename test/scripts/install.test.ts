@@ -1,0 +1,52 @@
+import { execFile } from 'node:child_process'
+import { chmod, copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+
+const LOCK = { packages: { '': {}, 'node_modules/a': { version: '1.0.0' }, 'node_modules/b-darwin': { version: '1.0.0', optional: true } } }
+
+let dir: string
+beforeEach(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'fairlead-install-'))
+  for (const folder of ['scripts', 'bin', 'node_modules']) await mkdir(join(dir, folder))
+  await copyFile('scripts/install.mjs', join(dir, 'scripts/install.mjs'))
+  await writeFile(join(dir, 'package-lock.json'), JSON.stringify(LOCK))
+  // An npm that only notes how it was called.
+  await writeFile(join(dir, 'bin/npm'), '#!/bin/sh\necho "$@" > called\nexit $NPM_STATUS\n')
+  await chmod(join(dir, 'bin/npm'), 0o755)
+})
+afterEach(() => rm(dir, { recursive: true, force: true }))
+
+const install = (env: Record<string, string> = {}) =>
+  promisify(execFile)(process.execPath, ['scripts/install.mjs'], { cwd: dir, env: { PATH: `${join(dir, 'bin')}:/usr/bin:/bin`, ...env } })
+
+const installed = (packages: Record<string, { version: string }>) =>
+  writeFile(join(dir, 'node_modules/.package-lock.json'), JSON.stringify({ packages }))
+
+const called = () => readFile(join(dir, 'called'), 'utf8').catch(() => undefined)
+
+describe('scripts/install.mjs', () => {
+  test('installs on a fresh clone', async () => {
+    const { stderr } = await install()
+    expect(stderr).toContain('installing what package-lock.json names')
+    expect(await called()).toMatch(/^install --no-save /)
+  })
+
+  test("does nothing when everything is there, another platform's packages apart", async () => {
+    await installed({ 'node_modules/a': { version: '1.0.0' } })
+    await install()
+    expect(await called()).toBeUndefined()
+  })
+
+  test('installs when the lockfile names another version', async () => {
+    await installed({ 'node_modules/a': { version: '0.9.0' } })
+    await install()
+    expect(await called()).toBeDefined()
+  })
+
+  test('fails when npm fails', async () => {
+    await expect(install({ NPM_STATUS: '1' })).rejects.toMatchObject({ code: 1, stderr: expect.stringContaining('npm install failed; see above') })
+  })
+})
