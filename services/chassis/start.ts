@@ -1,4 +1,5 @@
 import { fileURLToPath } from 'node:url'
+import { setFlagsFromString } from 'node:v8'
 import type Koa from 'koa'
 import type { z } from 'zod'
 import { type BaseConfig, baseConfig, ConfigError, loadConfig } from './config.ts'
@@ -37,6 +38,10 @@ export interface ServiceMain<F extends Record<string, z.ZodType>> {
   argv: readonly string[]
   wire: (wiring: Wiring<F>) => Promise<Wired>
 }
+
+// V8 allocates what seems to live long straight into the old generation. Under load it comes to think so of whole requests, which
+// then drag their neighbours along: see docs/decisions/2026-11-24-no-pretenuring.md.
+setFlagsFromString('--no-allocation-site-pretenuring')
 
 /**
  * The life of a service process: settings, log, telemetry, database, app, both servers, drain. With the argument `migrate` it
