@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { access, chmod, chown, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { access, chmod, chown, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
@@ -63,6 +63,8 @@ export async function startPostgres({ dir, unsafe = false, port }: PostgresOptio
       await tool('pg_ctl', ['start', '-D', data, '-l', logFile, '-w', '-t', '30', '-o', settings.join(' ')])
     } catch (error) {
       const log = await readFile(logFile, 'utf8').catch(() => '')
+      // One that is only late would stay behind.
+      await tool('pg_ctl', ['stop', '-D', data, '-m', 'immediate', '-t', '10']).catch(() => {})
       throw new Error(`Postgres did not start in ${dir}: ${log.trim().split('\n').slice(-3).join(' | ') || (error as Error).message}`)
     }
   }
@@ -109,10 +111,20 @@ export async function asSuperuser<T>(postgres: Postgres, database: string, work:
 
 async function initialise(tool: (name: string, args: string[]) => Promise<unknown>, dir: string, data: string, password: string): Promise<void> {
   const passwordFile = join(dir, 'initial-password')
+  // Renamed when it is whole: half a cluster has its PG_VERSION already and would never start.
+  const part = `${data}.part`
+  await rm(part, { recursive: true, force: true })
   await writeFile(passwordFile, password, { mode: 0o600 })
-  if (process.getuid?.() === 0) await chown(passwordFile, NOBODY, NOBODY)
+  const isRoot = process.getuid?.() === 0
+  if (isRoot) await chown(passwordFile, NOBODY, NOBODY)
   try {
-    await tool('initdb', ['-D', data, '-U', 'postgres', '-A', 'scram-sha-256', `--pwfile=${passwordFile}`, '-E', 'UTF8', '--locale=C', '--no-sync'])
+    await tool('initdb', ['-D', part, '-U', 'postgres', '-A', 'scram-sha-256', `--pwfile=${passwordFile}`, '-E', 'UTF8', '--locale=C', '--no-sync'])
+    await rename(part, data)
+  } catch (error) {
+    const reason = (error as { stderr?: string }).stderr?.trim().split('\n').at(-1) || (error as Error).message
+    throw new Error(
+      `Postgres cannot be set up in ${dir}: ${reason}${isRoot ? '; under root it runs as nobody, who must be able to reach the folder' : ''}`,
+    )
   } finally {
     await rm(passwordFile, { force: true })
   }

@@ -34,9 +34,9 @@ async function run(dir: string, stopped: AbortSignal): Promise<void> {
   let postgres: Postgres | undefined
   const running: ServiceProcess[] = []
   let renewal: NodeJS.Timeout | undefined
+  for (const service of system.services) await refuseTakenPort(service)
+  await mkdir(dir, { recursive: true })
   try {
-    await mkdir(dir, { recursive: true })
-    for (const service of system.services) await refuseTakenPort(service)
     const database = await step('Postgres', () => startPostgres({ dir: join(dir, 'postgres') }))
     postgres = database
     stopped.throwIfAborted()
@@ -50,6 +50,8 @@ async function run(dir: string, stopped: AbortSignal): Promise<void> {
         ),
       )
     }
+    // An abort that came while the last one started is told to nobody who begins to listen now.
+    stopped.throwIfAborted()
     const url = (name: string) => `http://127.0.0.1:${local.ports[name]?.port}`
     say('\nTry it in another terminal (bash):\n')
     process.stdout.write(walk({ user: url(user.name), order: url(order.name) }))
@@ -62,7 +64,7 @@ async function run(dir: string, stopped: AbortSignal): Promise<void> {
     if (reason) throw new Error(reason)
   } finally {
     clearInterval(renewal)
-    say('\nstopping')
+    if (postgres) say('\nstopping')
     await Promise.all(running.map(service => service.stop()))
     await postgres?.stop()
   }
@@ -90,7 +92,9 @@ if (!flags) process.exitCode = 2
 else if (flags.help) process.stdout.write(HELP)
 else {
   const interrupt = new AbortController()
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => interrupt.abort())
+  // A closed terminal or a pipe's end that is gone must not keep the services from being stopped.
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => interrupt.abort())
   await run(resolve(flags['data-dir']), interrupt.signal).catch(error => {
     if (interrupt.signal.aborted) return
     say(`${styleText('red', 'error:', { stream: process.stderr })} ${error.message}`)

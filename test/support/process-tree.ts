@@ -18,6 +18,20 @@ function parentOf(pid: number): number | undefined {
   }
 }
 
+/** Processes with this text, e.g. the folder that they work in, in their command line or environment. */
+export function processesOf(text: string): number[] {
+  const has = (pid: string, file: string) => {
+    try {
+      return readFileSync(`/proc/${pid}/${file}`, 'utf8').includes(text)
+    } catch {
+      return false
+    }
+  }
+  return readdirSync('/proc')
+    .filter(name => /^\d+$/.test(name) && (has(name, 'cmdline') || has(name, 'environ')))
+    .map(Number)
+}
+
 export function signalAll(pids: number[], signal: NodeJS.Signals): void {
   for (const pid of pids) {
     try {
