@@ -11,6 +11,7 @@ import { order } from '../../services/order/service.ts'
 import { userContract } from '../../services/user/contract.ts'
 import { user } from '../../services/user/service.ts'
 import { type Http, httpTo } from './http.ts'
+import { processesOf } from './process-tree.ts'
 
 export const PATIENCE = { timeout: 25_000, interval: 50 }
 
@@ -46,7 +47,10 @@ export async function prepareLocalShop({ unsafe = true, linger = '0' }: { unsafe
   const postgres = await startPostgres({ dir: join(dir, 'postgres'), unsafe })
   const ports = new Map<string, LocalPorts>()
   for (const { name } of system.services) ports.set(name, { port: await freePort(), adminPort: await freePort() })
-  const local = await prepareLocalSystem({ system, dir, postgres, portsOf: ({ name }) => ports.get(name) as LocalPorts })
+  const local = await prepareLocalSystem({ system, dir, postgres, portsOf: ({ name }) => ports.get(name) as LocalPorts }).catch(async error => {
+    await postgres.stop()
+    throw error
+  })
   const started: ServiceProcess[] = []
   const start = async (service: typeof user | typeof order, { env, ...options }: StartOptions = {}) => {
     const running = await local.start(service, { ...options, env: { LINGER_MS: linger, ...env } })
@@ -87,6 +91,7 @@ export async function prepareLocalShop({ unsafe = true, linger = '0' }: { unsafe
     close: async () => {
       await Promise.all(started.map(running => running.stop(5_000)))
       await postgres.stop().catch(() => {})
+      expect(processesOf(dir)).toEqual([])
       await rm(dir, { recursive: true, force: true })
     },
   }

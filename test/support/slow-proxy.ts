@@ -4,8 +4,8 @@ import { buffer } from 'node:stream/consumers'
 
 export interface SlowProxy {
   host: string
-  /** PUTs that came, whatever became of them. */
-  puts(): number
+  /** Requests that came, whatever became of them. */
+  requests(): number
   /** Milliseconds before an answer. */
   delay(ms: number): void
   /** Every nth PUT is answered 503 `unavailable` instead; 0 for none. */
@@ -18,8 +18,10 @@ export async function startSlowProxy(target: string): Promise<SlowProxy> {
   let delayMs = 0
   let nth = 0
   let puts = 0
+  let requests = 0
   const server = createServer(async (req, res) => {
     try {
+      requests++
       const body = await buffer(req)
       if (delayMs > 0) await new Promise(resolve => setTimeout(resolve, delayMs))
       if (req.method === 'PUT' && ++puts && nth > 0 && puts % nth === 0) {
@@ -45,7 +47,7 @@ export async function startSlowProxy(target: string): Promise<SlowProxy> {
   await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
   return {
     host: `127.0.0.1:${(server.address() as AddressInfo).port}`,
-    puts: () => puts,
+    requests: () => requests,
     delay: ms => {
       delayMs = ms
     },
