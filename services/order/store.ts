@@ -17,7 +17,6 @@ interface ProductRow {
   name: string
   description: string
   price: number
-  version: number
 }
 
 interface OrderRow {
@@ -43,7 +42,7 @@ export interface RequestKey {
 
 export type Placed = { kind: 'new'; order: StoredOrder; message: Message } | { kind: 'answered'; answer: StoredAnswer }
 
-const PRODUCT = 'sku, name, description, price_amount as price, version'
+const PRODUCT = 'sku, name, description, price_amount as price'
 const PRODUCTS = statement<ProductRow>('product-list', `select ${PRODUCT} from products order by sku`)
 const PRODUCT_BY_SKU = statement<ProductRow>('product-by-sku', `select ${PRODUCT} from products where sku = $1`)
 const PRODUCTS_BY_SKU = statement<ProductRow>('products-by-sku', `select ${PRODUCT} from products where sku = any($1)`)

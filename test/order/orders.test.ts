@@ -88,7 +88,7 @@ describe('POST /orders', () => {
 
   test('keeps the price of the moment when the product changes', async () => {
     const placed = await order.place(customer.token, [{ sku: 'phone-case', quantity: 3 }])
-    await order.db.sql("update products set name = 'Case', price_amount = 9900, version = version + 1 where sku = 'phone-case'")
+    await order.db.sql("update products set name = 'Case', price_amount = 9900 where sku = 'phone-case'")
     const found = await order.http('GET', `/orders/${placed.body.id}`, { token: customer.token })
     expect(found.body.items).toEqual([{ sku: 'phone-case', name: 'Phone case', quantity: 3, unitPrice: { amount: 2_900, currency: 'EUR' } }])
     expect(found.body.total).toEqual({ amount: 8_700, currency: 'EUR' })

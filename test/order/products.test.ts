@@ -29,7 +29,7 @@ describe('GET /products', () => {
 
   test('has a new ETag when a product changes', async () => {
     const before = await get('/products')
-    await order.db.sql("update products set description = 'Three metres, 240 W', version = version + 1 where sku = 'usb-c-cable'")
+    await order.db.sql("update products set description = 'Three metres, 240 W' where sku = 'usb-c-cable'")
     const after = await get('/products', before.headers.get('etag') as string)
     expect(after.status).toBe(200)
     expect(after.headers.get('etag')).not.toBe(before.headers.get('etag'))
@@ -51,7 +51,7 @@ describe('GET /products/{sku}', () => {
 
   test('shows a changed price at once, with a new ETag', async () => {
     const before = await get('/products/phone-case')
-    await order.db.sql("update products set price_amount = 3100, version = version + 1 where sku = 'phone-case'")
+    await order.db.sql("update products set price_amount = 3100 where sku = 'phone-case'")
     const after = await get('/products/phone-case', before.headers.get('etag') as string)
     expect(after.status).toBe(200)
     expect(after.body.price).toEqual({ amount: 3_100, currency: 'EUR' })

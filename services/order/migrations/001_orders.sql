@@ -4,8 +4,7 @@ create table products (
   name text not null,
   description text not null,
   price_amount bigint not null check (price_amount >= 0),
-  currency char(3) not null,
-  version integer not null default 1
+  currency char(3) not null
 );
 
 insert into products (sku, name, description, price_amount, currency) values

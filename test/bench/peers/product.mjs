@@ -4,7 +4,7 @@ const pool = new pg.Pool({ connectionString: process.env.DATABASE_URL, max: 10 }
 
 const PRODUCT_BY_SKU = {
   name: 'product-by-sku',
-  text: 'select sku, name, description, price_amount as price, version from products where sku = $1',
+  text: 'select sku, name, description, price_amount as price from products where sku = $1',
 }
 
 /** The product as the order service answers it, from the same prepared statement. */
