@@ -29,6 +29,13 @@ export function moveTo(core: number | undefined): void {
   if (core !== undefined) execFileSync('taskset', ['-cp', String(core), String(process.pid)], { stdio: 'ignore' })
 }
 
+/** @throws Error when a process may run elsewhere: what it measures would then be something else */
+export function expectOn(core: number | undefined, pid: number): void {
+  if (core === undefined) return
+  const allowed = /^Cpus_allowed_list:\s+(\S+)$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]
+  if (allowed !== String(core)) throw new Error(`process ${pid} is on core ${allowed} instead of ${core}`)
+}
+
 /** What the threads of a process have used of the processor so far, in seconds, where /proc tells it. */
 export function cpuSeconds(pid: number): number | undefined {
   try {

@@ -9,7 +9,7 @@ import { type LocalSystem, prepareLocalSystem, type ServiceProcess } from '../..
 import { freePort, type Postgres, startPostgres } from '../../scripts/postgres.ts'
 import { order } from '../../services/order/service.ts'
 import { user } from '../../services/user/service.ts'
-import { type Cores, findCores, moveTo, residentMiB } from './cores.ts'
+import { type Cores, expectOn, findCores, moveTo, residentMiB } from './cores.ts'
 import { CONCURRENCY, findPgbench, makeUsers, prepareTables, statementsPerSecond } from './orders.ts'
 import { installPeers, PEERS, PRODUCT } from './peers.ts'
 import { type Generator, type Server, type ServerOptions, startGenerator, startServer } from './processes.ts'
@@ -105,36 +105,38 @@ async function measure(bench: Bench): Promise<void> {
   }
   const orders = await startService(bench, order)
   undo.push(() => orders.stop())
-  if (options.parts.includes('products')) results.products = await measureProducts(bench, orders)
-  if (options.parts.includes('orders')) results.orders = await measureOrders(bench, users, orders)
-  if (options.parts.includes('process')) {
+  const resting = async () => {
     say('resting for 5 s')
     await sleep(5_000, undefined, { signal })
-    results.residentMiB = { user: residentMiB(users.child.pid as number), order: residentMiB(orders.child.pid as number) }
+    return { user: residentMiB(users.child.pid as number), order: residentMiB(orders.child.pid as number) }
   }
+  const fresh = options.parts.includes('process') ? await resting() : undefined
+  if (options.parts.includes('products')) results.products = await measureProducts(bench, orders)
+  if (options.parts.includes('orders')) results.orders = await measureOrders(bench, users, orders)
+  if (fresh) results.residentMiB = { 'after start': fresh, 'after load': await resting() }
   if (options.parts.includes('stages')) results.stages = await measureStages(bench)
 }
 
-/** Starts what `start` spawns before its first await on the core of the server under test. */
-function onServerCore<T>({ cores }: Bench, start: () => T): T {
+/** Runs `work` with this process on the core of the server under test, so that what it starts stays there. */
+async function onServerCore<T>({ cores }: Bench, work: () => Promise<T>): Promise<T> {
   moveTo(cores?.server)
   try {
-    return start()
+    return await work()
   } finally {
     moveTo(cores?.load)
   }
 }
 
-const startService = (bench: Bench, service: typeof user | typeof order): Promise<ServiceProcess> =>
-  onServerCore(bench, () =>
-    bench.local.start(service, {
-      env: {
-        OTEL_EXPORTER_OTLP_ENDPOINT: endpoint(bench, service === order ? OURS : service.name),
-        LINGER_MS: '0',
-        CREDIT_LIMIT: '9000000000000000',
-      },
-    }),
-  )
+async function startService(bench: Bench, service: typeof user | typeof order): Promise<ServiceProcess> {
+  const env = {
+    OTEL_EXPORTER_OTLP_ENDPOINT: endpoint(bench, service === order ? OURS : service.name),
+    LINGER_MS: '0',
+    CREDIT_LIMIT: '9000000000000000',
+  }
+  const started = await onServerCore(bench, () => bench.local.start(service, { env }))
+  expectOn(bench.cores?.server, started.child.pid as number)
+  return started
+}
 
 /** The collector tells servers apart by the path. */
 const endpoint = ({ collector }: Bench, name: string) => `${collector}/${encodeURIComponent(name)}`
@@ -143,7 +145,9 @@ async function startPeer(bench: Bench, options: Omit<ServerOptions, 'port' | 're
   const port = await freePort()
   const env = { OTEL_EXPORTER_OTLP_ENDPOINT: endpoint(bench, options.name), ...options.env }
   const logFile = join(bench.dir, `${options.name}.log`)
-  return onServerCore(bench, () => startServer({ ...options, env, port, readyPath: PRODUCT, logFile }))
+  const started = await onServerCore(bench, () => startServer({ ...options, env, port, readyPath: PRODUCT, logFile }))
+  expectOn(bench.cores?.server, started.pid)
+  return started
 }
 
 const rounds = ({ options, signal, collector, generator }: Bench): RoundOptions => ({

@@ -1,6 +1,6 @@
 import { type ChildProcess, fork, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { createWriteStream } from 'node:fs'
+import { closeSync, openSync, readFileSync } from 'node:fs'
 import { text } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
@@ -24,21 +24,15 @@ export interface ServerOptions {
   logFile: string
 }
 
-/** Starts a server in a process of its own and waits until it answers. Its output goes through this process, as a service's does. */
+/** Starts a server in a process of its own and waits until it answers. It writes its log as a service of ours does. */
 export async function startServer({ name, args, env, port, readyPath, logFile }: ServerOptions): Promise<Server> {
+  const log = openSync(logFile, 'a')
   const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', ...args], {
     env: { ...env, PORT: String(port) },
     detached: true,
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: ['ignore', log, log],
   })
-  const log = createWriteStream(logFile, { flags: 'a' })
-  let lastLines = ''
-  for (const stream of [child.stdout, child.stderr]) {
-    stream?.pipe(log, { end: false })
-    stream?.on('data', chunk => {
-      lastLines = (lastLines + chunk).slice(-2_000)
-    })
-  }
+  closeSync(log)
   const ended = endOf(child)
   const server: Server = {
     name,
@@ -59,7 +53,7 @@ export async function startServer({ name, args, env, port, readyPath, logFile }:
     await sleep(25)
   }
   await server.stop()
-  throw new Error(`${name} did not get ready: ${lastLines.trim().split('\n').slice(-5).join('\n')}`)
+  throw new Error(`${name} did not get ready: ${readFileSync(logFile, 'utf8').trim().split('\n').slice(-5).join('\n')}`)
 }
 
 const endOf = (child: ChildProcess) => new Promise<number | string>(resolve => child.once('exit', (code, signal) => resolve(signal ?? code ?? 1)))
@@ -102,6 +96,6 @@ export async function output(
   const child = spawn(command, args, { env, signal, stdio: ['ignore', 'pipe', 'pipe'] })
   const failed = new Promise<never>((_, reject) => child.once('error', reject))
   const [printed, errors, code] = await Promise.race([Promise.all([text(child.stdout), text(child.stderr), endOf(child)]), failed])
-  if (code !== 0) throw new Error(`${command} ${args.at(-1)} ended with ${code}: ${errors.trim().split('\n').slice(-5).join('\n')}`)
+  if (code !== 0) throw new Error(`${command} ${args.at(-1)} ended with ${code}: ${errors.trim().split('\n').slice(0, 5).join('\n')}`)
   return printed
 }
