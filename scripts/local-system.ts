@@ -4,7 +4,8 @@ import { mkdir, open, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { callersOf, type ServiceDefinition, type SystemDefinition } from '../services/chassis/graph.ts'
+import { environmentOf, variablePrefix } from '../infra/environment.ts'
+import type { ServiceDefinition, SystemDefinition } from '../services/chassis/graph.ts'
 import { ensureSigningKeys, LOCAL_ISSUER, LOCAL_NAMESPACE, type LocalIssuer, openLocalIssuer } from './credentials.ts'
 import { ensureDatabase, type Postgres } from './postgres.ts'
 
@@ -61,20 +62,22 @@ export async function prepareLocalSystem({ system, dir, postgres, portsOf = grap
   const ports = Object.fromEntries(system.services.map(service => [service.name, portsOf(service)]))
   const envs = new Map<string, Record<string, string>>()
   for (const service of system.services) {
-    const urlFile = await writeDatabaseUrl(dir, postgres, service)
+    const identities = await writeTokens(service, issuer)
+    const places = {
+      namespace: LOCAL_NAMESPACE,
+      authIssuer: `https://${system.name}.localhost`,
+      workloadIssuer: LOCAL_ISSUER,
+      workloadJwksFile: issuer.jwksFile,
+      databaseUrlFile: await writeDatabaseUrl(dir, postgres, service),
+      secretDir: () => signingKeys,
+      identityFile: (callee: string) => identities[callee] as string,
+    }
     envs.set(service.name, {
       HOST: '127.0.0.1',
       PORT: String(ports[service.name]?.port),
       ADMIN_PORT: String(ports[service.name]?.adminPort),
-      DATABASE_URL_FILE: urlFile,
-      NAMESPACE: LOCAL_NAMESPACE,
-      TOKEN_ISSUER: `https://${system.name}.localhost`,
-      TOKEN_AUDIENCE: system.name,
-      SIGNING_KEYS_DIR: signingKeys,
-      WORKLOAD_ISSUER: LOCAL_ISSUER,
-      WORKLOAD_JWKS_FILE: issuer.jwksFile,
-      WORKLOAD_CALLERS: callersOf(system, service).join(','),
-      ...(await edgeEnv(service, issuer, ports)),
+      ...environmentOf(system, service, places),
+      ...calleeHosts(service, ports),
     })
   }
   await Promise.all(system.services.map(service => runMigrations(service, envs.get(service.name) ?? {})))
@@ -83,7 +86,7 @@ export async function prepareLocalSystem({ system, dir, postgres, portsOf = grap
     ports,
     logFile,
     renewTokens: async () => {
-      for (const service of system.services) await edgeEnv(service, issuer, ports)
+      for (const service of system.services) await writeTokens(service, issuer)
     },
     start: (service, options) =>
       startProcess(service, envs.get(service.name) ?? {}, ports[service.name] as LocalPorts, logFile(service.name), options),
@@ -93,16 +96,16 @@ export async function prepareLocalSystem({ system, dir, postgres, portsOf = grap
 /** Where a service listens on a laptop, where they all share one address. */
 export const graphPorts = ({ port }: Pick<ServiceDefinition, 'port'>): LocalPorts => ({ port, adminPort: port + 1_000 })
 
-/** Where each callee is and which token opens it. */
-async function edgeEnv(service: ServiceDefinition, issuer: LocalIssuer, ports: Record<string, LocalPorts>): Promise<Record<string, string>> {
-  const env: Record<string, string> = {}
-  for (const { to } of service.calls) {
-    const prefix = to.name.toUpperCase().replaceAll('-', '_')
-    env[`${prefix}_HOST`] = `127.0.0.1:${ports[to.name]?.port}`
-    env[`${prefix}_TOKEN_FILE`] = await issuer.writeToken(service.name, to.name)
-  }
-  return env
+/** A workload token for each edge. @returns their paths by callee */
+async function writeTokens(service: ServiceDefinition, issuer: LocalIssuer): Promise<Record<string, string>> {
+  const paths: Record<string, string> = {}
+  for (const { to } of service.calls) paths[to.name] = await issuer.writeToken(service.name, to.name)
+  return paths
 }
+
+/** Where each callee is: there is no DNS that knows. */
+const calleeHosts = ({ calls }: ServiceDefinition, ports: Record<string, LocalPorts>) =>
+  Object.fromEntries(calls.map(({ to }) => [`${variablePrefix(to.name)}_HOST`, `127.0.0.1:${ports[to.name]?.port}`]))
 
 async function writeDatabaseUrl(dir: string, postgres: Postgres, { name, database = name }: ServiceDefinition): Promise<string> {
   const file = join(dir, 'database-urls', name)

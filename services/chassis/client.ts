@@ -11,6 +11,7 @@ import { type Callee, type CalleeName, edgeTo, podsHost, type ServiceDefinition 
 import type { Metrics } from './metrics.ts'
 import { createRetryBudget } from './retry-budget.ts'
 import type { Scope } from './scope.ts'
+import { RETRY_BACKOFF } from './timing.ts'
 import { childSpan, failSpan, traceHeaders } from './tracing.ts'
 
 /** A call that brought no declared answer: the callee was not reached, too slow, or answered something else. */
@@ -65,8 +66,6 @@ interface RawAnswer {
   status: number
   body: unknown
 }
-
-const BACKOFF = { baseMs: 25, capMs: 250 }
 
 /** A client for one of the service's edges. Without the edge in the service's definition this does not compile. */
 export function createClient<D extends ServiceDefinition, N extends CalleeName<D>>(
@@ -174,7 +173,7 @@ export function createClient<D extends ServiceDefinition, N extends CalleeName<D
         const result = await attempt(scope, name, operation, request, timeoutMs).catch((error: CallError) => error)
         const failure = result instanceof CallError ? result : undefinedAnswer(result, operation, name, callee)
         if (!failure) return received(result as RawAnswer) as never
-        const waitMs = backoffMs(n - 1, { ...BACKOFF, ...(random && { random }) })
+        const waitMs = backoffMs(n - 1, { ...RETRY_BACKOFF, ...(random && { random }) })
         const timeForAnother = scope.deadline.remainingMs() - marginMs - waitMs > 0
         if (n >= maxAttempts || !isWorthRetrying(failure, result) || !timeForAnother || !budget.withdraw()) throw failure
         retries.inc({ peer_service: callee })

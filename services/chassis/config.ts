@@ -1,5 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { z } from 'zod'
+import { ADMIN_PORT } from './graph.ts'
+import { LINGER_MS } from './timing.ts'
 
 /** All problems of a configuration at once, one line each. */
 export class ConfigError extends Error {
@@ -70,12 +72,12 @@ export const fileText = (what: string) =>
 export const baseConfig = (service: { port: number }) => ({
   HOST: z.string().optional().describe('the address to listen on'),
   PORT: port(service.port),
-  ADMIN_PORT: port(9_090),
+  ADMIN_PORT: port(ADMIN_PORT),
   DATABASE_URL_FILE: fileText('the Postgres URL'),
   DATABASE_POOL_SIZE: count(10),
   NAMESPACE: text('the Kubernetes namespace'),
   TRUSTED_HOPS: count(0),
-  LINGER_MS: milliseconds(1_000),
+  LINGER_MS: milliseconds(LINGER_MS),
   LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error']).default('info').describe('debug, info, warn or error'),
   OTEL_EXPORTER_OTLP_ENDPOINT: z.url().optional().describe('the URL of an OTLP/HTTP collector'),
 })

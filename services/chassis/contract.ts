@@ -26,6 +26,8 @@ export interface Operation {
   query?: z.ZodObject
   /** Whether it wants an `Idempotency-Key` header. */
   idempotencyKey?: true
+  /** Stays off the ingress although anybody may call it. */
+  internal?: true
   body?: z.ZodType
   bodyExample?: unknown
   responses: Record<number, ResponseSpec>

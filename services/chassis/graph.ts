@@ -18,15 +18,30 @@ export interface Slo {
   latency: { thresholdMs: number; objective: number }
 }
 
+/** A folder of files that only this service may read, e.g. its signing keys. */
+export interface SecretFolder {
+  /** Name of the Secret. */
+  name: string
+  /** Environment variable that gets the folder's path. */
+  env: string
+}
+
+/** Kubernetes quantities, e.g. `100m` and `256Mi`. */
+export interface Resources {
+  requests: { cpu: string; memory: string }
+  limits: { cpu: string; memory: string }
+}
+
 /** What a team says of one service. Everything else is derived from it. */
 export interface ServiceDefinition {
   /** DNS label; also the name of the Kubernetes objects. */
   name: string
-  /** Public port. The admin port is 9090 in a pod. */
+  /** Public port. */
   port: number
   contract: Contract
   /** Name of its own database and role, or undefined for a service without one. */
   database?: string
+  secrets?: readonly SecretFolder[]
   calls: readonly Edge[]
   /** Longest time that a request may take, in milliseconds, whatever the caller asks for. */
   timeoutMs: number
@@ -34,6 +49,16 @@ export interface ServiceDefinition {
   maxConcurrency: number
   slo: Slo
   scale: { min: number; max: number }
+  /** @default DEFAULT_RESOURCES */
+  resources?: Resources
+}
+
+/** In a pod; never reachable from outside the cluster. */
+export const ADMIN_PORT = 9_090
+
+export const DEFAULT_RESOURCES: Resources = {
+  requests: { cpu: '100m', memory: '160Mi' },
+  limits: { cpu: '1', memory: '384Mi' },
 }
 
 export interface SystemDefinition {

@@ -35,14 +35,26 @@ export function openApi(contract: Contract, info: OpenApiInfo): Json {
   }
 }
 
+const documentAt = <const P extends `/${string}`>(path: P) =>
+  ({
+    method: 'GET',
+    path,
+    summary: 'This contract as OpenAPI 3.1',
+    auth: 'none',
+    responses: { 200: { description: 'The document', body: z.record(z.string(), z.unknown()), example: { openapi: '3.1.0' } } },
+  }) as const satisfies Operation
+
 /** The operation that serves the document itself; each contract has it. */
-export const openApiOperation = {
-  method: 'GET',
-  path: '/openapi.json',
-  summary: 'This contract as OpenAPI 3.1',
-  auth: 'none',
-  responses: { 200: { description: 'The document', body: z.record(z.string(), z.unknown()), example: { openapi: '3.1.0' } } },
-} as const satisfies Operation
+export const openApiOperation = { ...documentAt('/openapi.json'), internal: true } as const satisfies Operation
+
+/** The same where many services share one host. */
+export const openApiOperationOf = <const N extends string>(service: N) => documentAt(`/openapi/${service}.json`)
+
+/** The handler of both. */
+export function serveOpenApi(contract: Contract, info: OpenApiInfo) {
+  const document = openApi(contract, info)
+  return async () => ({ status: 200 as const, body: document, headers: { 'cache-control': 'public, max-age=60' } })
+}
 
 const jsonSchema = (schema: z.ZodType, io: 'input' | 'output' = 'input'): Json => {
   const { $schema: _, ...rest } = z.toJSONSchema(schema, { io, reused: 'inline', unrepresentable: 'any' })

@@ -7,6 +7,7 @@ import type { Health } from './health.ts'
 import { flushLog } from './log.ts'
 import type { Metrics } from './metrics.ts'
 import { PROBLEM_CONTENT_TYPE, ProblemError } from './problem.ts'
+import { FINISH_MS, KEEP_ALIVE_MS, LINGER_MS } from './timing.ts'
 
 export interface ServeOptions {
   handler: RequestListener
@@ -42,16 +43,15 @@ export async function serve({
   health,
   metrics,
   log,
-  lingerMs = 1_000,
-  finishMs = 10_000,
+  lingerMs = LINGER_MS,
+  finishMs = FINISH_MS,
   headersTimeoutMs = 10_000,
   closers = [],
 }: ServeOptions): Promise<Running> {
   let draining = false
   const server = createServer(
     {
-      // Above the 90 s after which Traefik drops an idle connection, so that it never sends on one that we close.
-      keepAliveTimeout: 95_000,
+      keepAliveTimeout: KEEP_ALIVE_MS,
       headersTimeout: headersTimeoutMs,
       requestTimeout: 30_000,
       maxHeaderSize: 16_384,

@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { defineContract, strict } from '../chassis/contract.ts'
 import { id, timestamp } from '../chassis/ids.ts'
 import { money } from '../chassis/money.ts'
-import { openApiOperation } from '../chassis/openapi.ts'
+import { openApiOperation, openApiOperationOf } from '../chassis/openapi.ts'
 import { pageQuery } from '../chassis/page.ts'
 
 export const STATES = ['pending', 'confirmed', 'rejected', 'cancelling', 'cancelled'] as const
@@ -126,4 +126,5 @@ export const orderContract = defineContract({
     problems: { 404: ['unknown-order'], 409: ['not-cancellable'] },
   },
   getOpenApi: openApiOperation,
+  getOpenApiByName: openApiOperationOf('order'),
 })

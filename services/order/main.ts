@@ -19,9 +19,9 @@ await startService({
   env: process.env,
   argv: process.argv,
   wire: async ({ config, runtime, database, loopDelay }) => {
-    const realm = { issuer: config.TOKEN_ISSUER, audience: config.TOKEN_AUDIENCE }
+    const realm = { issuer: config.AUTH_ISSUER, audience: config.AUTH_AUDIENCE }
     const user = createClient(order, 'user', { ...runtime, ...(config.USER_HOST && { host: config.USER_HOST }) })
-    const token = await watchWorkloadToken(config.USER_TOKEN_FILE, runtime.log)
+    const token = await watchWorkloadToken(config.USER_IDENTITY_FILE, runtime.log)
     const keys = watchUserKeys(user, runtime)
     const store = createOrderStore(database)
     const orders = runtime.metrics.counter('orders_total', 'Orders by the state that they reached', ['state'])

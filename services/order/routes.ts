@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto'
 import { createDeadline } from '../chassis/deadline.ts'
 import { fingerprintOf, REPLAYED_HEADER, type StoredAnswer } from '../chassis/idempotency.ts'
-import { openApi } from '../chassis/openapi.ts'
+import { serveOpenApi } from '../chassis/openapi.ts'
 import { encodeCursor } from '../chassis/page.ts'
 import { ProblemError } from '../chassis/problem.ts'
 import type { Handlers } from '../chassis/routes.ts'
@@ -22,7 +22,7 @@ const SEND_MS = 20
 
 /** One handler for each operation of the contract. */
 export function orderRoutes({ store, saga }: OrderDependencies): Handlers<typeof orderContract> {
-  const document = openApi(orderContract, { title: 'order', version: '1', description: 'Products and orders of the shop.' })
+  const document = serveOpenApi(orderContract, { title: 'order', version: '1', description: 'Products and orders of the shop.' })
 
   /** Before the answer goes out, so that the next repeat finds it, but never so long that the order's 202 turns into a 504. */
   const remember = async (scope: Scope, request: RequestKey, answer: StoredAnswer): Promise<StoredAnswer> => {
@@ -73,7 +73,8 @@ export function orderRoutes({ store, saga }: OrderDependencies): Handlers<typeof
       return { status: settled.state === 'cancelled' ? 200 : 202, body: toOrder(settled) }
     },
 
-    getOpenApi: async () => ({ status: 200, body: document, headers: { 'cache-control': 'public, max-age=60' } }),
+    getOpenApi: document,
+    getOpenApiByName: document,
   }
 }
 

@@ -2,9 +2,9 @@ import { count, list, text } from '../chassis/config.ts'
 
 /** The user service's settings beyond those of every service. Required ones have no default. */
 export const userConfig = {
-  SIGNING_KEYS_DIR: text('the folder of the access token signing keys'),
-  TOKEN_ISSUER: text('the issuer of access tokens, a URL'),
-  TOKEN_AUDIENCE: text('the audience of access tokens'),
+  SIGNING_DIR: text('the folder of the access token signing keys'),
+  AUTH_ISSUER: text('the issuer of access tokens, a URL'),
+  AUTH_AUDIENCE: text('the audience of access tokens'),
   WORKLOAD_ISSUER: text("the cluster's token issuer, a URL"),
   WORKLOAD_JWKS_FILE: text("the path of the cluster issuer's JWKS"),
   WORKLOAD_CALLERS: list('names of the services that may call'),

@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { defineContract, strict } from '../chassis/contract.ts'
 import { id, timestamp } from '../chassis/ids.ts'
 import { money } from '../chassis/money.ts'
-import { openApiOperation } from '../chassis/openapi.ts'
+import { openApiOperation, openApiOperationOf } from '../chassis/openapi.ts'
 
 const characters = (text: string) => [...text].length
 
@@ -172,4 +172,5 @@ export const userContract = defineContract({
     responses: { 204: { description: 'Nothing is held for this order, and nothing will be' } },
   },
   getOpenApi: openApiOperation,
+  getOpenApiByName: openApiOperationOf('user'),
 })

@@ -18,8 +18,8 @@ await startService({
   env: process.env,
   argv: process.argv,
   wire: async ({ config, runtime, database, loopDelay }) => {
-    const realm = { issuer: config.TOKEN_ISSUER, audience: config.TOKEN_AUDIENCE }
-    const keys = await watchSigningKeys(config.SIGNING_KEYS_DIR, realm, runtime.log)
+    const realm = { issuer: config.AUTH_ISSUER, audience: config.AUTH_AUDIENCE }
+    const keys = await watchSigningKeys(config.SIGNING_DIR, realm, runtime.log)
     const issuerKeys = await watchIssuerKeys(config.WORKLOAD_JWKS_FILE, config.WORKLOAD_ISSUER, runtime.log)
     const workload = { issuer: config.WORKLOAD_ISSUER, service: user.name, namespace: config.NAMESPACE, callers: config.WORKLOAD_CALLERS }
     const store = createUserStore(database)

@@ -1,7 +1,7 @@
 import type { JWK } from 'jose'
 import type { Counter } from 'prom-client'
 import { ACCESS_TOKEN, unauthorized } from '../chassis/auth.ts'
-import { openApi } from '../chassis/openapi.ts'
+import { serveOpenApi } from '../chassis/openapi.ts'
 import { ProblemError, unavailable } from '../chassis/problem.ts'
 import type { Handlers } from '../chassis/routes.ts'
 import type { Scope } from '../chassis/scope.ts'
@@ -54,7 +54,7 @@ export function userRoutes({ store, reservations, passwords, throttle, logins, k
     return account
   }
 
-  const document = openApi(userContract, { title: 'user', version: '1', description: 'Accounts, sessions and credit of the shop.' })
+  const document = serveOpenApi(userContract, { title: 'user', version: '1', description: 'Accounts, sessions and credit of the shop.' })
 
   return {
     register: async ({ scope, body }) => {
@@ -127,7 +127,8 @@ export function userRoutes({ store, reservations, passwords, throttle, logins, k
       return { status: 204 }
     },
 
-    getOpenApi: async () => ({ status: 200, body: document, headers: { 'cache-control': 'public, max-age=60' } }),
+    getOpenApi: document,
+    getOpenApiByName: document,
   }
 }
 

@@ -7,6 +7,7 @@ export const user = defineService({
   port: 8080,
   contract: userContract,
   database: 'user',
+  secrets: [{ name: 'signing-keys', env: 'SIGNING_DIR' }],
   calls: [],
   timeoutMs: 1_000,
   maxConcurrency: 256,

@@ -30,9 +30,9 @@ beforeAll(async () => {
     LINGER_MS: '0',
     DATABASE_URL_FILE: await urlFile(db.url),
     NAMESPACE: LOCAL_NAMESPACE,
-    SIGNING_KEYS_DIR: await ensureSigningKeys(join(dir, 'keys')),
-    TOKEN_ISSUER: REALM.issuer,
-    TOKEN_AUDIENCE: REALM.audience,
+    SIGNING_DIR: await ensureSigningKeys(join(dir, 'keys')),
+    AUTH_ISSUER: REALM.issuer,
+    AUTH_AUDIENCE: REALM.audience,
     WORKLOAD_ISSUER: LOCAL_ISSUER,
     WORKLOAD_JWKS_FILE: issuer.jwksFile,
     WORKLOAD_CALLERS: 'order',
@@ -74,9 +74,9 @@ describe('node services/user/main.ts', () => {
       `user cannot start: the environment has 8 problems:
   DATABASE_URL_FILE is missing: it takes the path of a file with the Postgres URL
   NAMESPACE is missing: it takes the Kubernetes namespace
-  SIGNING_KEYS_DIR is missing: it takes the folder of the access token signing keys
-  TOKEN_ISSUER is missing: it takes the issuer of access tokens, a URL
-  TOKEN_AUDIENCE is missing: it takes the audience of access tokens
+  SIGNING_DIR is missing: it takes the folder of the access token signing keys
+  AUTH_ISSUER is missing: it takes the issuer of access tokens, a URL
+  AUTH_AUDIENCE is missing: it takes the audience of access tokens
   WORKLOAD_ISSUER is missing: it takes the cluster's token issuer, a URL
   WORKLOAD_JWKS_FILE is missing: it takes the path of the cluster issuer's JWKS
   WORKLOAD_CALLERS is missing: it takes names of the services that may call, separated by commas

@@ -164,6 +164,7 @@ describe('the order app', () => {
       '/orders/{id}',
       '/orders/{id}/cancellation',
       '/openapi.json',
+      '/openapi/order.json',
     ])
   })
 

@@ -1,0 +1,36 @@
+import { callersOf, type ServiceDefinition, type SystemDefinition } from '../services/chassis/graph.ts'
+
+/** Where a service finds what differs between a laptop and a pod. */
+export interface Places {
+  namespace: string
+  /** Who signs users' access tokens, a URL. */
+  authIssuer: string
+  /** Who signs workload tokens, a URL. */
+  workloadIssuer: string
+  workloadJwksFile: string
+  databaseUrlFile: string
+  secretDir(name: string): string
+  /** Our workload token for one callee. */
+  identityFile(callee: string): string
+}
+
+/** Prefix of the variables about a callee. */
+export const variablePrefix = (service: string): string => service.toUpperCase().replaceAll('-', '_')
+
+/** The settings that a service gets because of its place in the graph: none of them is said anywhere else. */
+export function environmentOf(system: SystemDefinition, service: ServiceDefinition, places: Places): Record<string, string> {
+  const callers = callersOf(system, service)
+  return {
+    NAMESPACE: places.namespace,
+    AUTH_ISSUER: places.authIssuer,
+    AUTH_AUDIENCE: system.name,
+    ...(service.database && { DATABASE_URL_FILE: places.databaseUrlFile }),
+    ...Object.fromEntries((service.secrets ?? []).map(({ name, env }) => [env, places.secretDir(name)])),
+    ...(callers.length > 0 && {
+      WORKLOAD_ISSUER: places.workloadIssuer,
+      WORKLOAD_JWKS_FILE: places.workloadJwksFile,
+      WORKLOAD_CALLERS: callers.join(','),
+    }),
+    ...Object.fromEntries(service.calls.map(({ to }) => [`${variablePrefix(to.name)}_IDENTITY_FILE`, places.identityFile(to.name)])),
+  }
+}
