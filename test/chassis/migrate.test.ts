@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -138,7 +139,25 @@ describe('migrate', () => {
     expect(await tables()).not.toContain('slow')
   })
 
-  test('rejects when there is no database', async () => {
-    await expect(migrate({ url: db.url.replace(/[^/]+$/, 'nowhere'), dir: USER, log })).rejects.toMatchObject({ code: '3D000' })
+  test('waits for a database that is still being made', async () => {
+    const { log: waiting, lines } = testRuntime()
+    const name = `late_${randomBytes(4).toString('hex')}`
+    const migrated = migrate({ url: db.url.replace(/[^/]+$/, name), dir: USER, log: waiting })
+    await vi.waitFor(() => expect(lines).toContainEqual(expect.objectContaining({ code: '3D000', msg: 'the database is not there yet' })), 5_000)
+    await db.sql(`create database ${name}`)
+    expect(await migrated).toEqual(['001_users'])
+    await db.sql(`drop database ${name} with (force)`)
+  })
+
+  test('rejects when there is no database by the end of the wait', async () => {
+    const url = db.url.replace(/[^/]+$/, 'nowhere')
+    await expect(migrate({ url, dir: USER, log, connectWaitMs: 300 })).rejects.toMatchObject({ code: '3D000' })
+  })
+
+  test('rejects at once what no wait can mend', async () => {
+    await db.sql(`alter database ${new URL(db.url).pathname.slice(1)} connection limit 0`)
+    const asNobody = Object.assign(new URL(db.url), { username: 'nobody', password: 'x' })
+    await db.sql("do $$ begin create role nobody login password 'x'; exception when duplicate_object then null; end $$")
+    await expect(migrate({ url: asNobody.href, dir: USER, log })).rejects.toMatchObject({ code: '53300' })
   })
 })

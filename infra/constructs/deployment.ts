@@ -1,0 +1,158 @@
+import type { Construct } from 'constructs'
+import type { IDeployment } from 'kubernetes-models/apps/v1/Deployment'
+import type { IContainer } from 'kubernetes-models/v1/Container'
+import type { IVolume } from 'kubernetes-models/v1/Volume'
+import type { IVolumeMount } from 'kubernetes-models/v1/VolumeMount'
+import { ADMIN_PORT, callersOf, DEFAULT_RESOURCES, type ServiceDefinition } from '../../services/chassis/graph.ts'
+import { workloadAudience } from '../../services/chassis/workload-identity.ts'
+import { environmentOf } from '../environment.ts'
+import { type Context, MOUNTS, serviceOwner } from './context.ts'
+import { kubeObject, labelsOf, selectorOf } from './object.ts'
+import { containerSecurity, pinnedImages, podSecurity, resources } from './restricted.ts'
+import { collectorChecksum, collectorSidecar, collectorVolume, OTLP_URL } from './tracing-sidecar.ts'
+
+/** Time in which every kube-proxy and ingress hears that a pod leaves, before it is told so itself. */
+const PRE_STOP_SECONDS = 5
+const GRACE_SECONDS = 30
+/** How long a token for a callee lives; the kubelet renews it at 80 %. */
+const TOKEN_SECONDS = 3_600
+
+/** Name of the Secret with the `url` of a service's database. */
+export const databaseSecret = ({ name }: Pick<ServiceDefinition, 'name'>) => `${name}-database`
+/** Name of the ConfigMap with the public keys of the cluster's token issuer. */
+export const WORKLOAD_ISSUER = 'workload-issuer'
+
+/** The pods of a service. How many is the autoscaler's to say: `replicas` is absent, since each apply would reset it. */
+export function addDeployment(scope: Construct, context: Context, service: ServiceDefinition): void {
+  const { settings } = context
+  const owner = serviceOwner(context, service)
+  const spread = (topologyKey: string) => ({
+    topologyKey,
+    maxSkew: 1,
+    whenUnsatisfiable: 'ScheduleAnyway' as const,
+    labelSelector: { matchLabels: selectorOf(owner) },
+    matchLabelKeys: ['pod-template-hash'],
+  })
+  kubeObject<IDeployment>(scope, owner, {
+    apiVersion: 'apps/v1',
+    kind: 'Deployment',
+    metadata: { name: service.name, namespace: settings.NAMESPACE, annotations: pinnedImages },
+    spec: {
+      selector: { matchLabels: selectorOf(owner) },
+      revisionHistoryLimit: 3,
+      progressDeadlineSeconds: 180,
+      strategy: { type: 'RollingUpdate', rollingUpdate: { maxUnavailable: 0, maxSurge: 1 } },
+      template: {
+        metadata: {
+          labels: labelsOf(owner),
+          annotations: {
+            'kubectl.kubernetes.io/default-container': service.name,
+            'fairlead.dev/collector-config': collectorChecksum(settings),
+          },
+        },
+        spec: {
+          serviceAccountName: service.name,
+          automountServiceAccountToken: false,
+          enableServiceLinks: false,
+          terminationGracePeriodSeconds: GRACE_SECONDS,
+          securityContext: podSecurity(),
+          topologySpreadConstraints: [spread('kubernetes.io/hostname'), spread('topology.kubernetes.io/zone')],
+          affinity: {
+            podAntiAffinity: {
+              preferredDuringSchedulingIgnoredDuringExecution: [
+                { weight: 100, podAffinityTerm: { topologyKey: 'kubernetes.io/hostname', labelSelector: { matchLabels: selectorOf(owner) } } },
+              ],
+            },
+          },
+          initContainers: [collectorSidecar(), ...(service.database ? [migration(context, service)] : [])],
+          containers: [serving(context, service)],
+          volumes: [collectorVolume, { name: 'tmp', emptyDir: { sizeLimit: '16Mi' } }, ...mountsOf(context, service).map(({ volume }) => volume)],
+        },
+      },
+    },
+  })
+}
+
+const program = ({ settings, images }: Context, { name }: ServiceDefinition): Pick<IContainer, 'image' | 'imagePullPolicy' | 'securityContext'> => ({
+  image: images[name],
+  imagePullPolicy: settings.IMAGE_PULL_POLICY,
+  securityContext: containerSecurity(),
+})
+
+const budgetOf = ({ resources: own = DEFAULT_RESOURCES }: ServiceDefinition) => resources(own.requests, own.limits)
+
+const TMP: IVolumeMount = { name: 'tmp', mountPath: '/tmp' }
+
+function serving(context: Context, service: ServiceDefinition): IContainer {
+  const { system, settings } = context
+  const env = {
+    PORT: service.port,
+    ADMIN_PORT,
+    ...environmentOf(system, service, {
+      namespace: settings.NAMESPACE,
+      authIssuer: `https://${settings.HOST}`,
+      workloadIssuer: settings.WORKLOAD_ISSUER,
+      workloadJwksFile: `${MOUNTS}/${WORKLOAD_ISSUER}/jwks.json`,
+      databaseUrlFile: DATABASE_URL_FILE,
+      secretDir: name => `${MOUNTS}/${name}`,
+      identityFile: callee => `${MOUNTS}/identity/${callee}`,
+    }),
+    TRUSTED_HOPS: settings.TRUSTED_HOPS,
+    LOG_LEVEL: settings.LOG_LEVEL,
+    OTEL_EXPORTER_OTLP_ENDPOINT: OTLP_URL,
+  }
+  const probe = (path: string) => ({ httpGet: { path, port: 'admin' } })
+  return {
+    name: service.name,
+    ...program(context, service),
+    env: Object.entries(env).map(([name, value]) => ({ name, value: String(value) })),
+    ports: [
+      { name: 'http', containerPort: service.port },
+      { name: 'admin', containerPort: ADMIN_PORT },
+    ],
+    startupProbe: { ...probe('/livez'), periodSeconds: 1, timeoutSeconds: 2, failureThreshold: 60 },
+    livenessProbe: { ...probe('/livez'), periodSeconds: 10, timeoutSeconds: 5, failureThreshold: 3 },
+    readinessProbe: { ...probe('/readyz'), periodSeconds: 2, timeoutSeconds: 2, failureThreshold: 2 },
+    lifecycle: { preStop: { sleep: { seconds: PRE_STOP_SECONDS } } },
+    resources: budgetOf(service),
+    volumeMounts: [TMP, ...mountsOf(context, service).map(({ mount }) => mount)],
+  }
+}
+
+/** Runs in every new pod and is safe so: one migrates, the others wait for its lock and find nothing to do. */
+const migration = (context: Context, service: ServiceDefinition): IContainer => ({
+  name: 'migrate',
+  ...program(context, service),
+  args: ['main.js', 'migrate'],
+  env: [{ name: 'DATABASE_URL_FILE', value: DATABASE_URL_FILE }],
+  resources: budgetOf(service),
+  volumeMounts: [TMP, ...mountsOf(context, service).flatMap(({ mount }) => (mount.name === 'database' ? [mount] : []))],
+})
+
+const DATABASE_URL_FILE = `${MOUNTS}/database/url`
+const READ_ONLY = 0o440
+
+/** Files that a service reads, each with its volume; none is a subPath, which would never change again. */
+function mountsOf({ system, settings }: Context, service: ServiceDefinition): { volume: IVolume; mount: IVolumeMount }[] {
+  const mounted = (name: string, source: Omit<IVolume, 'name'>) => ({
+    volume: { name, ...source },
+    mount: { name, mountPath: `${MOUNTS}/${name}`, readOnly: true },
+  })
+  return [
+    ...(service.database ? [mounted('database', { secret: { secretName: databaseSecret(service), defaultMode: READ_ONLY } })] : []),
+    ...(service.secrets ?? []).map(({ name }) => mounted(name, { secret: { secretName: name, defaultMode: READ_ONLY } })),
+    ...(callersOf(system, service).length > 0 ? [mounted(WORKLOAD_ISSUER, { configMap: { name: WORKLOAD_ISSUER } })] : []),
+    ...(service.calls.length > 0
+      ? [
+          mounted('identity', {
+            projected: {
+              defaultMode: READ_ONLY,
+              sources: service.calls.map(({ to }) => ({
+                serviceAccountToken: { path: to.name, audience: workloadAudience(to.name, settings.NAMESPACE), expirationSeconds: TOKEN_SECONDS },
+              })),
+            },
+          }),
+        ]
+      : []),
+  ]
+}

@@ -1,0 +1,67 @@
+import type { Construct } from 'constructs'
+import type { IIngress } from 'kubernetes-models/networking.k8s.io/v1/Ingress'
+import type { Contract } from '../../services/chassis/contract.ts'
+import type { ServiceDefinition } from '../../services/chassis/graph.ts'
+import { type Context, serviceOwner } from './context.ts'
+import { kubeObject, type Owner } from './object.ts'
+
+/**
+ * The paths of a contract that are open to everybody, as the fewest prefixes: operations for workloads and internal ones stay in the
+ * cluster. Prefixes match whole path elements, so `/orders` does not open `/orders-report`.
+ */
+export function publicPaths(contract: Contract): string[] {
+  const open = Object.values(contract).filter(({ auth, internal }) => auth !== 'workload' && !internal)
+  const prefixes = new Set(open.map(({ path }) => path.replace(/\/\{.*$/, '') || '/'))
+  return [...prefixes].filter(path => ![...prefixes].some(other => path.startsWith(`${other}/`))).sort()
+}
+
+/** The services with at least one path that is open to everybody. */
+export const entryServices = ({ system }: Pick<Context, 'system'>): ServiceDefinition[] =>
+  system.services.filter(({ contract }) => publicPaths(contract).length > 0)
+
+/** The way in: the contract's public paths on the system's host, by Ingress or by HTTPRoute. */
+export function addRoute(scope: Construct, context: Context, service: ServiceDefinition): void {
+  const paths = publicPaths(service.contract)
+  if (paths.length === 0) return
+  const owner = serviceOwner(context, service)
+  if (context.settings.ROUTE === 'gateway') addHttpRoute(scope, context, owner, service, paths)
+  else addIngress(scope, context, owner, service, paths)
+}
+
+function addIngress(scope: Construct, { settings }: Context, owner: Owner, service: ServiceDefinition, paths: string[]): void {
+  kubeObject<IIngress>(scope, owner, {
+    apiVersion: 'networking.k8s.io/v1',
+    kind: 'Ingress',
+    metadata: { name: service.name, namespace: settings.NAMESPACE },
+    spec: {
+      ingressClassName: settings.INGRESS_CLASS,
+      tls: [{ hosts: [settings.HOST], secretName: settings.TLS_SECRET }],
+      rules: [
+        {
+          host: settings.HOST,
+          http: { paths: paths.map(path => ({ path, pathType: 'Prefix', backend: { service: { name: service.name, port: { name: 'http' } } } })) },
+        },
+      ],
+    },
+  })
+}
+
+/** https://gateway-api.sigs.k8s.io/reference/spec/#httproute; the Gateway itself belongs to whoever runs the cluster. */
+function addHttpRoute(scope: Construct, { settings }: Context, owner: Owner, service: ServiceDefinition, paths: string[]): void {
+  kubeObject(scope, owner, {
+    apiVersion: 'gateway.networking.k8s.io/v1',
+    kind: 'HTTPRoute',
+    metadata: { name: service.name, namespace: settings.NAMESPACE },
+    spec: {
+      parentRefs: [{ name: settings.GATEWAY, namespace: settings.INGRESS_NAMESPACE }],
+      hostnames: [settings.HOST],
+      rules: [
+        {
+          matches: paths.map(value => ({ path: { type: 'PathPrefix', value } })),
+          filters: [{ type: 'RequestHeaderModifier', requestHeaderModifier: { remove: ['x-request-timeout-ms'] } }],
+          backendRefs: [{ name: service.name, port: service.port }],
+        },
+      ],
+    },
+  } as never)
+}

@@ -1,0 +1,167 @@
+import type { Construct } from 'constructs'
+import type { IStatefulSet } from 'kubernetes-models/apps/v1/StatefulSet'
+import type { IConfigMap } from 'kubernetes-models/v1/ConfigMap'
+import type { IContainer } from 'kubernetes-models/v1/Container'
+import type { IService } from 'kubernetes-models/v1/Service'
+import { images } from '../platform/images.ts'
+import type { Context } from './context.ts'
+import { addNetworkPolicy, podsOf } from './network-policies.ts'
+import { kubeObject, labelsOf, type Owner, selectorOf } from './object.ts'
+import { containerSecurity, pinnedImages, podSecurity, resources, UID } from './restricted.ts'
+import { addServiceAccount } from './service-account.ts'
+
+export const POSTGRES = 'postgres'
+export const POSTGRES_PORT = 5_432
+/** Name of the Secret with a password for each role, in a key of the role's name. */
+export const ROLES_SECRET = 'postgres-roles'
+/** What each pod opens at most; the chassis' default. */
+const POOL_SIZE = 10
+
+/**
+ * Makes the role and the database of each service where they are missing and sets the mounted password, again and again, so that a new
+ * service and a changed password need no restart. Passwords go in by psql's own backquotes: neither arguments nor the log show them.
+ */
+const ROLES_SCRIPT = `set -u
+# By TCP, which the server that only initialises does not have.
+until pg_isready --quiet --host 127.0.0.1; do sleep 1; done
+while true; do
+  while read -r role database; do
+    export role database
+    psql --quiet --no-psqlrc --set ON_ERROR_STOP=1 --host /var/run/postgresql --username postgres --output /dev/null --file /etc/postgres-setup/roles.sql ||
+      echo "role $role: tried again in 10 s" >&2
+  done < /etc/postgres-setup/databases
+  sleep 10
+done
+`
+
+const ROLES_SQL = String.raw`\getenv role role
+\getenv database database
+\set password ${'`'}cat "/etc/postgres-roles/$role"${'`'}
+set log_statement = 'none';
+set log_min_error_statement = 'panic';
+select format('create role %I login', :'role') where not exists (select from pg_roles where rolname = :'role') \gexec
+select format('alter role %I password %L', :'role', :'password') \gexec
+select format('create database %I owner %I', :'database', :'role') where not exists (select from pg_database where datname = :'database') \gexec
+select format('revoke all on database %I from public', :'database') \gexec
+`
+
+/**
+ * One Postgres with a role and a database for each service, which can enter no other. For kind and for trying: in production each
+ * `<service>-database` Secret has the URL of a managed one.
+ */
+export function addPostgres(scope: Construct, context: Context): void {
+  const { system, settings } = context
+  const namespace = settings.NAMESPACE
+  const owner: Owner = { name: POSTGRES, component: 'database', partOf: system.name, version: images.postgres.split(':')[1] ?? '' }
+  const clients = system.services.filter(({ database }) => database)
+  // Every pod's pool while a rollout has one pod more, and a few for people.
+  const connections = clients.reduce((sum, { scale }) => sum + (scale.max + 1) * POOL_SIZE, 20)
+  addServiceAccount(scope, owner, namespace)
+  kubeObject<IConfigMap>(scope, owner, {
+    apiVersion: 'v1',
+    kind: 'ConfigMap',
+    metadata: { name: 'postgres-setup', namespace },
+    data: {
+      'roles.sh': ROLES_SCRIPT,
+      'roles.sql': ROLES_SQL,
+      // initdb asks for the name of its user, and the image knows no user above 10000.
+      passwd: `postgres:x:${UID}:${UID}::/var/lib/postgresql:/bin/sh\n`,
+      databases: clients.map(({ name, database }) => `${name} ${database}\n`).join(''),
+    },
+  })
+  kubeObject<IService>(scope, owner, {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: { name: POSTGRES, namespace },
+    spec: {
+      type: 'ClusterIP',
+      clusterIP: 'None',
+      selector: selectorOf(owner),
+      ports: [{ name: 'postgres', port: POSTGRES_PORT, targetPort: 'postgres' }],
+    },
+  })
+  kubeObject<IStatefulSet>(scope, owner, {
+    apiVersion: 'apps/v1',
+    kind: 'StatefulSet',
+    metadata: { name: POSTGRES, namespace, annotations: pinnedImages },
+    spec: {
+      serviceName: POSTGRES,
+      replicas: 1,
+      selector: { matchLabels: selectorOf(owner) },
+      template: {
+        metadata: { labels: labelsOf(owner), annotations: { 'kubectl.kubernetes.io/default-container': POSTGRES } },
+        spec: {
+          serviceAccountName: POSTGRES,
+          automountServiceAccountToken: false,
+          enableServiceLinks: false,
+          terminationGracePeriodSeconds: 60,
+          securityContext: podSecurity(),
+          initContainers: [roles()],
+          containers: [server(connections)],
+          volumes: [
+            { name: 'tmp', emptyDir: { sizeLimit: '16Mi' } },
+            { name: 'socket', emptyDir: { sizeLimit: '1Mi' } },
+            { name: 'setup', configMap: { name: 'postgres-setup' } },
+            { name: 'password', secret: { secretName: POSTGRES, defaultMode: 0o440 } },
+            { name: 'roles', secret: { secretName: ROLES_SECRET, defaultMode: 0o440 } },
+          ],
+        },
+      },
+      volumeClaimTemplates: [
+        {
+          apiVersion: 'v1',
+          kind: 'PersistentVolumeClaim',
+          metadata: { name: 'data', labels: selectorOf(owner) },
+          spec: { accessModes: ['ReadWriteOnce'], resources: { requests: { storage: '1Gi' } } },
+        },
+      ],
+    },
+  })
+  addNetworkPolicy(scope, owner, namespace, {
+    ingress: clients.map(({ name }) => ({ peer: podsOf(name), ports: [POSTGRES_PORT] })),
+    egress: [],
+  })
+}
+
+const server = (connections: number): IContainer => ({
+  name: POSTGRES,
+  image: images.postgres,
+  imagePullPolicy: 'IfNotPresent',
+  args: ['postgres', '-c', `max_connections=${connections}`, '-c', 'shared_buffers=64MB'],
+  env: [
+    { name: 'PGDATA', value: '/var/lib/postgresql/data/pgdata' },
+    { name: 'POSTGRES_PASSWORD_FILE', value: '/etc/postgres/password' },
+  ],
+  ports: [{ name: 'postgres', containerPort: POSTGRES_PORT }],
+  startupProbe: { exec: { command: ['pg_isready', '--host', '127.0.0.1'] }, periodSeconds: 1, timeoutSeconds: 5, failureThreshold: 120 },
+  readinessProbe: { exec: { command: ['pg_isready', '--host', '127.0.0.1'] }, periodSeconds: 5, timeoutSeconds: 5 },
+  // The port alone: one that is busy is not dead.
+  livenessProbe: { tcpSocket: { port: 'postgres' }, periodSeconds: 10, timeoutSeconds: 5, failureThreshold: 6 },
+  securityContext: containerSecurity(),
+  resources: resources({ cpu: '50m', memory: '128Mi' }, { cpu: '2', memory: '512Mi' }),
+  volumeMounts: [
+    { name: 'data', mountPath: '/var/lib/postgresql/data' },
+    { name: 'tmp', mountPath: '/tmp' },
+    { name: 'socket', mountPath: '/var/run/postgresql' },
+    { name: 'password', mountPath: '/etc/postgres', readOnly: true },
+    { name: 'setup', mountPath: '/etc/passwd', subPath: 'passwd', readOnly: true },
+  ],
+})
+
+/** A native sidecar, since roles are needed for as long as the server runs. */
+const roles = (): IContainer => ({
+  name: 'roles',
+  image: images.postgres,
+  imagePullPolicy: 'IfNotPresent',
+  restartPolicy: 'Always',
+  command: ['/bin/sh', '/etc/postgres-setup/roles.sh'],
+  securityContext: containerSecurity(),
+  resources: resources({ cpu: '10m', memory: '16Mi' }, { cpu: '200m', memory: '64Mi' }),
+  volumeMounts: [
+    { name: 'tmp', mountPath: '/tmp' },
+    { name: 'socket', mountPath: '/var/run/postgresql' },
+    { name: 'setup', mountPath: '/etc/postgres-setup', readOnly: true },
+    { name: 'setup', mountPath: '/etc/passwd', subPath: 'passwd', readOnly: true },
+    { name: 'roles', mountPath: '/etc/postgres-roles', readOnly: true },
+  ],
+})

@@ -1,0 +1,89 @@
+import { createHash } from 'node:crypto'
+import type { Construct } from 'constructs'
+import type { IConfigMap } from 'kubernetes-models/v1/ConfigMap'
+import type { IContainer } from 'kubernetes-models/v1/Container'
+import type { IVolume } from 'kubernetes-models/v1/Volume'
+import { stringify } from 'yaml'
+import { images } from '../platform/images.ts'
+import type { Settings } from '../settings.ts'
+import { kubeObject, type Owner } from './object.ts'
+import { containerSecurity, resources } from './restricted.ts'
+
+/** Name of the collector's configuration, one for every pod of the namespace. */
+const COLLECTOR = 'collector'
+/** Where the collector serves its own metrics. */
+export const COLLECTOR_METRICS_PORT = 8_888
+const HEALTH_PORT = 13_133
+/** What a service is told to send its traces to. */
+export const OTLP_URL = 'http://127.0.0.1:4318'
+
+/** OTLP in over localhost, out to the tracing backend; bounded in memory, and what cannot be delivered is dropped, never waited for. */
+const collectorConfig = ({ OTLP_ENDPOINT }: Pick<Settings, 'OTLP_ENDPOINT'>): string =>
+  stringify({
+    extensions: { health_check: { endpoint: `0.0.0.0:${HEALTH_PORT}` } },
+    receivers: { otlp: { protocols: { http: { endpoint: '127.0.0.1:4318' } } } },
+    processors: {
+      memory_limiter: { check_interval: '1s', limit_mib: 60, spike_limit_mib: 15 },
+      resource: {
+        attributes: [
+          { key: 'k8s.namespace.name', value: '$' + '{env:POD_NAMESPACE}', action: 'insert' },
+          { key: 'k8s.pod.name', value: '$' + '{env:POD_NAME}', action: 'insert' },
+          { key: 'k8s.node.name', value: '$' + '{env:NODE_NAME}', action: 'insert' },
+        ],
+      },
+      batch: { send_batch_size: 512, send_batch_max_size: 1_024, timeout: '1s' },
+    },
+    exporters: {
+      otlp_grpc: {
+        endpoint: new URL(OTLP_ENDPOINT).host,
+        tls: { insecure: new URL(OTLP_ENDPOINT).protocol === 'http:' },
+        timeout: '5s',
+        sending_queue: { queue_size: 64 },
+        retry_on_failure: { initial_interval: '1s', max_interval: '15s', max_elapsed_time: '60s' },
+      },
+    },
+    service: {
+      extensions: ['health_check'],
+      telemetry: {
+        logs: { level: 'warn' },
+        metrics: { readers: [{ pull: { exporter: { prometheus: { host: '0.0.0.0', port: COLLECTOR_METRICS_PORT } } } }] },
+      },
+      pipelines: { traces: { receivers: ['otlp'], processors: ['memory_limiter', 'resource', 'batch'], exporters: ['otlp_grpc'] } },
+    },
+  })
+
+export function addCollectorConfig(scope: Construct, owner: Owner, settings: Settings): void {
+  kubeObject<IConfigMap>(scope, owner, {
+    apiVersion: 'v1',
+    kind: 'ConfigMap',
+    metadata: { name: COLLECTOR, namespace: settings.NAMESPACE },
+    data: { 'config.yaml': collectorConfig(settings) },
+  })
+}
+
+/** Changes with the configuration, which the collector does not read again by itself: as an annotation it rolls the pods. */
+export const collectorChecksum = (settings: Settings): string => createHash('sha256').update(collectorConfig(settings)).digest('hex').slice(0, 16)
+
+export const collectorVolume: IVolume = { name: COLLECTOR, configMap: { name: COLLECTOR } }
+
+const fieldEnv = (name: string, fieldPath: string) => ({ name, valueFrom: { fieldRef: { fieldPath } } })
+
+/** A native sidecar: the kubelet starts it before, and stops it after, everything that sends to it (KEP-753). */
+export const collectorSidecar = (): IContainer => ({
+  name: COLLECTOR,
+  image: images.collector,
+  imagePullPolicy: 'IfNotPresent',
+  restartPolicy: 'Always',
+  args: ['--config=/etc/otelcol/config.yaml'],
+  env: [
+    fieldEnv('POD_NAME', 'metadata.name'),
+    fieldEnv('POD_NAMESPACE', 'metadata.namespace'),
+    fieldEnv('NODE_NAME', 'spec.nodeName'),
+    { name: 'GOMEMLIMIT', value: '50MiB' },
+  ],
+  ports: [{ name: 'otel-metrics', containerPort: COLLECTOR_METRICS_PORT }],
+  startupProbe: { httpGet: { path: '/', port: HEALTH_PORT }, periodSeconds: 1, failureThreshold: 60 },
+  securityContext: containerSecurity(),
+  resources: resources({ cpu: '10m', memory: '40Mi' }, { cpu: '200m', memory: '96Mi' }),
+  volumeMounts: [{ name: COLLECTOR, mountPath: '/etc/otelcol', readOnly: true }],
+})

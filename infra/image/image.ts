@@ -1,0 +1,111 @@
+import { execFile, spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { buffer } from 'node:stream/consumers'
+import { promisify } from 'node:util'
+import { pack } from 'tar-stream'
+import packageJson from '../../package.json' with { type: 'json' }
+import type { SystemDefinition } from '../../services/chassis/graph.ts'
+import { images } from '../platform/images.ts'
+import { type Bundle, bundleService, ROOT } from './bundle.ts'
+
+export interface ServiceImage extends Bundle {
+  service: string
+  /** Digest of everything that goes in, so that a changed source file rolls the pods and nothing else does. */
+  tag: string
+  /** `registry/service:tag` */
+  reference: string
+}
+
+const DOCKERFILE = new URL('./Dockerfile', import.meta.url)
+const BUILD_TIMEOUT_MS = 300_000
+
+/** @param tag replaces the digest, e.g. with what a pipeline pushed */
+export async function describeImage(service: string, { registry, tag }: { registry: string; tag?: string | undefined }): Promise<ServiceImage> {
+  const bundle = await bundleService(service)
+  const named = tag ?? (await digest(bundle))
+  return { ...bundle, service, tag: named, reference: `${registry}/${service}:${named}` }
+}
+
+/** The image reference of every service. */
+export async function imageReferences(
+  system: SystemDefinition,
+  { IMAGE_REGISTRY, IMAGE_TAG }: { IMAGE_REGISTRY: string; IMAGE_TAG?: string | undefined },
+): Promise<Record<string, string>> {
+  const references = system.services.map(async ({ name }) => {
+    const tag = IMAGE_TAG ?? (await describeImage(name, { registry: IMAGE_REGISTRY })).tag
+    return [name, `${IMAGE_REGISTRY}/${name}:${tag}`] as const
+  })
+  return Object.fromEntries(await Promise.all(references))
+}
+
+/** Of the sources too, so that it tells which ones an image was made of, and of what the bundler made of them. */
+async function digest({ files, inputs }: Bundle): Promise<string> {
+  const hash = createHash('sha256').update(JSON.stringify([images.node, packageJson.version]))
+  hash.update(await readFile(DOCKERFILE))
+  for (const path of inputs) hash.update(`\0${path}\0`).update(await readFile(join(ROOT, path)))
+  for (const [path, content] of [...files].sort()) hash.update(`\0${path}\0`).update(content)
+  return hash.digest('hex').slice(0, 12)
+}
+
+const run = promisify(execFile)
+
+/**
+ * Builds an image unless the local daemon has it.
+ * @throws Error with the last lines that docker wrote
+ */
+export async function buildImage(image: ServiceImage, { signal }: { signal?: AbortSignal } = {}): Promise<'built' | 'present'> {
+  const present = await run('docker', ['image', 'inspect', image.reference], { timeout: 30_000, ...(signal && { signal }) }).then(
+    () => true,
+    () => false,
+  )
+  signal?.throwIfAborted()
+  if (present) return 'present'
+  const args = { BASE: images.node, SERVICE: image.service, VERSION: packageJson.version, TAG: image.tag }
+  const flags = Object.entries(args).flatMap(([name, value]) => ['--build-arg', `${name}=${value}`])
+  const context = await archive({ Dockerfile: await readFile(DOCKERFILE), 'app.tar': await appArchive(image) })
+  await docker(['build', '--tag', image.reference, ...flags, '-'], context, signal)
+  return 'built'
+}
+
+/** Files of the image, the same bytes for the same content. */
+export const appArchive = ({ files }: Bundle): Promise<Buffer> =>
+  archive(Object.fromEntries([...files].sort(([a], [b]) => (a < b ? -1 : 1)).map(([path, content]) => [`app/${path}`, content])))
+
+async function archive(files: Record<string, Uint8Array>): Promise<Buffer> {
+  const tar = pack()
+  const fixed = { mtime: new Date(0), uid: 0, gid: 0 }
+  const folders = new Set(
+    Object.keys(files).flatMap(path =>
+      path
+        .split('/')
+        .slice(0, -1)
+        .map((_, n, parts) => parts.slice(0, n + 1).join('/')),
+    ),
+  )
+  for (const name of folders) tar.entry({ ...fixed, name, type: 'directory', mode: 0o755 })
+  for (const [name, content] of Object.entries(files)) tar.entry({ ...fixed, name, mode: 0o644 }, Buffer.from(content))
+  tar.finalize()
+  return buffer(tar)
+}
+
+function docker(args: string[], input: Buffer, signal: AbortSignal | undefined): Promise<void> {
+  const limit = AbortSignal.timeout(BUILD_TIMEOUT_MS)
+  return new Promise((resolve, reject) => {
+    let output = ''
+    const child = spawn('docker', args, { stdio: ['pipe', 'pipe', 'pipe'], signal: signal ? AbortSignal.any([signal, limit]) : limit })
+    for (const stream of [child.stdout, child.stderr])
+      stream.on('data', chunk => {
+        output = `${output}${chunk}`.slice(-2_000)
+      })
+    child.on('error', reject)
+    child.on('close', code => {
+      if (code === 0) resolve()
+      else reject(new Error(`docker build ended with ${code}: ${output.trim().split('\n').slice(-4).join(' | ')}`))
+    })
+    // A daemon that ends early closes its end; its own message says why.
+    child.stdin.on('error', () => {})
+    child.stdin.end(input)
+  })
+}

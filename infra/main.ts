@@ -1,0 +1,22 @@
+import { relative } from 'node:path'
+import { App, YamlOutputType } from 'cdk8s'
+import { ConfigError } from '../services/chassis/config.ts'
+import { Refused } from './checks/refused.ts'
+import { imageReferences } from './image/image.ts'
+import { loadSettings } from './settings.ts'
+import { buildCharts } from './synth.ts'
+import { system } from './system.ts'
+
+/** What `npm run synth` and `cdk8s synth` run: one YAML file a chart in dist/. */
+try {
+  const settings = loadSettings(process.env)
+  const images = await imageReferences(system, settings)
+  const app = new App({ yamlOutputType: YamlOutputType.FILE_PER_CHART })
+  const charts = buildCharts(app, { system, settings, images })
+  app.synth()
+  for (const chart of charts) process.stderr.write(`${relative('.', app.outdir)}/${chart.node.id}.k8s.yaml: ${chart.toJson().length} objects\n`)
+} catch (error) {
+  if (!(error instanceof ConfigError || error instanceof Refused)) throw error
+  process.stderr.write(`error: ${error.message}\n`)
+  process.exitCode = 1
+}

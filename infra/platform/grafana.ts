@@ -1,0 +1,74 @@
+import { createHash } from 'node:crypto'
+import type { Construct } from 'constructs'
+import type { IConfigMap } from 'kubernetes-models/v1/ConfigMap'
+import type { IService } from 'kubernetes-models/v1/Service'
+import { stringify } from 'yaml'
+import { addNetworkPolicy, podsOf } from '../constructs/network-policies.ts'
+import { kubeObject, selectorOf } from '../constructs/object.ts'
+import { resources } from '../constructs/restricted.ts'
+import { addServiceAccount } from '../constructs/service-account.ts'
+import { images } from './images.ts'
+import { type PlatformContext, platformOwner } from './owner.ts'
+import { addProgram } from './pod.ts'
+
+const PORT = 3_000
+
+/** Shows dashboards to whoever reaches it (kubectl port-forward), without accounts and without a password to keep. */
+export function addGrafana(scope: Construct, { settings }: PlatformContext): void {
+  const namespace = settings.MONITORING_NAMESPACE
+  const owner = platformOwner('grafana', 'dashboards', images.grafana)
+  const datasources = stringify({
+    apiVersion: 1,
+    datasources: [
+      {
+        name: 'Prometheus',
+        uid: 'prometheus',
+        type: 'prometheus',
+        url: `http://prometheus.${namespace}:9090`,
+        isDefault: true,
+        jsonData: { exemplarTraceIdDestinations: [{ name: 'trace_id', datasourceUid: 'jaeger' }] },
+      },
+      { name: 'Jaeger', uid: 'jaeger', type: 'jaeger', url: `http://jaeger.${settings.TRACING_NAMESPACE}:16686` },
+    ],
+  })
+  addServiceAccount(scope, owner, namespace)
+  kubeObject<IConfigMap>(scope, owner, {
+    apiVersion: 'v1',
+    kind: 'ConfigMap',
+    metadata: { name: 'grafana-datasources', namespace },
+    data: { 'datasources.yaml': datasources },
+  })
+  addProgram(scope, owner, {
+    namespace,
+    image: images.grafana,
+    args: [],
+    env: Object.entries({
+      GF_AUTH_ANONYMOUS_ENABLED: 'true',
+      GF_AUTH_ANONYMOUS_ORG_ROLE: 'Viewer',
+      GF_AUTH_BASIC_ENABLED: 'false',
+      GF_AUTH_DISABLE_LOGIN_FORM: 'true',
+      GF_ANALYTICS_CHECK_FOR_UPDATES: 'false',
+      GF_ANALYTICS_REPORTING_ENABLED: 'false',
+    }).map(([name, value]) => ({ name, value })),
+    ports: { web: PORT },
+    live: { path: '/api/health', port: 'web' },
+    ready: { path: '/healthz', port: 'web' },
+    resources: resources({ cpu: '50m', memory: '128Mi' }, { cpu: '1', memory: '512Mi' }),
+    config: { '/etc/grafana/provisioning/datasources': 'grafana-datasources' },
+    checksum: createHash('sha256').update(datasources).digest('hex').slice(0, 16),
+    scratch: { '/var/lib/grafana': '64Mi' },
+  })
+  kubeObject<IService>(scope, owner, {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: { name: owner.name, namespace },
+    spec: { selector: selectorOf(owner), ports: [{ name: 'web', port: PORT, targetPort: 'web' }] },
+  })
+  addNetworkPolicy(scope, owner, namespace, {
+    ingress: [],
+    egress: [
+      { peer: podsOf('prometheus'), ports: [9_090] },
+      { peer: podsOf('jaeger', settings.TRACING_NAMESPACE), ports: [16_686] },
+    ],
+  })
+}

@@ -1,0 +1,85 @@
+import { createHash } from 'node:crypto'
+import type { Construct } from 'constructs'
+import type { IConfigMap } from 'kubernetes-models/v1/ConfigMap'
+import type { IService } from 'kubernetes-models/v1/Service'
+import { stringify } from 'yaml'
+import { addNetworkPolicy, podsOf } from '../constructs/network-policies.ts'
+import { kubeObject, selectorOf } from '../constructs/object.ts'
+import { resources } from '../constructs/restricted.ts'
+import { addServiceAccount } from '../constructs/service-account.ts'
+import { images } from './images.ts'
+import { addMonitor } from './monitor.ts'
+import { type PlatformContext, platformOwner } from './owner.ts'
+import { addProgram } from './pod.ts'
+
+const OTLP = 4_317
+const QUERY = 16_686
+const METRICS = 8_888
+const HEALTH = 13_133
+
+/** A collector configuration, as Jaeger 2 is one (https://www.jaegertracing.io/docs/2.13/deployment/configuration). Traces live in memory. */
+const config = stringify({
+  extensions: {
+    healthcheckv2: { use_v2: true, http: { endpoint: `0.0.0.0:${HEALTH}` } },
+    jaeger_storage: { backends: { memory: { memory: { max_traces: 20_000 } } } },
+    jaeger_query: { storage: { traces: 'memory' }, http: { endpoint: `0.0.0.0:${QUERY}` } },
+  },
+  receivers: { otlp: { protocols: { grpc: { endpoint: `0.0.0.0:${OTLP}` } } } },
+  processors: { batch: {} },
+  exporters: { jaeger_storage_exporter: { trace_storage: 'memory' } },
+  service: {
+    extensions: ['healthcheckv2', 'jaeger_storage', 'jaeger_query'],
+    telemetry: {
+      logs: { level: 'warn' },
+      metrics: { readers: [{ pull: { exporter: { prometheus: { host: '0.0.0.0', port: METRICS } } } }] },
+    },
+    pipelines: { traces: { receivers: ['otlp'], processors: ['batch'], exporters: ['jaeger_storage_exporter'] } },
+  },
+})
+
+/** Receives, keeps and shows traces. */
+export function addJaeger(scope: Construct, { system, settings }: PlatformContext): void {
+  const namespace = settings.TRACING_NAMESPACE
+  const owner = platformOwner('jaeger', 'tracing', images.jaeger)
+  addServiceAccount(scope, owner, namespace)
+  kubeObject<IConfigMap>(scope, owner, {
+    apiVersion: 'v1',
+    kind: 'ConfigMap',
+    metadata: { name: 'jaeger', namespace },
+    data: { 'config.yaml': config },
+  })
+  addProgram(scope, owner, {
+    namespace,
+    image: images.jaeger,
+    args: ['--config=/etc/jaeger/config.yaml'],
+    ports: { otlp: OTLP, query: QUERY, metrics: METRICS, health: HEALTH },
+    live: { path: '/status', port: 'health' },
+    ready: { path: '/', port: 'query' },
+    resources: resources({ cpu: '20m', memory: '96Mi' }, { cpu: '1', memory: '384Mi' }),
+    config: { '/etc/jaeger': 'jaeger' },
+    checksum: createHash('sha256').update(config).digest('hex').slice(0, 16),
+  })
+  kubeObject<IService>(scope, owner, {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: { name: 'jaeger', namespace },
+    spec: {
+      selector: selectorOf(owner),
+      ports: [
+        { name: 'otlp', port: OTLP, targetPort: 'otlp', appProtocol: 'grpc' },
+        { name: 'query', port: QUERY, targetPort: 'query' },
+        { name: 'metrics', port: METRICS, targetPort: 'metrics' },
+      ],
+    },
+  })
+  addMonitor(scope, owner, namespace, 'metrics', settings)
+  addNetworkPolicy(scope, owner, namespace, {
+    ingress: [
+      ...system.services.map(({ name }) => ({ peer: podsOf(name, settings.NAMESPACE), ports: [OTLP] })),
+      { peer: podsOf('traefik', settings.INGRESS_NAMESPACE), ports: [OTLP] },
+      { peer: podsOf('grafana'), ports: [QUERY] },
+      { peer: podsOf('prometheus', settings.MONITORING_NAMESPACE), ports: [METRICS] },
+    ],
+    egress: [],
+  })
+}

@@ -1,0 +1,77 @@
+import type { Construct } from 'constructs'
+import type { IAPIService } from 'kubernetes-models/apiregistration.k8s.io/v1/APIService'
+import type { IRoleBinding } from 'kubernetes-models/rbac.authorization.k8s.io/v1/RoleBinding'
+import type { IService } from 'kubernetes-models/v1/Service'
+import { addNetworkPolicy } from '../constructs/network-policies.ts'
+import { kubeObject, selectorOf } from '../constructs/object.ts'
+import { resources } from '../constructs/restricted.ts'
+import { addServiceAccount } from '../constructs/service-account.ts'
+import { images } from './images.ts'
+import { platformOwner } from './owner.ts'
+import { addProgram } from './pod.ts'
+import { apiServer, bindClusterRole } from './rbac.ts'
+
+const NAMESPACE = 'kube-system'
+const PORT = 10_250
+
+/** What the autoscaler reads. In kube-system, where the API server's aggregation looks for such things. */
+export function addMetricsServer(scope: Construct): void {
+  const owner = platformOwner('metrics-server', 'autoscaling', images.metricsServer)
+  addServiceAccount(scope, owner, NAMESPACE)
+  bindClusterRole(scope, owner, {
+    account: NAMESPACE,
+    rules: [
+      { apiGroups: [''], resources: ['nodes/metrics'], verbs: ['get'] },
+      { apiGroups: [''], resources: ['pods', 'nodes', 'namespaces', 'configmaps'], verbs: ['get', 'list', 'watch'] },
+      { apiGroups: ['authentication.k8s.io'], resources: ['tokenreviews'], verbs: ['create'] },
+      { apiGroups: ['authorization.k8s.io'], resources: ['subjectaccessreviews'], verbs: ['create'] },
+    ],
+  })
+  kubeObject<IRoleBinding>(scope, owner, {
+    apiVersion: 'rbac.authorization.k8s.io/v1',
+    kind: 'RoleBinding',
+    metadata: { name: 'metrics-server-auth-reader', namespace: NAMESPACE },
+    roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'Role', name: 'extension-apiserver-authentication-reader' },
+    subjects: [{ kind: 'ServiceAccount', name: owner.name, namespace: NAMESPACE }],
+  })
+  addProgram(scope, owner, {
+    namespace: NAMESPACE,
+    image: images.metricsServer,
+    args: [
+      `--secure-port=${PORT}`,
+      '--cert-dir=/tmp',
+      '--kubelet-preferred-address-types=InternalIP',
+      '--kubelet-use-node-status-port',
+      // kind's kubelets sign their certificates themselves.
+      '--kubelet-insecure-tls',
+      '--metric-resolution=15s',
+    ],
+    ports: { https: PORT },
+    live: { path: '/livez', port: 'https', scheme: 'HTTPS' },
+    ready: { path: '/readyz', port: 'https', scheme: 'HTTPS' },
+    resources: resources({ cpu: '20m', memory: '32Mi' }, { cpu: '200m', memory: '128Mi' }),
+    api: true,
+    pod: { priorityClassName: 'system-cluster-critical' },
+  })
+  kubeObject<IService>(scope, owner, {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: { name: owner.name, namespace: NAMESPACE },
+    spec: { selector: selectorOf(owner), ports: [{ name: 'https', port: 443, targetPort: 'https' }] },
+  })
+  kubeObject<IAPIService>(scope, owner, {
+    apiVersion: 'apiregistration.k8s.io/v1',
+    kind: 'APIService',
+    metadata: { name: 'v1beta1.metrics.k8s.io' },
+    spec: {
+      group: 'metrics.k8s.io',
+      version: 'v1beta1',
+      groupPriorityMinimum: 100,
+      versionPriority: 100,
+      // The server makes its certificate when it starts.
+      insecureSkipTLSVerify: true,
+      service: { name: owner.name, namespace: NAMESPACE },
+    },
+  })
+  addNetworkPolicy(scope, owner, NAMESPACE, { ingress: [{ ports: [PORT] }], egress: [apiServer, { ports: [10_250] }] })
+}

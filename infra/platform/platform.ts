@@ -1,0 +1,21 @@
+import type { Construct } from 'constructs'
+import { addNamespace } from '../constructs/namespace.ts'
+import { addGrafana } from './grafana.ts'
+import { addJaeger } from './jaeger.ts'
+import { addMetricsServer } from './metrics-server.ts'
+import type { PlatformContext } from './owner.ts'
+import { addMonitoring } from './prometheus.ts'
+import { addTraefik } from './traefik.ts'
+
+/** All that a bare cluster lacks: a way in, metrics, traces, alerts, dashboards, and what the autoscaler reads. */
+export function addPlatform(scope: Construct, context: PlatformContext): void {
+  const { settings } = context
+  for (const name of new Set([settings.MONITORING_NAMESPACE, settings.TRACING_NAMESPACE])) {
+    addNamespace(scope, { name, component: 'namespace', partOf: 'platform', version: '1' }, 'restricted')
+  }
+  addTraefik(scope, context)
+  addMonitoring(scope, context)
+  addJaeger(scope, context)
+  addMetricsServer(scope)
+  if (settings.GRAFANA) addGrafana(scope, context)
+}

@@ -1,0 +1,121 @@
+import type { Construct } from 'constructs'
+import type { IDeployment } from 'kubernetes-models/apps/v1/Deployment'
+import type { IContainer } from 'kubernetes-models/v1/Container'
+import type { IPodSpec } from 'kubernetes-models/v1/PodSpec'
+import { kubeObject, labelsOf, type Owner, selectorOf } from '../constructs/object.ts'
+import { containerSecurity, pinnedImages, podSecurity } from '../constructs/restricted.ts'
+
+/** How long a program of the platform may take to be ready, in seconds. */
+const START_SECONDS = 120
+
+interface Probe {
+  path: string
+  port: string
+  scheme?: 'HTTPS'
+}
+
+export interface ProgramOptions {
+  namespace: string
+  image: string
+  args: string[]
+  env?: IContainer['env']
+  /** Ports by name. */
+  ports: Record<string, number>
+  hostPorts?: Record<string, number>
+  /** HTTP path on a port of `ports` that answers when it is ready. */
+  ready: Probe
+  /** And when it is not past help. @default a connection to the same port */
+  live?: Probe
+  resources: IContainer['resources']
+  /** ConfigMaps by the folder that they are mounted at. */
+  config?: Record<string, string>
+  /** Digest of what is in the ConfigMaps: the program does not read them again by itself. */
+  checksum?: string
+  /** Writable folders, kept in memory of the node for as long as the pod lives. */
+  scratch?: Record<string, string>
+  /** Whether it talks to the Kubernetes API. */
+  api?: boolean
+  lifecycle?: IContainer['lifecycle']
+  pod?: Partial<IPodSpec>
+}
+
+/** One of each is what a cluster for trying needs; a production cluster brings its own (PLATFORM=existing). */
+const singleInstance = { 'kube-score/ignore': `${Object.values(pinnedImages)},deployment-replicas` }
+
+/** One pod of a program that is not ours, as hardened as ours. */
+export function addProgram(scope: Construct, owner: Owner, options: ProgramOptions): void {
+  const {
+    namespace,
+    image,
+    args,
+    env,
+    ports,
+    hostPorts = {},
+    live,
+    ready,
+    resources,
+    config = {},
+    checksum,
+    scratch = {},
+    api,
+    lifecycle,
+    pod,
+  } = options
+  const volumes = [
+    ...Object.entries(config).map(([path, name]) => ({ path, volume: { name, configMap: { name } }, readOnly: true })),
+    ...Object.entries({ '/tmp': '16Mi', ...scratch }).map(([path, sizeLimit]) => ({
+      path,
+      volume: { name: path.slice(1).replaceAll('/', '-'), emptyDir: { sizeLimit } },
+      readOnly: false,
+    })),
+  ]
+  kubeObject<IDeployment>(scope, owner, {
+    apiVersion: 'apps/v1',
+    kind: 'Deployment',
+    metadata: { name: owner.name, namespace, annotations: singleInstance },
+    spec: {
+      replicas: 1,
+      selector: { matchLabels: selectorOf(owner) },
+      // The old one first: ports of the node and state in memory are had once.
+      strategy: { type: 'RollingUpdate', rollingUpdate: { maxSurge: 0, maxUnavailable: 1 } },
+      revisionHistoryLimit: 3,
+      template: {
+        metadata: { labels: labelsOf(owner), ...(checksum && { annotations: { 'fairlead.dev/config': checksum } }) },
+        spec: {
+          serviceAccountName: owner.name,
+          automountServiceAccountToken: api ?? false,
+          enableServiceLinks: false,
+          securityContext: podSecurity(),
+          containers: [
+            {
+              name: owner.name,
+              image,
+              imagePullPolicy: 'IfNotPresent',
+              args,
+              ...(env && { env }),
+              ports: Object.entries(ports).map(([name, containerPort]) => ({
+                name,
+                containerPort,
+                ...(hostPorts[name] && { hostPort: hostPorts[name] }),
+              })),
+              startupProbe: { httpGet: ready, periodSeconds: 1, timeoutSeconds: 3, failureThreshold: START_SECONDS },
+              livenessProbe: {
+                ...(live ? { httpGet: live } : { tcpSocket: { port: ready.port } }),
+                periodSeconds: 10,
+                timeoutSeconds: 5,
+                failureThreshold: 6,
+              },
+              readinessProbe: { httpGet: ready, periodSeconds: 5, timeoutSeconds: 3 },
+              ...(lifecycle && { lifecycle }),
+              securityContext: containerSecurity(),
+              resources,
+              volumeMounts: volumes.map(({ path, volume, readOnly }) => ({ name: volume.name, mountPath: path, ...(readOnly && { readOnly }) })),
+            },
+          ],
+          volumes: volumes.map(({ volume }) => volume),
+          ...pod,
+        },
+      },
+    },
+  })
+}

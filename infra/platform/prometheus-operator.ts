@@ -1,0 +1,93 @@
+import type { Construct } from 'constructs'
+import type { IRole } from 'kubernetes-models/rbac.authorization.k8s.io/v1/Role'
+import type { IService } from 'kubernetes-models/v1/Service'
+import { addNetworkPolicy, podsOf } from '../constructs/network-policies.ts'
+import { kubeObject, selectorOf } from '../constructs/object.ts'
+import { resources } from '../constructs/restricted.ts'
+import { addServiceAccount } from '../constructs/service-account.ts'
+import { images } from './images.ts'
+import { addMonitor } from './monitor.ts'
+import { type PlatformContext, platformOwner } from './owner.ts'
+import { addProgram } from './pod.ts'
+import { watchedNamespaces } from './prometheus.ts'
+import { apiServer, bindClusterRole, bindRole } from './rbac.ts'
+
+const PORT = 8_080
+
+/** Makes StatefulSets of Prometheus and Alertmanager objects, in its own namespace only, and reads monitors and rules of the watched ones. */
+export function addPrometheusOperator(scope: Construct, context: PlatformContext): void {
+  const { settings } = context
+  const namespace = settings.MONITORING_NAMESPACE
+  const owner = platformOwner('prometheus-operator', 'monitoring', images.prometheusOperator)
+  addServiceAccount(scope, owner, namespace)
+  addAccess(scope, context)
+  addProgram(scope, owner, {
+    namespace,
+    image: images.prometheusOperator,
+    args: [
+      `--prometheus-config-reloader=${images.prometheusConfigReloader}`,
+      '--config-reloader-cpu-request=10m',
+      '--config-reloader-cpu-limit=100m',
+      '--config-reloader-memory-request=25Mi',
+      '--config-reloader-memory-limit=50Mi',
+      `--namespaces=${watchedNamespaces(context).join(',')}`,
+      `--prometheus-instance-namespaces=${namespace}`,
+      `--alertmanager-instance-namespaces=${namespace}`,
+      `--thanos-ruler-instance-namespaces=${namespace}`,
+      `--alertmanager-config-namespaces=${namespace}`,
+      '--kubelet-endpoints=false',
+      '--log-format=json',
+    ],
+    ports: { web: PORT },
+    ready: { path: '/healthz', port: 'web' },
+    resources: resources({ cpu: '20m', memory: '48Mi' }, { cpu: '500m', memory: '192Mi' }),
+    api: true,
+  })
+  kubeObject<IService>(scope, owner, {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: { name: owner.name, namespace },
+    spec: { selector: selectorOf(owner), ports: [{ name: 'web', port: PORT, targetPort: 'web' }] },
+  })
+  addMonitor(scope, owner, namespace, 'web', settings)
+  addNetworkPolicy(scope, owner, namespace, { ingress: [{ peer: podsOf('prometheus'), ports: [PORT] }], egress: [apiServer] })
+}
+
+function addAccess(scope: Construct, context: PlatformContext): void {
+  const account = context.settings.MONITORING_NAMESPACE
+  const owner = platformOwner('prometheus-operator', 'monitoring', images.prometheusOperator)
+  const read = ['get', 'list', 'watch']
+  const write = [...read, 'create', 'update', 'patch', 'delete']
+  const monitoring: NonNullable<IRole['rules']>[number] = {
+    apiGroups: ['monitoring.coreos.com'],
+    resources: ['*'],
+    verbs: [...read, 'update', 'patch'],
+  }
+  for (const namespace of watchedNamespaces(context)) {
+    const own = namespace === account
+    bindRole(scope, owner, {
+      namespace,
+      account,
+      rules: [
+        monitoring,
+        { apiGroups: [''], resources: ['events'], verbs: ['create', 'patch'] },
+        { apiGroups: ['events.k8s.io'], resources: ['events'], verbs: ['create', 'patch'] },
+        ...(own
+          ? [
+              { apiGroups: ['apps'], resources: ['statefulsets'], verbs: write },
+              { apiGroups: [''], resources: ['configmaps', 'secrets', 'services', 'endpoints', 'services/finalizers'], verbs: write },
+              { apiGroups: [''], resources: ['pods'], verbs: ['list', 'delete'] },
+              { apiGroups: ['discovery.k8s.io'], resources: ['endpointslices'], verbs: write },
+            ]
+          : []),
+      ],
+    })
+  }
+  bindClusterRole(scope, owner, {
+    account,
+    rules: [
+      { apiGroups: [''], resources: ['namespaces'], verbs: read },
+      { apiGroups: ['storage.k8s.io'], resources: ['storageclasses'], verbs: ['get'] },
+    ],
+  })
+}

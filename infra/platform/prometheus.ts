@@ -1,0 +1,144 @@
+import type { IAlertmanager } from '@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1/Alertmanager'
+import type { IPrometheus } from '@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1/Prometheus'
+import type { Construct } from 'constructs'
+import type { IRole } from 'kubernetes-models/rbac.authorization.k8s.io/v1/Role'
+import type { ISecret } from 'kubernetes-models/v1/Secret'
+import type { IService } from 'kubernetes-models/v1/Service'
+import { stringify } from 'yaml'
+import { ADMIN_PORT } from '../../services/chassis/graph.ts'
+import { addNetworkPolicy, podsOf } from '../constructs/network-policies.ts'
+import { kubeObject, labelsOf, type Owner, selectorOf } from '../constructs/object.ts'
+import { podSecurity, resources } from '../constructs/restricted.ts'
+import { addServiceAccount } from '../constructs/service-account.ts'
+import { COLLECTOR_METRICS_PORT } from '../constructs/tracing-sidecar.ts'
+import { images } from './images.ts'
+import { addMonitor } from './monitor.ts'
+import { type PlatformContext, platformOwner } from './owner.ts'
+import { addPrometheusOperator } from './prometheus-operator.ts'
+import { apiServer, bindRole } from './rbac.ts'
+
+const PROMETHEUS = 9_090
+const ALERTMANAGER = 9_093
+
+/** The operator makes these pods, so no file has them. */
+const podsByOperator = { 'kube-score/ignore': 'service-targets-pod,networkpolicy-targets-pod' }
+
+/** The operator, one Prometheus for the system and the platform, and one Alertmanager. */
+export function addMonitoring(scope: Construct, context: PlatformContext): void {
+  addPrometheusOperator(scope, context)
+  addPrometheus(scope, context)
+  addAlertmanager(scope, context)
+}
+
+/** Where Prometheus finds what it scrapes, and rules. */
+export const watchedNamespaces = ({ settings }: PlatformContext): string[] => [
+  ...new Set([settings.NAMESPACE, settings.INGRESS_NAMESPACE, settings.MONITORING_NAMESPACE, settings.TRACING_NAMESPACE]),
+]
+
+function addPrometheus(scope: Construct, context: PlatformContext): void {
+  const { system, settings } = context
+  const namespace = settings.MONITORING_NAMESPACE
+  const owner = platformOwner('prometheus', 'monitoring', images.prometheus)
+  const everywhere = { matchExpressions: [{ key: 'kubernetes.io/metadata.name', operator: 'In' as const, values: watchedNamespaces(context) }] }
+  addServiceAccount(scope, owner, namespace)
+  const rules: IRole['rules'] = [
+    { apiGroups: [''], resources: ['services', 'pods'], verbs: ['get', 'list', 'watch'] },
+    { apiGroups: ['discovery.k8s.io'], resources: ['endpointslices'], verbs: ['get', 'list', 'watch'] },
+  ]
+  for (const watched of watchedNamespaces(context)) bindRole(scope, owner, { namespace: watched, account: namespace, rules })
+  kubeObject<IPrometheus>(scope, owner, {
+    apiVersion: 'monitoring.coreos.com/v1',
+    kind: 'Prometheus',
+    metadata: { name: 'prometheus', namespace },
+    spec: {
+      image: images.prometheus,
+      version: owner.version,
+      replicas: 1,
+      serviceAccountName: owner.name,
+      podMetadata: { labels: labelsOf(owner) },
+      securityContext: podSecurity(),
+      resources: resources({ cpu: '50m', memory: '200Mi' }, { cpu: '1', memory: '512Mi' }, '1Gi'),
+      scrapeInterval: '15s',
+      evaluationInterval: '15s',
+      retention: '12h',
+      retentionSize: '800MB',
+      enableFeatures: ['exemplar-storage'],
+      serviceDiscoveryRole: 'EndpointSlice',
+      serviceMonitorSelector: {},
+      serviceMonitorNamespaceSelector: everywhere,
+      podMonitorSelector: {},
+      podMonitorNamespaceSelector: everywhere,
+      ruleSelector: {},
+      ruleNamespaceSelector: everywhere,
+      alerting: { alertmanagers: [{ name: 'alertmanager', namespace, port: 'web' }] },
+      storage: { emptyDir: { sizeLimit: '1Gi' } },
+    },
+  })
+  addWebService(scope, owner, namespace, PROMETHEUS)
+  addMonitor(scope, owner, namespace, 'web', settings)
+  const scraped = [
+    ...system.services.map(({ name }) => ({ peer: podsOf(name, settings.NAMESPACE), ports: [ADMIN_PORT, COLLECTOR_METRICS_PORT] })),
+    { peer: podsOf('traefik', settings.INGRESS_NAMESPACE), ports: [8_080] },
+    { peer: podsOf('jaeger', settings.TRACING_NAMESPACE), ports: [8_888] },
+    { peer: podsOf('prometheus-operator'), ports: [8_080] },
+    { peer: podsOf('alertmanager'), ports: [ALERTMANAGER] },
+    { peer: podsOf('prometheus'), ports: [PROMETHEUS] },
+  ]
+  addNetworkPolicy(scope, owner, namespace, {
+    ingress: [
+      { peer: podsOf('grafana'), ports: [PROMETHEUS] },
+      { peer: podsOf('prometheus'), ports: [PROMETHEUS] },
+    ],
+    egress: [...scraped, apiServer],
+    annotations: podsByOperator,
+  })
+}
+
+function addAlertmanager(scope: Construct, { settings }: PlatformContext): void {
+  const namespace = settings.MONITORING_NAMESPACE
+  const owner = platformOwner('alertmanager', 'monitoring', images.alertmanager)
+  addServiceAccount(scope, owner, namespace)
+  // No secret: whoever brings a receiver puts its credentials in a Secret of their own. The operator reads the configuration from this kind only.
+  kubeObject<ISecret>(scope, owner, {
+    apiVersion: 'v1',
+    kind: 'Secret',
+    metadata: { name: 'alertmanager-alertmanager', namespace },
+    stringData: {
+      'alertmanager.yaml': stringify({
+        route: { receiver: 'none', group_by: ['alertname', 'namespace', 'service'], group_wait: '10s', group_interval: '1m', repeat_interval: '4h' },
+        receivers: [{ name: 'none' }],
+      }),
+    },
+  })
+  kubeObject<IAlertmanager>(scope, owner, {
+    apiVersion: 'monitoring.coreos.com/v1',
+    kind: 'Alertmanager',
+    metadata: { name: 'alertmanager', namespace },
+    spec: {
+      image: images.alertmanager,
+      version: owner.version,
+      replicas: 1,
+      serviceAccountName: owner.name,
+      automountServiceAccountToken: false,
+      podMetadata: { labels: labelsOf(owner) },
+      securityContext: podSecurity(),
+      resources: resources({ cpu: '10m', memory: '32Mi' }, { cpu: '200m', memory: '128Mi' }),
+    },
+  })
+  addWebService(scope, owner, namespace, ALERTMANAGER)
+  addMonitor(scope, owner, namespace, 'web', settings)
+  addNetworkPolicy(scope, owner, namespace, {
+    ingress: [{ peer: podsOf('prometheus'), ports: [ALERTMANAGER] }],
+    egress: [],
+    annotations: podsByOperator,
+  })
+}
+
+function addWebService(scope: Construct, owner: Owner, namespace: string, port: number): void {
+  kubeObject<IService>(scope, owner, {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: { name: owner.name, namespace, annotations: podsByOperator },
+    spec: { selector: selectorOf(owner), ports: [{ name: 'web', port, targetPort: 'web' }] },
+  })
+}

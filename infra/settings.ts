@@ -1,0 +1,58 @@
+import { z } from 'zod'
+import { loadConfig } from '../services/chassis/config.ts'
+
+const text = (fallback: string, what: string) => z.string().min(1).default(fallback).describe(what)
+
+const labels = (fallback: string, what: string) =>
+  z
+    .string()
+    .default(fallback)
+    .transform((value, context) => {
+      const pairs = value.split(',').filter(Boolean)
+      if (!pairs.every(pair => /^[^=]+=[^=]*$/.test(pair))) context.addIssue({ code: 'custom', message: 'is not key=value,key=value' })
+      return Object.fromEntries(pairs.map(pair => pair.split('='))) as Record<string, string>
+    })
+    .describe(`${what}, as key=value,key=value`)
+
+const flag = (fallback: boolean, what: string) =>
+  z
+    .enum(['true', 'false'])
+    .default(fallback ? 'true' : 'false')
+    .transform(value => value === 'true')
+    .describe(`true or false: ${what}`)
+
+/** All that differs between environments, as variables of the synth; the defaults are those of a kind cluster. */
+export const settingFields = {
+  PLATFORM: z.enum(['bundled', 'existing']).default('bundled').describe('bundled (brings all a bare cluster lacks) or existing (attaches)'),
+  HOST: text('shop.localhost', 'the host name of the ingress'),
+  NAMESPACE: text('shop', 'the namespace of the services'),
+  IMAGE_REGISTRY: text('fairlead', 'the registry and path before /<service>:<tag>'),
+  IMAGE_TAG: z.string().min(1).optional().describe('the tag of every service image; by default the digest of its content'),
+  IMAGE_PULL_POLICY: z.enum(['IfNotPresent', 'Always', 'Never']).default('IfNotPresent').describe('IfNotPresent, Always or Never'),
+  ROUTE: z.enum(['ingress', 'gateway']).default('ingress').describe('ingress or gateway (HTTPRoute)'),
+  INGRESS_CLASS: text('traefik', 'the IngressClass'),
+  INGRESS_NAMESPACE: text('ingress', 'the namespace of the ingress controller or gateway'),
+  GATEWAY: text('shop', 'the name of the Gateway in INGRESS_NAMESPACE, for ROUTE=gateway'),
+  DATABASE: z
+    .enum(['bundled', 'external'])
+    .default('bundled')
+    .describe('bundled (a Postgres beside the services) or external (Secrets <service>-database)'),
+  DATABASE_CIDR: text('0.0.0.0/0', 'where an external database is, as the CIDR that services may reach on port 5432'),
+  /** The services keep idle connections for longer than this. */
+  INGRESS_IDLE_MS: z.coerce.number().int().positive().default(90_000).describe('how long the ingress keeps an idle connection, in milliseconds'),
+  TRUSTED_HOPS: z.coerce.number().int().min(0).default(1).describe('how many proxies in front append to X-Forwarded-For'),
+  TLS_SECRET: text('shop-tls', 'the Secret with the certificate of HOST'),
+  MONITORING_NAMESPACE: text('observability', 'the namespace of Prometheus'),
+  MONITORING_LABELS: labels('', 'labels by which Prometheus selects ServiceMonitors and PrometheusRules'),
+  DASHBOARD_LABELS: labels('grafana_dashboard=1', "labels by which Grafana's sidecar selects ConfigMaps"),
+  GRAFANA: flag(true, 'whether the bundled platform has Grafana'),
+  TRACING_NAMESPACE: text('observability', 'the namespace that receives traces'),
+  OTLP_ENDPOINT: text('http://jaeger.observability:4317', 'the OTLP/gRPC endpoint of the tracing backend'),
+  WORKLOAD_ISSUER: text('https://kubernetes.default.svc.cluster.local', "the cluster's ServiceAccount token issuer"),
+  LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error']).default('info').describe('debug, info, warn or error'),
+} as const
+
+export type Settings = { [K in keyof typeof settingFields]: z.output<(typeof settingFields)[K]> }
+
+/** @throws ConfigError naming every wrong variable */
+export const loadSettings = (env: Record<string, string | undefined>): Settings => loadConfig(settingFields, env)

@@ -1,0 +1,55 @@
+import { App, Chart } from 'cdk8s'
+import type { SystemDefinition } from '../services/chassis/graph.ts'
+import { refuseImpossible } from './checks/refuse.ts'
+import { type Context, systemOwner } from './constructs/context.ts'
+import { addNamespace } from './constructs/namespace.ts'
+import { addPostgres } from './constructs/postgres.ts'
+import { addCollectorConfig } from './constructs/tracing-sidecar.ts'
+import { addWebService } from './constructs/web-service.ts'
+import { addPlatform } from './platform/platform.ts'
+import type { Settings } from './settings.ts'
+
+/** A Kubernetes object as it is applied. */
+export interface Manifest {
+  apiVersion: string
+  kind: string
+  metadata: { name: string; namespace?: string; labels?: Record<string, string>; annotations?: Record<string, string> }
+  [key: string]: unknown
+}
+
+export interface SynthOptions {
+  system: SystemDefinition
+  settings: Settings
+  /** Image reference of each service. */
+  images: Record<string, string>
+}
+
+/**
+ * The charts of a system: `platform` (absent with PLATFORM=existing) and the system's own.
+ * @throws Refused with every impossibility at once
+ */
+export function buildCharts(app: App, context: Context): Chart[] {
+  const { system, settings } = context
+  const charts: Chart[] = []
+  if (settings.PLATFORM === 'bundled') {
+    const platform = new Chart(app, 'platform')
+    addPlatform(platform, { system, settings })
+    charts.push(platform)
+  }
+  const shop = new Chart(app, system.name)
+  const owner = systemOwner(context)
+  addNamespace(shop, { ...owner, name: settings.NAMESPACE }, 'restricted')
+  addCollectorConfig(shop, owner, settings)
+  if (settings.DATABASE === 'bundled') addPostgres(shop, context)
+  for (const service of system.services) addWebService(shop, context, service)
+  charts.push(shop)
+  refuseImpossible({ ...context, objects: charts.flatMap(chart => chart.toJson() as Manifest[]) })
+  return charts
+}
+
+/** The same as plain objects, by chart. */
+export function synthesize(context: SynthOptions): { platform: Manifest[]; shop: Manifest[] } {
+  const charts = buildCharts(new App(), context)
+  const objects = charts.map(chart => chart.toJson() as Manifest[])
+  return { platform: objects.length > 1 ? (objects[0] ?? []) : [], shop: objects.at(-1) ?? [] }
+}

@@ -1,0 +1,185 @@
+import { describe, expect, test } from 'vitest'
+import { refuseImpossible } from '../../infra/checks/refuse.ts'
+import { Refused, type Subject } from '../../infra/checks/refused.ts'
+import { loadSettings } from '../../infra/settings.ts'
+import { type Manifest, synthesize } from '../../infra/synth.ts'
+import { system } from '../../infra/system.ts'
+import type { ServiceDefinition } from '../../services/chassis/graph.ts'
+import { order } from '../../services/order/service.ts'
+import { user } from '../../services/user/service.ts'
+
+const settings = loadSettings({})
+const context = { system, settings, images: { user: 'fairlead/user:1', order: 'fairlead/order:1' } }
+const { platform, shop } = synthesize(context)
+
+/** The shipped system with an edit: of its services, of its objects, or of its settings. */
+const shipped = (edit: Partial<Subject> = {}): Subject => ({ ...context, objects: structuredClone([...platform, ...shop]), ...edit })
+
+const withServices = (...services: ServiceDefinition[]) => shipped({ system: { ...system, services } })
+
+// biome-ignore lint/suspicious/noExplicitAny: edits reach into objects of many kinds
+function withObject(kind: string, name: string, edit: (object: any) => void): Subject {
+  const subject = shipped()
+  const object = subject.objects.find(candidate => candidate.kind === kind && candidate.metadata.name === name)
+  if (!object) throw new Error(`there is no ${kind} ${name}`)
+  edit(object)
+  return subject
+}
+
+const problemsOf = (subject: Subject): readonly string[] => {
+  try {
+    refuseImpossible(subject)
+    return []
+  } catch (error) {
+    if (error instanceof Refused) return error.problems
+    throw error
+  }
+}
+
+const container = (object: { spec: { template: { spec: { containers: Record<string, unknown>[] } } } }) =>
+  object.spec.template.spec.containers[0] as Record<string, never>
+
+const edge = order.calls[0]
+const ring = () => {
+  const a = { ...user, name: 'a', port: 7_001, contract: {}, calls: [] as ServiceDefinition['calls'] }
+  const b: ServiceDefinition = { ...user, name: 'b', port: 7_002, contract: {}, calls: [{ to: a, mode: 'optional', attemptTimeoutMs: 100 }] }
+  a.calls = [{ to: b, mode: 'optional', attemptTimeoutMs: 100 }]
+  return [a, b]
+}
+
+describe('synth', () => {
+  test('has nothing to refuse in the shipped system', () => {
+    expect(problemsOf(shipped())).toEqual([])
+    expect(platform.length + shop.length).toBeGreaterThan(40)
+  })
+
+  // Each row is the smallest step over the edge, and beside it the last step before.
+  test.each<[string, Subject, Subject, string[]]>([
+    [
+      'a preStop and drain that exceed the grace period',
+      withObject('Deployment', 'user', d => Object.assign(d.spec.template.spec, { terminationGracePeriodSeconds: 25 })),
+      withObject('Deployment', 'user', d => Object.assign(d.spec.template.spec, { terminationGracePeriodSeconds: 26 })),
+      [
+        'Deployment user: preStop 5000 ms + drain 21000 ms (services/chassis/timing.ts) exceed terminationGracePeriodSeconds 25 (infra/constructs/deployment.ts): pods would be killed with requests in flight',
+      ],
+    ],
+    [
+      "a caller's timeout below its callee's",
+      withServices({ ...user, timeoutMs: 2_001 }, { ...order, calls: [{ ...edge, to: { ...user, timeoutMs: 2_001 } }] }),
+      withServices({ ...user, timeoutMs: 2_000 }, { ...order, calls: [{ ...edge, to: { ...user, timeoutMs: 2_000 } }] }),
+      ["order -> user: the caller's timeoutMs 2000 (services/order/service.ts) is below its callee's 2001 (services/user/service.ts)"],
+    ],
+    [
+      'retries that do not fit into the deadline',
+      withServices(user, { ...order, calls: [{ ...edge, attemptTimeoutMs: 988 }] }),
+      withServices(user, { ...order, calls: [{ ...edge, attemptTimeoutMs: 987 }] }),
+      [
+        'order -> user: 2 attempts of 988 ms and 25 ms of backoff (calls in services/order/service.ts) take 2001 ms, more than timeoutMs 2000 of the same file',
+      ],
+    ],
+    [
+      'a keep-alive below the ingress idle timeout',
+      shipped({ settings: { ...settings, INGRESS_IDLE_MS: 95_000 } }),
+      shipped({ settings: { ...settings, INGRESS_IDLE_MS: 94_999 } }),
+      [
+        'keep-alive 95000 ms (services/chassis/timing.ts) is not above the ingress idle timeout 95000 ms (INGRESS_IDLE_MS): the ingress would send on closed connections and answer 502',
+      ],
+    ],
+    [
+      'an SLO above that of a required dependency',
+      withServices(user, { ...order, slo: { ...order.slo, availability: 0.9995 }, calls: [{ ...edge, mode: 'required' }] }),
+      withServices(user, { ...order, slo: { ...order.slo, availability: 0.9995 } }),
+      [
+        'order -> user: availability 0.9995 (services/order/service.ts) is above 0.999 of a callee that it requires (services/user/service.ts): lower it, or make the edge optional',
+      ],
+    ],
+    [
+      'a disruption budget that blocks every drain',
+      withObject('PodDisruptionBudget', 'user', pdb => Object.assign(pdb.spec, { maxUnavailable: undefined, minAvailable: 2 })),
+      withObject('PodDisruptionBudget', 'user', pdb => Object.assign(pdb.spec, { maxUnavailable: undefined, minAvailable: 1 })),
+      [
+        'PodDisruptionBudget user: minAvailable 2 (infra/constructs/scaling.ts) with scale.min 2 (services/user/service.ts) blocks every drain of a node',
+      ],
+    ],
+    [
+      'a disruption budget of zero',
+      withObject('PodDisruptionBudget', 'order', pdb => Object.assign(pdb.spec, { maxUnavailable: 0 })),
+      withObject('PodDisruptionBudget', 'order', pdb => Object.assign(pdb.spec, { maxUnavailable: 1 })),
+      [
+        'PodDisruptionBudget order: maxUnavailable 0 (infra/constructs/scaling.ts) with scale.min 2 (services/order/service.ts) blocks every drain of a node',
+      ],
+    ],
+    [
+      'limits below requests',
+      withObject('Deployment', 'user', d => Object.assign(container(d), { resources: { requests: { cpu: '101m' }, limits: { cpu: '0.1' } } })),
+      withObject('Deployment', 'user', d => Object.assign(container(d), { resources: { requests: { cpu: '100m' }, limits: { cpu: '0.1' } } })),
+      ['Deployment user, container user: cpu limit 0.1 is below its request 101m (resources of its service.ts or construct)'],
+    ],
+    [
+      'the tag latest',
+      withObject('Deployment', 'user', d => Object.assign(container(d), { image: 'reg.example:5000/user:latest' })),
+      withObject('Deployment', 'user', d => Object.assign(container(d), { image: 'reg.example:5000/user:1' })),
+      ["Deployment user, container user: image 'reg.example:5000/user:latest' has the tag latest; pin one (IMAGE_TAG, infra/platform/images.ts)"],
+    ],
+    [
+      'no tag',
+      withObject('Deployment', 'user', d => Object.assign(container(d), { image: 'reg.example:5000/user' })),
+      withObject('Deployment', 'user', d => Object.assign(container(d), { image: 'reg.example:5000/user@sha256:0' })),
+      [
+        "Deployment user, container user: image 'reg.example:5000/user' has the tag latest (none is named); pin one (IMAGE_TAG, infra/platform/images.ts)",
+      ],
+    ],
+    ['a cycle', withServices(...ring()), shipped(), ['a cycle of calls: a -> b -> a (calls in their service.ts)']],
+    [
+      'a port clash in a pod',
+      withObject('Deployment', 'user', d => Object.assign(container(d), { ports: [{ name: 'http', containerPort: 8_888 }] })),
+      withObject('Deployment', 'user', d =>
+        Object.assign(container(d), {
+          ports: [{ name: 'http', containerPort: 8_888, protocol: 'UDP' }],
+        }),
+      ),
+      ['Deployment user: user and collector both listen on port 8888/TCP (port in service.ts, or their constructs)'],
+    ],
+    [
+      'a ServiceMonitor whose labels match no Service',
+      withObject('ServiceMonitor', 'user', m => Object.assign(m.spec.selector.matchLabels, { 'app.kubernetes.io/name': 'users' })),
+      shipped(),
+      ['ServiceMonitor shop/user: its labels {"app.kubernetes.io/name":"users"} match no Service in shop'],
+    ],
+    [
+      'a ServiceMonitor whose port no Service has',
+      withObject('ServiceMonitor', 'user', m => Object.assign(m.spec.endpoints[0], { port: 'metrics' })),
+      shipped(),
+      ["ServiceMonitor shop/user: port 'metrics' is none of http, http, admin, otel-metrics of the Services that it matches"],
+    ],
+    [
+      'two services with one public path',
+      withServices(user, { ...order, contract: { ...order.contract, stray: { ...user.contract.getMe, path: '/users/me/orders' } } }),
+      withServices(user, { ...order, contract: { ...order.contract, stray: { ...user.contract.getMe, path: '/usersandorders' } } }),
+      ["user's path /users and order's /users/me/orders (contract.ts of each) overlap on the one host of the ingress"],
+    ],
+  ])('refuses %s, and not what is just allowed', (_, refused, allowed, messages) => {
+    expect(problemsOf(refused)).toEqual(messages)
+    expect(problemsOf(allowed)).toEqual([])
+  })
+
+  test('names every problem at once', () => {
+    const subject = withServices({ ...user, timeoutMs: 3_000 }, { ...order, calls: [{ ...edge, to: { ...user, timeoutMs: 3_000 } }] })
+    expect(() => refuseImpossible({ ...subject, settings: { ...settings, INGRESS_IDLE_MS: 100_000 } })).toThrow(
+      /^the system cannot work as described:\n {2}order -> user: .*\n {2}keep-alive 95000 ms .*$/,
+    )
+  })
+
+  test('refuses before it returns an object', () => {
+    const tagged = { ...context, images: { ...context.images, user: 'fairlead/user:latest' } }
+    expect(() => synthesize(tagged)).toThrow(Refused)
+  })
+
+  test('looks at every pod of the shipped system', () => {
+    const tagless = shipped()
+    for (const { spec } of tagless.objects as (Manifest & { spec: { template?: { spec: { containers: { image: string }[] } } } })[]) {
+      for (const each of spec?.template?.spec.containers ?? []) each.image = 'x'
+    }
+    expect(problemsOf(tagless).length).toBeGreaterThanOrEqual(3)
+  })
+})
