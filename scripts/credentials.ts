@@ -28,10 +28,16 @@ export async function ensureSigningKeys(dir: string): Promise<string> {
   return dir
 }
 
-/** Adds a key that is published at once and signs from `signsFrom` on (seconds). */
-export async function addSigningKey(dir: string, signsFrom: number): Promise<string> {
+/** An access token signing key that is published at once and signs from `signsFrom` on (seconds). */
+export async function newSigningKey(signsFrom: number): Promise<{ kid: string; json: string }> {
   const kid = `${new Date(signsFrom * 1_000).toISOString().slice(0, 10)}-${Math.random().toString(36).slice(2, 8)}`
-  await writeSecret(join(dir, `${kid}.json`), JSON.stringify({ ...(await newJwk('EdDSA', kid)), nbf: signsFrom }))
+  return { kid, json: JSON.stringify({ ...(await newJwk('EdDSA', kid)), nbf: signsFrom }) }
+}
+
+/** Adds such a key to the folder. @returns its kid */
+export async function addSigningKey(dir: string, signsFrom: number): Promise<string> {
+  const { kid, json } = await newSigningKey(signsFrom)
+  await writeSecret(join(dir, `${kid}.json`), json)
   return kid
 }
 

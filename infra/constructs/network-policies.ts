@@ -49,7 +49,8 @@ export function addNetworkPolicy(
     spec: {
       podSelector: { matchLabels: selectorOf(owner) },
       policyTypes: ['Ingress', 'Egress'],
-      ingress: ingress.map(({ peer, ports }) => ({ ...(peer && { from: [peer] }), ports: portsOf(ports) })),
+      // Left out when there is none: the API server drops an empty list, and each apply would seem to change it.
+      ...(ingress.length > 0 && { ingress: ingress.map(({ peer, ports }) => ({ ...(peer && { from: [peer] }), ports: portsOf(ports) })) }),
       egress: [dns, ...egress.map(({ peer, ports }) => ({ ...(peer && { to: [peer] }), ports: portsOf(ports) }))],
     },
   })
@@ -61,6 +62,6 @@ export function defaultDeny(scope: Construct, owner: Owner, namespace: string): 
     apiVersion: 'networking.k8s.io/v1',
     kind: 'NetworkPolicy',
     metadata: { name: 'default-deny', namespace },
-    spec: { podSelector: {}, policyTypes: ['Ingress', 'Egress'], ingress: [], egress: [] },
+    spec: { podSelector: {}, policyTypes: ['Ingress', 'Egress'] },
   })
 }

@@ -1,6 +1,6 @@
 import { execFile, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import { promisify } from 'node:util'
@@ -9,6 +9,7 @@ import packageJson from '../../package.json' with { type: 'json' }
 import type { SystemDefinition } from '../../services/chassis/graph.ts'
 import { images } from '../platform/images.ts'
 import { type Bundle, bundleService, ROOT } from './bundle.ts'
+import { sbomOf } from './sbom.ts'
 
 export interface ServiceImage extends Bundle {
   service: string
@@ -67,6 +68,14 @@ export async function buildImage(image: ServiceImage, { signal }: { signal?: Abo
   const context = await archive({ Dockerfile: await readFile(DOCKERFILE), 'app.tar': await appArchive(image) })
   await docker(['build', '--tag', image.reference, ...flags, '-'], context, signal)
   return 'built'
+}
+
+/** Writes the image's bill of materials beside the manifests. @returns its path */
+export async function writeSbom(image: ServiceImage): Promise<string> {
+  const path = join('dist', 'images', `${image.service}-${image.tag}.cdx.json`)
+  await mkdir(join(ROOT, 'dist', 'images'), { recursive: true })
+  await writeFile(join(ROOT, path), await sbomOf(image))
+  return path
 }
 
 /** Files of the image, the same bytes for the same content. */

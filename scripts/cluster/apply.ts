@@ -1,0 +1,62 @@
+import type { Manifest } from '../../infra/synth.ts'
+import { CommandError } from '../terminal.ts'
+import type { Applied, Cluster, Reference } from './cluster.ts'
+import { ApiError } from './rest.ts'
+
+const PARALLEL = 6
+/** What others need to be there: the lower, the earlier. */
+const FIRST = ['Namespace', 'CustomResourceDefinition', 'ServiceAccount', 'ClusterRole', 'Role', 'ConfigMap', 'Secret', 'NetworkPolicy', 'Service']
+const waveOf = ({ kind }: Reference): number => {
+  const wave = FIRST.findIndex(first => kind === first || kind === `${first}Binding`)
+  return wave < 0 ? FIRST.length : wave
+}
+
+/** Objects in the order of their need, as lists that can be applied at once. */
+export function waves(manifests: readonly Manifest[]): Manifest[][] {
+  const grouped = new Map<number, Manifest[]>()
+  for (const manifest of manifests) grouped.set(waveOf(manifest), [...(grouped.get(waveOf(manifest)) ?? []), manifest])
+  return [...grouped].sort(([a], [b]) => a - b).map(([, group]) => group)
+}
+
+export interface ApplyResult {
+  counts: Record<Applied, number>
+  /** What was created or changed, as `Kind namespace/name`. */
+  changed: string[]
+}
+
+export const nameOf = ({ kind, metadata: { namespace, name } }: Reference): string => `${kind} ${namespace ? `${namespace}/` : ''}${name}`
+
+/** Applies everything, what others need first. */
+export async function applyAll(cluster: Cluster, manifests: readonly Manifest[], { signal }: { signal: AbortSignal }): Promise<ApplyResult> {
+  const counts = { created: 0, configured: 0, unchanged: 0 }
+  const changed: string[] = []
+  for (const wave of waves(manifests)) {
+    await inParallel(wave, async manifest => {
+      signal.throwIfAborted()
+      const outcome = await applyOne(cluster, manifest)
+      counts[outcome]++
+      if (outcome !== 'unchanged') changed.push(nameOf(manifest))
+    })
+  }
+  return { counts, changed }
+}
+
+async function applyOne(cluster: Cluster, manifest: Manifest): Promise<Applied> {
+  try {
+    return await cluster.apply(manifest)
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error
+    throw new CommandError(
+      `${nameOf(manifest)} cannot be applied: ${error.message}${error.message.startsWith('the cluster knows no') ? ': apply its CustomResourceDefinition first (--crds)' : ''}`,
+      `kubectl --context ${cluster.context} explain ${manifest.kind.toLowerCase()}`,
+    )
+  }
+}
+
+export async function inParallel<T>(items: readonly T[], work: (item: T) => Promise<unknown>, limit = PARALLEL): Promise<void> {
+  const rest = [...items]
+  const worker = async () => {
+    for (let item = rest.shift(); item !== undefined; item = rest.shift()) await work(item)
+  }
+  await Promise.all(Array.from({ length: Math.min(limit, items.length) }, worker))
+}

@@ -1,0 +1,97 @@
+import { KubeConfig } from '@kubernetes/client-node'
+import type { Manifest } from '../../infra/synth.ts'
+import { CommandError } from '../terminal.ts'
+import { ApiError, createPaths, createRest, type RestRequest } from './rest.ts'
+
+/** Names us in `managedFields`, so that the API server knows which fields are ours (server-side apply). */
+const FIELD_MANAGER = 'fairlead'
+const REQUEST_TIMEOUT_MS = 15_000
+
+export type Reference = Pick<Manifest, 'apiVersion' | 'kind'> & { metadata: { name: string; namespace?: string } }
+
+/** An object as the API server has it. */
+// biome-ignore lint/suspicious/noExplicitAny: many kinds, of which few fields are read
+export type Live = Reference & { metadata: Record<string, any>; spec?: any; status?: any; data?: Record<string, string> }
+
+export type Applied = 'created' | 'configured' | 'unchanged'
+
+/** One cluster, through a context of the kubeconfig that somebody named. Every request ends within 15 s. */
+export interface Cluster {
+  context: string
+  read(reference: Reference): Promise<Live | undefined>
+  list(apiVersion: string, kind: string, namespace?: string, labelSelector?: string): Promise<Live[]>
+  /** Server-side apply that takes over fields of other managers. */
+  apply(manifest: Reference): Promise<Applied>
+  /** @returns whether it was not there before */
+  create(manifest: Reference): Promise<boolean>
+  /** @returns whether it was there */
+  remove(reference: Reference): Promise<boolean>
+  /** The last lines of a container's log, or of the one before it; nothing if there is none. */
+  logTail(namespace: string, pod: string, container: string, options?: { lines?: number; previous?: boolean }): Promise<string>
+  /** Who signs ServiceAccount tokens, and with which keys. */
+  tokenIssuer(): Promise<{ issuer: string; jwks: string }>
+}
+
+/** @throws CommandError naming the contexts that there are */
+export function openCluster(context: string): Cluster {
+  const config = new KubeConfig()
+  config.loadFromDefault()
+  const known = config.getContexts().map(({ name }) => name)
+  if (!known.includes(context)) {
+    throw new CommandError(
+      `the kubeconfig has no context '${context}'${known.length > 0 ? `; it has ${known.join(', ')}` : ''}`,
+      context.startsWith('kind-') ? 'npm run up makes one' : 'kubectl config get-contexts',
+    )
+  }
+  config.setCurrentContext(context)
+  const rest = createRest(config, REQUEST_TIMEOUT_MS)
+  const ask = (path: string, request?: RestRequest) =>
+    rest(path, request).catch((error: NodeJS.ErrnoException) => {
+      if (error instanceof ApiError) throw error
+      const reason = error.name === 'TimeoutError' ? `no answer in ${REQUEST_TIMEOUT_MS / 1_000} s` : (error.code ?? error.message)
+      throw new CommandError(`the API server of '${context}' does not answer (${reason})`, `kubectl --context ${context} get nodes`)
+    })
+  const pathOf = createPaths(ask)
+  const locate = (reference: Reference) => pathOf(reference, reference.metadata.namespace, reference.metadata.name)
+  const read = async (reference: Reference) => JSON.parse(await ask(await locate(reference))) as Live
+
+  return {
+    context,
+    read: reference => read(reference).catch(unless(404, undefined)),
+    list: async (apiVersion, kind, namespace, labelSelector) => {
+      const query = labelSelector ? `?labelSelector=${encodeURIComponent(labelSelector)}` : ''
+      return JSON.parse(await ask(`${await pathOf({ apiVersion, kind }, namespace)}${query}`)).items
+    },
+    apply: async manifest => {
+      const path = await locate(manifest)
+      const before = await read(manifest).catch(unless(404, undefined))
+      const contentType = 'application/apply-patch+yaml'
+      const answer = await ask(`${path}?fieldManager=${FIELD_MANAGER}&force=true`, { method: 'PATCH', body: manifest, contentType })
+      if (!before) return 'created'
+      return before.metadata.resourceVersion === JSON.parse(answer).metadata.resourceVersion ? 'unchanged' : 'configured'
+    },
+    create: async manifest => {
+      const path = await pathOf(manifest, manifest.metadata.namespace)
+      return ask(`${path}?fieldManager=${FIELD_MANAGER}`, { method: 'POST', body: manifest }).then(() => true, unless(409, false))
+    },
+    remove: reference =>
+      locate(reference)
+        .then(path => ask(path, { method: 'DELETE', body: { propagationPolicy: 'Background' } }))
+        .then(() => true, unless(404, false)),
+    logTail: async (namespace, pod, container, { lines = 1, previous = false } = {}) => {
+      const query = new URLSearchParams({ container, tailLines: String(lines), previous: String(previous) })
+      return (await ask(`/api/v1/namespaces/${namespace}/pods/${pod}/log?${query}`).catch(() => '')).trim()
+    },
+    tokenIssuer: async () => ({
+      issuer: JSON.parse(await ask('/.well-known/openid-configuration')).issuer,
+      jwks: await ask('/openid/v1/jwks'),
+    }),
+  }
+}
+
+const unless =
+  <T>(status: number, value: T) =>
+  (error: unknown): T => {
+    if (error instanceof ApiError && error.status === status) return value
+    throw error
+  }

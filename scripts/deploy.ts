@@ -1,0 +1,63 @@
+import { loadSettings } from '../infra/settings.ts'
+import { system } from '../infra/system.ts'
+import { openCluster } from './cluster/cluster.ts'
+import { checkTools, loadImages } from './cluster/kind.ts'
+import { parseFlags, wholeNumber } from './cluster/options.ts'
+import { buildImages, describeImages, release } from './cluster/release.ts'
+import { CommandError, createSteps, runCommand, say } from './terminal.ts'
+
+const HELP = `npm run deploy -- --context NAME [options]
+
+Brings the system to a cluster that is there, and follows its rollouts. On a kind cluster the images are built and loaded; any
+other must be able to pull them: IMAGE_REGISTRY=registry.example/shop, pushed before.
+
+  --context NAME     a context of the kubeconfig; no other is ever touched
+  --crds DIR         folder with prometheus-operator's CRDs (default: FAIRLEAD_CRDS, else its release is downloaded)
+  --timeout SECONDS  how long pods may take to be ready (default: 300)
+  --json             print what was done as JSON on standard output
+  --help             this text
+
+What differs between environments comes as environment variables (infra/settings.ts), e.g. PLATFORM=existing to attach to the
+ingress controller, Prometheus and tracing backend that the cluster has.
+`
+
+await runCommand('npm run deploy', async signal => {
+  const flags = parseFlags({
+    context: { type: 'string' },
+    crds: { type: 'string', default: process.env.FAIRLEAD_CRDS },
+    timeout: { type: 'string', default: '300' },
+    json: { type: 'boolean', default: false },
+    help: { type: 'boolean', default: false },
+  })
+  if (flags.help) {
+    process.stdout.write(HELP)
+    return 0
+  }
+  if (!flags.context) throw Object.assign(new CommandError('--context is missing: name the cluster', 'kubectl config get-contexts'), { exitCode: 2 })
+  const settings = loadSettings(process.env)
+  const timeoutMs = wholeNumber('timeout', flags.timeout, { min: 1, max: 3_600 }) * 1_000
+  const cluster = openCluster(flags.context)
+  const steps = createSteps()
+  const images = await describeImages(system, settings)
+  const references = images.map(({ reference }) => reference)
+  if (flags.context.startsWith('kind-')) {
+    await steps.step(
+      'tools',
+      () => checkTools(signal),
+      tools => tools,
+    )
+    await steps.step(
+      'images',
+      () => buildImages(images, signal),
+      built => `${built} built, ${images.length - built} present`,
+    )
+    await steps.step(
+      'images to the nodes',
+      () => loadImages(flags.context?.slice('kind-'.length) ?? '', references, signal),
+      loads => `${loads} loaded`,
+    )
+  } else say(`the cluster must be able to pull ${references.join(' and ')}: npm run images builds them, docker push brings them there`)
+  const { changed, pruned } = await release(cluster, images, steps, { system, settings, crds: flags.crds, timeoutMs, signal })
+  if (flags.json) process.stdout.write(`${JSON.stringify({ context: flags.context, changed, pruned, steps: steps.done }, null, 2)}\n`)
+  return 0
+})

@@ -1,0 +1,150 @@
+import { randomBytes } from 'node:crypto'
+import { parseArgs } from 'node:util'
+import { App, Chart } from 'cdk8s'
+import { systemOwner } from '../infra/constructs/context.ts'
+import { databaseSecret, WORKLOAD_ISSUER } from '../infra/constructs/deployment.ts'
+import { addNamespace } from '../infra/constructs/namespace.ts'
+import { labelsOf } from '../infra/constructs/object.ts'
+import { POSTGRES, POSTGRES_PORT, ROLES_SECRET } from '../infra/constructs/postgres.ts'
+import { loadSettings, type Settings } from '../infra/settings.ts'
+import { system as shop } from '../infra/system.ts'
+import type { SystemDefinition } from '../services/chassis/graph.ts'
+import { ensureAuthority, issueCertificate, needsRenewal } from './certificates.ts'
+import { type Cluster, type Live, openCluster } from './cluster/cluster.ts'
+import { newSigningKey } from './credentials.ts'
+import { CommandError, runCommand, say } from './terminal.ts'
+
+const HELP = `npm run secrets -- --context NAME
+
+Makes in a cluster what the manifests need and no file may hold: signing keys, passwords of the database, the certificate of the
+ingress, and the public keys of the cluster's own token issuer. What is there stays; only what is derived is brought up to date.
+
+  --context NAME   a context of the kubeconfig
+  --help           this text
+
+Settings come from the environment (NAMESPACE, HOST, ...): npm run synth reads the same.
+`
+
+/** The one kind of secret folder that can be made here; any other is brought by whoever runs the cluster. */
+const SIGNING_KEYS = 'signing-keys'
+
+export interface SecretsOptions {
+  system: SystemDefinition
+  settings: Settings
+  /** Folder of this machine's certificate authority. @default .data/ca */
+  authorityDir?: string
+}
+
+/** The namespace of the services, as the chart has it. */
+export const namespaceManifests = ({ system, settings }: SecretsOptions) => {
+  const chart = new Chart(new App(), 'namespace')
+  addNamespace(chart, { ...systemOwner({ system }), name: settings.NAMESPACE }, 'restricted')
+  return chart.toJson()
+}
+
+/**
+ * Makes what is missing. Safe to repeat and to run twice at once: who comes second finds it there.
+ * @returns a line for each thing made or brought up to date
+ * @throws CommandError naming a Secret that only the owner of the cluster can make, or a wrong WORKLOAD_ISSUER
+ */
+export async function ensureSecrets(cluster: Cluster, options: SecretsOptions): Promise<string[]> {
+  const { system, settings, authorityDir = '.data/ca' } = options
+  const namespace = settings.NAMESPACE
+  const said: string[] = []
+  const labels = labelsOf(systemOwner({ system }))
+  const reference = (kind: 'Secret' | 'ConfigMap', name: string) => ({ apiVersion: 'v1', kind, metadata: { name, namespace, labels } })
+  const secret = (name: string, stringData: Record<string, string>, type = 'Opaque') => ({ ...reference('Secret', name), type, stringData })
+
+  const issuer = await cluster.tokenIssuer()
+  if (issuer.issuer !== settings.WORKLOAD_ISSUER)
+    throw new CommandError(`WORKLOAD_ISSUER is ${settings.WORKLOAD_ISSUER}, but the cluster's tokens are issued by ${issuer.issuer}: set it to that`)
+  const jwks = await cluster.apply({ ...reference('ConfigMap', WORKLOAD_ISSUER), data: { 'jwks.json': issuer.jwks } } as never)
+  if (jwks !== 'unchanged') said.push(`ConfigMap ${WORKLOAD_ISSUER}: the cluster's token keys`)
+
+  for (const service of system.services) {
+    for (const { name } of service.secrets ?? []) {
+      if (await cluster.read(reference('Secret', name))) continue
+      if (name !== SIGNING_KEYS)
+        throw new CommandError(
+          `Secret ${namespace}/${name}, which ${service.name} declares, is not there: make it`,
+          `kubectl -n ${namespace} create secret generic ${name} --from-file=DIR`,
+        )
+      const { kid, json } = await newSigningKey(Math.floor(Date.now() / 1_000))
+      if (await cluster.create(secret(name, { [`${kid}.json`]: json }))) said.push(`Secret ${name}: key ${kid}`)
+    }
+  }
+  if (settings.DATABASE === 'bundled') said.push(...(await ensureDatabaseSecrets(cluster, system, namespace, secret)))
+  said.push(...(await ensureCertificate(cluster, settings, authorityDir, secret)))
+  return said
+}
+
+type MakeSecret = (name: string, stringData: Record<string, string>, type?: string) => Parameters<Cluster['create']>[0]
+
+/** Passwords of roles, and URLs with them. Roles' Secret is the truth: a URL with another password is written anew. */
+async function ensureDatabaseSecrets(cluster: Cluster, system: SystemDefinition, namespace: string, secret: MakeSecret): Promise<string[]> {
+  const said: string[] = []
+  const password = () => randomBytes(24).toString('base64url')
+  if (await cluster.create(secret(POSTGRES, { password: password() }))) said.push(`Secret ${POSTGRES}: the superuser's password`)
+  const clients = system.services.filter(({ database }) => database)
+  const created = await cluster.create(secret(ROLES_SECRET, Object.fromEntries(clients.map(({ name }) => [name, password()]))))
+  const roles = await cluster.read({ apiVersion: 'v1', kind: 'Secret', metadata: { name: ROLES_SECRET, namespace } })
+  const missing = clients.filter(({ name }) => !textOf(roles, name))
+  if (missing.length > 0) {
+    const known = Object.fromEntries(Object.keys(roles?.data ?? {}).map(name => [name, textOf(roles, name) as string]))
+    await cluster.apply(secret(ROLES_SECRET, { ...known, ...Object.fromEntries(missing.map(({ name }) => [name, password()])) }))
+  }
+  if (created || missing.length > 0) said.push(`Secret ${ROLES_SECRET}: passwords of ${clients.map(({ name }) => name).join(', ')}`)
+  const passwords = await cluster.read({ apiVersion: 'v1', kind: 'Secret', metadata: { name: ROLES_SECRET, namespace } })
+  for (const service of clients) {
+    const name = databaseSecret(service)
+    const url = `postgres://${service.name}:${textOf(passwords, service.name)}@${POSTGRES}.${namespace}:${POSTGRES_PORT}/${service.database}`
+    const known = textOf(await cluster.read({ apiVersion: 'v1', kind: 'Secret', metadata: { name, namespace } }), 'url')
+    // One that leads elsewhere is somebody's own database.
+    if (known === url || (known && new URL(known).hostname !== `${POSTGRES}.${namespace}`)) continue
+    await cluster.apply(secret(name, { url }))
+    said.push(`Secret ${name}: its URL`)
+  }
+  return said
+}
+
+async function ensureCertificate(cluster: Cluster, { NAMESPACE, TLS_SECRET, HOST }: Settings, dir: string, secret: MakeSecret): Promise<string[]> {
+  const known = await cluster.read({ apiVersion: 'v1', kind: 'Secret', metadata: { name: TLS_SECRET, namespace: NAMESPACE } })
+  // One that we did not make is the cluster's own, e.g. cert-manager's.
+  if (known && known.metadata.labels?.['app.kubernetes.io/managed-by'] !== 'fairlead') return []
+  const authority = await ensureAuthority(dir)
+  if (known && !needsRenewal(textOf(known, 'tls.crt') ?? '', authority, HOST)) return []
+  const { certificate, key } = await issueCertificate(authority, [HOST, 'localhost'])
+  await cluster.apply(secret(TLS_SECRET, { 'tls.crt': certificate, 'tls.key': key }, 'kubernetes.io/tls'))
+  return [`Secret ${TLS_SECRET}: a certificate for ${HOST}, signed by ${authority.certificateFile}`]
+}
+
+const textOf = (secret: Live | undefined, key: string): string | undefined => {
+  const encoded = secret?.data?.[key]
+  return encoded === undefined ? undefined : Buffer.from(encoded, 'base64').toString('utf8')
+}
+
+async function main(): Promise<number> {
+  const { values } = parseFlags()
+  if (values.help) {
+    process.stdout.write(HELP)
+    return 0
+  }
+  if (!values.context) throw new CommandError('--context is missing: name the cluster', 'kubectl config get-contexts')
+  const cluster = openCluster(values.context)
+  const options = { system: shop, settings: loadSettings(process.env) }
+  for (const manifest of namespaceManifests(options)) await cluster.apply(manifest)
+  const said = await ensureSecrets(cluster, options)
+  for (const line of said) say(line)
+  if (said.length === 0) say('nothing to do: all is there')
+  return 0
+}
+
+function parseFlags() {
+  try {
+    return parseArgs({ options: { context: { type: 'string' }, help: { type: 'boolean', default: false } } })
+  } catch (error) {
+    throw new CommandError(`${(error as Error).message.split('. ')[0]}; see --help`)
+  }
+}
+
+if (import.meta.main) await runCommand('npm run secrets', main)

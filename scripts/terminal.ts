@@ -1,0 +1,91 @@
+import { styleText } from 'node:util'
+
+/** A failure that people can do something about: one line, and a command that looks further or mends it. */
+export class CommandError extends Error {
+  override name = 'CommandError'
+  readonly hint: string | undefined
+  constructor(message: string, hint?: string) {
+    super(message)
+    this.hint = hint
+  }
+}
+
+const stream = process.stderr
+
+export const say = (text: string): void => {
+  stream.write(`${text}\n`)
+}
+
+export const dim = (text: string): string => styleText('dim', text, { stream })
+export const green = (text: string): string => styleText('green', text, { stream })
+export const red = (text: string): string => styleText('red', text, { stream })
+export const yellow = (text: string): string => styleText('yellow', text, { stream })
+
+export const seconds = (ms: number): string => `${(ms / 1_000).toFixed(1)} s`
+
+/** Shows one line that changes while something is waited for: rewritten on a terminal, else printed when it changed. */
+export function liveLine(): { show(text: string): void; clear(): void } {
+  let last = ''
+  return {
+    show: text => {
+      if (text === last) return
+      last = text
+      if (stream.isTTY) stream.write(`\r\u001b[2K${text.slice(0, (stream.columns ?? 120) - 1)}`)
+      else stream.write(`${text}\n`)
+    },
+    clear: () => {
+      if (stream.isTTY && last) stream.write('\r\u001b[2K')
+      last = ''
+    },
+  }
+}
+
+export interface Step {
+  title: string
+  ms: number
+}
+
+/** Runs steps one after the other and says how long each took. */
+export function createSteps(): { done: Step[]; step<T>(title: string, work: () => Promise<T>, describe?: (result: T) => string): Promise<T> } {
+  const done: Step[] = []
+  return {
+    done,
+    step: async (title, work, describe) => {
+      const startedAt = performance.now()
+      const line = liveLine()
+      if (stream.isTTY) line.show(`  ${title} ...`)
+      try {
+        const result = await work()
+        const ms = Math.round(performance.now() - startedAt)
+        done.push({ title, ms })
+        line.clear()
+        const detail = describe?.(result)
+        say(`${green('✓')} ${title}${detail ? `: ${detail}` : ''} ${dim(seconds(ms))}`)
+        return result
+      } catch (error) {
+        line.clear()
+        throw error
+      }
+    },
+  }
+}
+
+/** What a command's main ends with: one line, a hint, an exit code; a stack only for a defect of ours. */
+export async function runCommand(name: string, main: (interrupted: AbortSignal) => Promise<number>): Promise<void> {
+  const interrupt = new AbortController()
+  for (const output of [process.stdout, process.stderr]) output.on('error', () => {})
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => interrupt.abort())
+  try {
+    process.exitCode = await main(interrupt.signal)
+  } catch (error) {
+    if (interrupt.signal.aborted) {
+      say(`\n${name} was interrupted; what is there stays, and ${name} again goes on from it`)
+      process.exitCode = 130
+      return
+    }
+    const known = error instanceof CommandError || (error as Error).name === 'ConfigError' || (error as Error).name === 'Refused'
+    say(`${red('error:')} ${known ? (error as Error).message : ((error as Error).stack ?? String(error))}`)
+    if (error instanceof CommandError && error.hint) say(`  look further: ${error.hint}`)
+    process.exitCode = (error as { exitCode?: number }).exitCode ?? 1
+  }
+}

@@ -1,0 +1,93 @@
+import { loadSettings } from '../infra/settings.ts'
+import { system } from '../infra/system.ts'
+import { openCluster } from './cluster/cluster.ts'
+import { checkTools, ensureCluster, INGRESS_PORTS, loadImages } from './cluster/kind.ts'
+import { parseFlags, wholeNumber } from './cluster/options.ts'
+import { buildImages, describeImages, release } from './cluster/release.ts'
+import { smoke } from './smoke.ts'
+import { createSteps, runCommand, say } from './terminal.ts'
+import { walk } from './walk.ts'
+
+const HELP = `npm run up [-- options]
+
+Brings the whole system up on a kind cluster of its own and orders something through the ingress. Run it again at any time: it goes
+on where it stopped, and changes only what is not as it should be.
+
+  --name NAME         name of the kind cluster (default: fairlead)
+  --node-image IMAGE  image of its nodes (default: FAIRLEAD_NODE_IMAGE, else kind's own)
+  --workers N         nodes beside the control plane, when the cluster is made (default: 0)
+  --crds DIR          folder with prometheus-operator's CRDs (default: FAIRLEAD_CRDS, else its release is downloaded)
+  --timeout SECONDS   how long pods may take to be ready (default: 300)
+  --no-smoke          do not order anything at the end
+  --json              print what was done as JSON on standard output
+  --help              this text
+
+What differs between environments comes as environment variables (infra/settings.ts), e.g. GRAFANA=false npm run up
+`
+
+await runCommand('npm run up', async signal => {
+  const flags = parseFlags({
+    name: { type: 'string', default: 'fairlead' },
+    'node-image': { type: 'string', default: process.env.FAIRLEAD_NODE_IMAGE },
+    workers: { type: 'string', default: '0' },
+    crds: { type: 'string', default: process.env.FAIRLEAD_CRDS },
+    timeout: { type: 'string', default: '300' },
+    'no-smoke': { type: 'boolean', default: false },
+    json: { type: 'boolean', default: false },
+    help: { type: 'boolean', default: false },
+  })
+  if (flags.help) {
+    process.stdout.write(HELP)
+    return 0
+  }
+  const settings = loadSettings(process.env)
+  const workers = wholeNumber('workers', flags.workers, { min: 0, max: 9 })
+  const timeoutMs = wholeNumber('timeout', flags.timeout, { min: 1, max: 3_600 }) * 1_000
+  const steps = createSteps()
+  const { step } = steps
+
+  await step(
+    'tools',
+    () => checkTools(signal),
+    tools => tools,
+  )
+  const kind = { name: flags.name, nodeImage: flags['node-image'], workers, stateDir: '.data' }
+  await step(
+    `kind cluster ${flags.name}`,
+    () => ensureCluster(kind, signal),
+    made => made,
+  )
+  const images = await describeImages(system, settings)
+  await step(
+    'images',
+    () => buildImages(images, signal),
+    built => `${built} built, ${images.length - built} present`,
+  )
+  const references = images.map(({ reference }) => reference)
+  await step(
+    'images to the nodes',
+    () => loadImages(flags.name, references, signal),
+    loads => (loads === 0 ? 'present' : `${loads} loaded`),
+  )
+  const cluster = openCluster(`kind-${flags.name}`)
+  const { changed, pruned } = await release(cluster, images, steps, { system, settings, crds: flags.crds, timeoutMs, signal })
+  const baseUrl = `http://127.0.0.1:${INGRESS_PORTS.http}`
+  const orderId = flags['no-smoke']
+    ? undefined
+    : (
+        await step(
+          'an order through the ingress',
+          () => smoke({ baseUrl, host: settings.HOST, signal }),
+          ordered => `confirmed, ${ordered.orderId}`,
+        )
+      ).orderId
+
+  const url = `http://${settings.HOST}:${INGRESS_PORTS.http}`
+  if (flags.json) process.stdout.write(`${JSON.stringify({ cluster: flags.name, url, orderId, changed, pruned, steps: steps.done }, null, 2)}\n`)
+  else {
+    say(`\nThe shop is at ${url} and https://${settings.HOST}:${INGRESS_PORTS.https} (CA: .data/ca/ca.crt). Try it (bash):\n`)
+    process.stdout.write(walk({ user: url, order: url }))
+    say('\nnpm run status shows what runs, npm run down removes it.')
+  }
+  return 0
+})
