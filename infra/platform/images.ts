@@ -11,6 +11,8 @@ export const images = {
   metricsServer: 'registry.k8s.io/metrics-server/metrics-server:v0.9.0',
   postgres: 'postgres:17',
   grafana: 'grafana/grafana:12.3.0',
+  /** What the end-to-end tests look from. */
+  probe: 'busybox:1.37',
 } as const
 
 /** Where prometheus-operator publishes its custom resource definitions, of the operator's own version. */

@@ -24,8 +24,12 @@ export interface Cluster {
   apply(manifest: Reference): Promise<Applied>
   /** @returns whether it was not there before */
   create(manifest: Reference): Promise<boolean>
+  /** Merge patch, for what is nobody's to keep, e.g. a restart. */
+  patch(reference: Reference, change: object): Promise<void>
   /** @returns whether it was there */
   remove(reference: Reference): Promise<boolean>
+  /** Asks a pod to leave. @returns false while a disruption budget forbids it */
+  evict(namespace: string, pod: string): Promise<boolean>
   /** The last lines of a container's log, or of the one before it; nothing if there is none. */
   logTail(namespace: string, pod: string, container: string, options?: { lines?: number; previous?: boolean }): Promise<string>
   /** Who signs ServiceAccount tokens, and with which keys. */
@@ -73,6 +77,16 @@ export function openCluster(context: string): Cluster {
     create: async manifest => {
       const path = await pathOf(manifest, manifest.metadata.namespace)
       return ask(`${path}?fieldManager=${FIELD_MANAGER}`, { method: 'POST', body: manifest }).then(() => true, unless(409, false))
+    },
+    patch: async (reference, change) => {
+      const contentType = 'application/merge-patch+json'
+      await ask(`${await locate(reference)}?fieldManager=${FIELD_MANAGER}-patch`, { method: 'PATCH', body: change, contentType })
+    },
+    evict: (namespace, name) => {
+      const body = { apiVersion: 'policy/v1', kind: 'Eviction', metadata: { name, namespace } }
+      return ask(`/api/v1/namespaces/${namespace}/pods/${name}/eviction`, { method: 'POST', body })
+        .then(() => true, unless(404, true))
+        .catch(unless(429, false))
     },
     remove: reference =>
       locate(reference)

@@ -1,0 +1,79 @@
+import { expect, test } from 'vitest'
+import { publicPaths } from '../../infra/constructs/ingress.ts'
+import { system } from '../../infra/system.ts'
+import { type Endpoint, type Identity, reachable } from './support/probe.ts'
+import { NAMESPACE, readyPods, report, settings } from './support/target.ts'
+
+const MONITORING = settings.MONITORING_NAMESPACE
+const ADMIN = 9_090
+const COLLECTOR = 8_888
+
+/** Everything that listens, as `program:port`. */
+const LISTENING: [program: string, namespace: string, ports: number[]][] = [
+  ...system.services.map(({ name, port }): [string, string, number[]] => [name, NAMESPACE, [port, ADMIN, COLLECTOR]]),
+  ['postgres', NAMESPACE, [5_432]],
+  ['jaeger', settings.TRACING_NAMESPACE, [4_317, 8_888, 16_686]],
+  ['prometheus', MONITORING, [9_090]],
+  ['alertmanager', MONITORING, [9_093]],
+  ['prometheus-operator', MONITORING, [8_080]],
+  ['traefik', settings.INGRESS_NAMESPACE, [8_000, 8_443, 8_080]],
+]
+
+const CALLERS: Identity[] = [
+  ...LISTENING.map(([name, namespace]) => ({ name, namespace })),
+  { namespace: NAMESPACE },
+  { namespace: MONITORING },
+  { namespace: 'default' },
+]
+
+/** What the graph says of one pair, written down apart from the constructs: whoever is not named here is refused. */
+function isEdge(caller: Identity, callee: string, port: number): boolean {
+  const service = system.services.find(({ name }) => name === callee)
+  const isService = system.services.some(({ name }) => name === caller.name)
+  const calls = system.services.find(({ name }) => name === caller.name)?.calls ?? []
+  switch (caller.name) {
+    case 'traefik':
+      return (service !== undefined && port === service.port && publicPaths(service.contract).length > 0) || (callee === 'jaeger' && port === 4_317)
+    case 'prometheus':
+      return (
+        (service !== undefined && port !== service.port) ||
+        ['traefik:8080', 'jaeger:8888', 'prometheus:9090', 'alertmanager:9093', 'prometheus-operator:8080'].includes(`${callee}:${port}`)
+      )
+    case undefined:
+      // Outside every namespace of ours only the way in is open.
+      return caller.namespace === 'default' && callee === 'traefik' && port !== 8_080
+    default:
+      if (!isService) return false
+      return (
+        calls.some(({ to }) => to.name === callee && to.port === port) ||
+        (callee === 'postgres' && port === 5_432) ||
+        (callee === 'jaeger' && port === 4_317)
+      )
+  }
+}
+
+test('every pair of programs can talk exactly where the graph has an edge', async () => {
+  const endpoints: Endpoint[] = []
+  for (const [program, namespace, ports] of LISTENING) {
+    const [pod] = await readyPods(program, namespace)
+    if (!pod) throw new Error(`${namespace}/${program} has no ready pod`)
+    endpoints.push(...ports.map(port => ({ title: `${program}:${port}`, address: pod.status.podIP as string, port })))
+  }
+  const open = await reachable(CALLERS, endpoints)
+  const wrong: string[] = []
+  let allowed = 0
+  CALLERS.forEach((caller, index) => {
+    for (const { title } of endpoints) {
+      const [callee = '', port] = title.split(':')
+      const expected = isEdge(caller, callee, Number(port))
+      if (expected) allowed++
+      if (open[index]?.has(title) !== expected)
+        wrong.push(`${caller.namespace}/${caller.name ?? 'stranger'} -> ${title} is ${expected ? 'refused' : 'open'}`)
+    }
+  })
+  report(
+    `${CALLERS.length * endpoints.length} pairs: ${allowed} allowed, ${CALLERS.length * endpoints.length - allowed} refused, ${wrong.length} wrong`,
+  )
+  expect(wrong).toEqual([])
+  expect(allowed).toBeGreaterThan(15)
+})

@@ -1,0 +1,149 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { system } from '../../infra/system.ts'
+import { stateOf } from '../../scripts/cluster/rollout.ts'
+import { type LoadResult, startLoad } from './support/load.ts'
+import { scaleTo, setBounds } from './support/scale.ts'
+import { type Customer, http, newCustomers } from './support/shop.ts'
+import { cluster, eventually, NAMESPACE, readyPods, report } from './support/target.ts'
+
+const PRODUCTS_PER_SECOND = 50
+const ORDERS_PER_SECOND = 20
+const services = system.services.map(({ name }) => name)
+const deployment = (name: string) => ({ apiVersion: 'apps/v1', kind: 'Deployment', metadata: { name, namespace: NAMESPACE } })
+const pdbTimeoutMs = 120_000
+
+let customers: Customer[]
+
+beforeAll(async () => {
+  // Held at two: the load alone would have the autoscaler add pods.
+  for (const name of services) await scaleTo(name, 2)
+  customers = await newCustomers(120)
+})
+
+afterAll(async () => {
+  for (const { name, scale } of system.services) await setBounds(name, scale.min, scale.max)
+})
+
+const settled = (name: string) =>
+  eventually(
+    () => stateOf(cluster, deployment(name)),
+    ({ done, reason, ready, desired }) => {
+      if (!done) throw new Error(`${name}: ${ready}/${desired} ready, ${reason}`)
+    },
+    180_000,
+  )
+
+/** Offers load while something is done to the cluster, and counts what failed. */
+async function underLoad(title: string, work: () => Promise<void>): Promise<LoadResult> {
+  // Each test has customers of its own, whose credit is whole.
+  const own = customers.splice(0, 20)
+  const load = startLoad({ productsPerSecond: PRODUCTS_PER_SECOND, ordersPerSecond: ORDERS_PER_SECOND, customers: own })
+  let result: LoadResult
+  try {
+    await work()
+  } finally {
+    result = await load.stop()
+  }
+  const total = Object.values(result.answers).reduce((sum, count) => sum + count, 0)
+  report(
+    `${title}: ${total} answers (${Object.entries(result.answers)
+      .map(([what, count]) => `${count} ${what}`)
+      .join(', ')}), ${result.failures.length} failed`,
+  )
+  return result
+}
+
+/** Evicts a pod as \`kubectl drain\` does: a disruption budget may ask for patience. */
+async function evict(name: string, namespace: string): Promise<void> {
+  const endsAt = performance.now() + pdbTimeoutMs
+  while (!(await cluster.evict(namespace, name))) {
+    if (performance.now() > endsAt) throw new Error(`${namespace}/${name} was not evicted in ${pdbTimeoutMs} ms`)
+    await new Promise(resolve => setTimeout(resolve, 1_000))
+  }
+}
+
+describe('nothing is refused or reset', () => {
+  test('while both services restart', async () => {
+    const { failures, orders } = await underLoad('restart', async () => {
+      for (const name of services) {
+        await cluster.patch(deployment(name), {
+          spec: { template: { metadata: { annotations: { 'kubectl.kubernetes.io/restartedAt': new Date().toISOString() } } } },
+        })
+      }
+      for (const name of services) await settled(name)
+    })
+    expect(failures).toEqual([])
+    await expectConfirmed(orders)
+  })
+
+  test('while they grow to four pods and shrink to two', async () => {
+    const { failures } = await underLoad('2 -> 4 -> 2', async () => {
+      await Promise.all(services.map(name => scaleTo(name, 4)))
+      await Promise.all(services.map(name => scaleTo(name, 2)))
+    })
+    expect(failures).toEqual([])
+  })
+
+  test('while a pod of each is deleted', async () => {
+    const { failures } = await underLoad('a pod deleted', async () => {
+      for (const name of services) {
+        const [pod] = await readyPods(name)
+        if (pod) await cluster.remove({ apiVersion: 'v1', kind: 'Pod', metadata: { name: pod.metadata.name, namespace: NAMESPACE } })
+      }
+      await eventually(
+        async () => (await Promise.all(services.map(name => readyPods(name)))).map(pods => pods.length),
+        counts => expect(counts).toEqual([2, 2]),
+        60_000,
+      )
+      for (const name of services) await settled(name)
+    })
+    expect(failures).toEqual([])
+  })
+
+  test('while a node is drained', async context => {
+    const nodes = await cluster.list('v1', 'Node')
+    const [database] = await readyPods('postgres')
+    const workers = nodes.filter(({ metadata }) => !('node-role.kubernetes.io/control-plane' in metadata.labels))
+    const pods = (await Promise.all(services.map(name => readyPods(name)))).flat()
+    // Not the node of the one database, which cannot move.
+    const node = workers.find(({ metadata }) => metadata.name !== database?.spec.nodeName && pods.some(({ spec }) => spec.nodeName === metadata.name))
+    if (!node) return context.skip('the cluster has no worker node to drain: npm run up -- --workers 2')
+    const reference = { apiVersion: 'v1', kind: 'Node', metadata: { name: node.metadata.name } }
+    try {
+      const { failures } = await underLoad(`drain of ${node.metadata.name}`, async () => {
+        await cluster.patch(reference, { spec: { unschedulable: true } })
+        const there = (await cluster.list('v1', 'Pod')).filter(
+          ({ spec, metadata }) => spec.nodeName === node.metadata.name && metadata.ownerReferences?.[0]?.kind !== 'DaemonSet',
+        )
+        await Promise.all(there.map(({ metadata: { name, namespace = '' } }) => evict(name, namespace)))
+        for (const name of services) await settled(name)
+        await eventually(
+          async () => (await Promise.all(services.map(name => readyPods(name)))).flat(),
+          ready => {
+            expect(ready.filter(({ spec }) => spec.nodeName === node.metadata.name)).toEqual([])
+            expect(ready).toHaveLength(4)
+          },
+          60_000,
+        )
+      })
+      expect(failures).toEqual([])
+    } finally {
+      await cluster.patch(reference, { spec: { unschedulable: null } })
+    }
+  })
+})
+
+/** Orders that were taken are confirmed, also those whose answer was 202. */
+async function expectConfirmed(orders: readonly { id: string; token: string }[]): Promise<void> {
+  const states: Record<string, number> = {}
+  for (const { id, token } of orders) {
+    const { body } = await eventually(
+      () => http('GET', `/orders/${id}`, { token }),
+      reply => expect(reply.body.state).not.toBe('pending'),
+      30_000,
+    )
+    states[body.state] = (states[body.state] ?? 0) + 1
+  }
+  report(`orders: ${JSON.stringify(states)}`)
+  expect(states).toEqual({ confirmed: orders.length })
+}

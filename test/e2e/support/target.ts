@@ -1,0 +1,41 @@
+import { loadSettings } from '../../../infra/settings.ts'
+import { type Cluster, type Live, openCluster } from '../../../scripts/cluster/cluster.ts'
+
+/** The cluster that is tested: `CONTEXT` of the kubeconfig, its ingress at `INGRESS_URL`. */
+export const context = process.env.CONTEXT ?? 'kind-fairlead'
+export const ingressUrl = process.env.INGRESS_URL ?? 'http://127.0.0.1:8000'
+export const settings = loadSettings(process.env)
+export const cluster: Cluster = openCluster(context)
+
+export const NAMESPACE = settings.NAMESPACE
+
+/** Pods of a program that are ready and stay. */
+export async function readyPods(name: string, namespace = NAMESPACE): Promise<Live[]> {
+  const pods = await cluster.list('v1', 'Pod', namespace, `app.kubernetes.io/name=${name}`)
+  return pods.filter(
+    ({ metadata, status }) =>
+      !metadata.deletionTimestamp && status?.conditions?.some(({ type, status: is }: Record<string, string>) => type === 'Ready' && is === 'True'),
+  )
+}
+
+/** Asks until the answer passes. @throws what the last check threw */
+export async function eventually<T>(ask: () => Promise<T>, check: (answer: T) => void, timeoutMs: number): Promise<T> {
+  const endsAt = performance.now() + timeoutMs
+  for (;;) {
+    const answer = await ask()
+    try {
+      check(answer)
+      return answer
+    } catch (error) {
+      if (performance.now() > endsAt) throw error
+    }
+    await sleep(500)
+  }
+}
+
+export const sleep = (ms: number) => new Promise<void>(resolve => setTimeout(resolve, ms))
+
+/** Says a figure, since a test that passes is silent. */
+export const report = (text: string): void => {
+  process.stderr.write(`    ${text}\n`)
+}
