@@ -5,9 +5,9 @@ import { CommandError } from '../terminal.ts'
  * Flags of a command.
  * @throws CommandError, exit code 2, naming the flag
  */
-export function parseFlags<const O extends NonNullable<ParseArgsConfig['options']>>(options: O) {
+export function parseFlags<const O extends NonNullable<ParseArgsConfig['options']>>(options: O, args = process.argv.slice(2)) {
   try {
-    return parseArgs({ options }).values
+    return parseArgs({ options, args }).values
   } catch (error) {
     throw Object.assign(new CommandError(`${(error as Error).message.split('. ')[0]}; see --help`), { exitCode: 2 })
   }

@@ -24,11 +24,15 @@ afterAll(async () => {
   for (const { name, scale } of system.services) await setBounds(name, scale.min, scale.max)
 })
 
+/** Every pod is of the newest template and ready, and none that leaves is left: those have to finish their requests, too. */
 const settled = (name: string) =>
   eventually(
-    () => stateOf(cluster, deployment(name)),
-    ({ done, reason, ready, desired }) => {
-      if (!done) throw new Error(`${name}: ${ready}/${desired} ready, ${reason}`)
+    async () => ({
+      state: await stateOf(cluster, deployment(name)),
+      pods: await cluster.list('v1', 'Pod', NAMESPACE, `app.kubernetes.io/name=${name}`),
+    }),
+    ({ state: { done, reason, ready, desired }, pods }) => {
+      if (!done || pods.length !== desired) throw new Error(`${name}: ${ready}/${desired} ready, ${pods.length} pods, ${reason}`)
     },
     180_000,
   )

@@ -1,0 +1,55 @@
+import { execFile } from 'node:child_process'
+import { promisify } from 'node:util'
+import { expect, test } from 'vitest'
+import { imageReferences } from '../../infra/image/image.ts'
+import { synthesize } from '../../infra/synth.ts'
+import { system } from '../../infra/system.ts'
+import { applyAll } from '../../scripts/cluster/apply.ts'
+import { smoke } from '../../scripts/smoke.ts'
+import { http } from './support/shop.ts'
+import { cluster, context, ingressUrl, report, settings } from './support/target.ts'
+
+const { signal } = new AbortController()
+const run = promisify(execFile)
+
+test('a customer can order through the ingress', async () => {
+  expect((await smoke({ baseUrl: ingressUrl, host: settings.HOST, signal })).orderId).toMatch(/^[0-9a-f-]{36}$/)
+})
+
+test('only what the contracts open is reached from outside', async () => {
+  const statusOf = async (path: string) => [path, (await http('GET', path)).status]
+  const paths = ['/products', '/openapi/user.json', '/openapi/order.json', '/orders', '/openapi.json', '/metrics', '/livez', '/reservations/x']
+  expect(Object.fromEntries(await Promise.all(paths.map(statusOf)))).toEqual({
+    '/products': 200,
+    '/openapi/user.json': 200,
+    '/openapi/order.json': 200,
+    '/orders': 401,
+    '/openapi.json': 404,
+    '/metrics': 404,
+    '/livez': 404,
+    '/reservations/x': 404,
+  })
+})
+
+test('a deadline from outside is not obeyed', async () => {
+  // Inside the cluster this header would be refused with 400.
+  expect((await http('GET', '/products', { headers: { 'x-request-timeout-ms': 'soon' } })).status).toBe(200)
+})
+
+test('applying everything again changes nothing', async () => {
+  const { platform, shop } = synthesize({ system, settings, images: await imageReferences(system, settings) })
+  const { counts, changed } = await applyAll(cluster, [...platform, ...shop], { signal })
+  report(`${counts.unchanged} objects unchanged`)
+  expect(changed).toEqual([])
+  expect(counts.unchanged).toBe(platform.length + shop.length)
+})
+
+test('kubectl diff of dist/ is empty', async test => {
+  const env = { ...process.env, CDK8S_OUTDIR: 'dist/e2e' }
+  await run(process.execPath, ['--disable-warning=ExperimentalWarning', 'infra/main.ts'], { env })
+  const diff = await run('kubectl', ['--context', context, 'diff', '--server-side', '--field-manager=fairlead', '-f', 'dist/e2e']).catch(
+    error => error,
+  )
+  if (diff.code === 'ENOENT') return test.skip('kubectl is not installed')
+  expect([diff.code ?? 0, diff.stdout]).toEqual([0, ''])
+})

@@ -1,0 +1,153 @@
+import { describe, expect, test } from 'vitest'
+import { loadSettings } from '../../../infra/settings.ts'
+import { type Manifest, synthesize } from '../../../infra/synth.ts'
+import { system } from '../../../infra/system.ts'
+import { applyAll, inParallel, nameOf, waves } from '../../../scripts/cluster/apply.ts'
+import type { Cluster } from '../../../scripts/cluster/cluster.ts'
+import { toPrune, withInventory } from '../../../scripts/cluster/inventory.ts'
+import { ApiError } from '../../../scripts/cluster/rest.ts'
+
+const { platform, shop } = synthesize({ system, settings: loadSettings({}), images: { user: 'a/user:1', order: 'a/order:1' } })
+const manifests = [...platform, ...shop]
+const { signal } = new AbortController()
+
+const object = (kind: string, name: string): Manifest => ({
+  apiVersion: kind === 'ConfigMap' ? 'v1' : 'apps/v1',
+  kind,
+  metadata: { name, namespace: 'shop' },
+})
+
+/** An API server that remembers what it was sent, in order. */
+function fakeCluster(initial: readonly Manifest[] = []) {
+  const objects = new Map(initial.map(manifest => [nameOf(manifest), manifest]))
+  const log: string[] = []
+  const cluster = {
+    context: 'kind-test',
+    read: async (reference: Manifest) => objects.get(nameOf(reference)),
+    apply: async (manifest: Manifest) => {
+      const known = objects.get(nameOf(manifest))
+      objects.set(nameOf(manifest), manifest)
+      log.push(`apply ${nameOf(manifest)}`)
+      return known ? 'configured' : 'created'
+    },
+    remove: async (reference: Manifest) => {
+      log.push(`remove ${nameOf(reference)}`)
+      return objects.delete(nameOf(reference))
+    },
+  } as unknown as Cluster
+  return { cluster, objects, log }
+}
+
+describe('the order of an apply', () => {
+  test('brings what others need first', () => {
+    const order = waves(manifests).map(wave => [...new Set(wave.map(({ kind }) => kind))].sort())
+    expect(order[0]).toEqual(['Namespace'])
+    expect(order[1]).toEqual(['ServiceAccount'])
+    const at = (kind: string) => order.findIndex(kinds => kinds.includes(kind))
+    expect(at('ConfigMap')).toBeLessThan(at('Deployment'))
+    expect(at('Role')).toBeLessThan(at('Deployment'))
+    expect(at('NetworkPolicy')).toBeLessThan(at('Deployment'))
+    expect(at('RoleBinding')).toBe(at('Role'))
+  })
+
+  test('leaves nothing out', () => {
+    expect(waves(manifests).flat().map(nameOf).sort()).toEqual(manifests.map(nameOf).sort())
+  })
+
+  test('counts what was made and names what changed', async () => {
+    const { cluster } = fakeCluster([object('Deployment', 'a')])
+    const { counts, changed } = await applyAll(cluster, [object('Deployment', 'a'), object('ConfigMap', 'b')], { signal })
+    expect(counts).toEqual({ created: 1, configured: 1, unchanged: 0 })
+    expect(changed).toEqual(['ConfigMap shop/b', 'Deployment shop/a'])
+  })
+
+  test('says which object was refused, why, and what to do', async () => {
+    const { cluster } = fakeCluster()
+    const refusing = { ...cluster, apply: () => Promise.reject(new ApiError(404, 'the cluster knows no ServiceMonitor in monitoring.coreos.com/v1')) }
+    await expect(applyAll(refusing, [object('ServiceMonitor', 'user')], { signal })).rejects.toMatchObject({
+      message:
+        'ServiceMonitor shop/user cannot be applied: the cluster knows no ServiceMonitor in monitoring.coreos.com/v1: apply its CustomResourceDefinition first (--crds)',
+      hint: 'kubectl --context kind-test explain servicemonitor',
+    })
+  })
+
+  test('stops when it is interrupted', async () => {
+    const { cluster, log } = fakeCluster()
+    await expect(applyAll(cluster, [object('ConfigMap', 'a')], { signal: AbortSignal.abort() })).rejects.toThrow()
+    expect(log).toEqual([])
+  })
+})
+
+test('inParallel does everything, a few at a time', async () => {
+  let running = 0
+  let most = 0
+  const done: number[] = []
+  await inParallel(
+    Array.from({ length: 20 }, (_, n) => n),
+    async n => {
+      most = Math.max(most, ++running)
+      await new Promise(resolve => setTimeout(resolve, 1))
+      running--
+      done.push(n)
+    },
+    3,
+  )
+  expect([done.length, most]).toEqual([20, 3])
+})
+
+describe('the inventory', () => {
+  const a = object('Deployment', 'a')
+  const b = object('ConfigMap', 'b')
+
+  test('prunes what is no longer wanted, and never data', () => {
+    const known = [
+      a,
+      b,
+      object('Secret', 's'),
+      object('PersistentVolumeClaim', 'p'),
+      { apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'shop' } },
+    ]
+    expect(toPrune(known, [b]).map(nameOf)).toEqual(['Deployment shop/a'])
+    expect(toPrune(known, [a, b])).toEqual([])
+  })
+
+  test('knows old and new objects while they are applied, and only the new ones afterwards', async () => {
+    const { cluster, objects } = fakeCluster()
+    const listed = () =>
+      (objects.get('ConfigMap shop/fairlead-inventory') as unknown as { data: { objects: string } }).data.objects.trim().split('\n')
+    await withInventory(cluster, 'shop', [a], async () => {})
+    expect(listed()).toEqual(['apps/v1|Deployment|shop|a'])
+    let during: string[] = []
+    const { pruned } = await withInventory(cluster, 'shop', [b], async () => {
+      during = listed()
+    })
+    expect(during).toEqual(['apps/v1|Deployment|shop|a', 'v1|ConfigMap|shop|b'])
+    expect(listed()).toEqual(['v1|ConfigMap|shop|b'])
+    expect(pruned).toEqual([])
+  })
+
+  test('deletes what the last apply brought, after the new is there', async () => {
+    const { cluster, log } = fakeCluster()
+    await withInventory(cluster, 'shop', [a], async () => void (await cluster.apply(a)))
+    log.length = 0
+    const { pruned } = await withInventory(cluster, 'shop', [b], async () => void (await cluster.apply(b)))
+    expect(pruned).toEqual(['Deployment shop/a'])
+    expect(log.indexOf('apply ConfigMap shop/b')).toBeLessThan(log.indexOf('remove Deployment shop/a'))
+  })
+
+  test('loses track of nothing when the apply fails', async () => {
+    const { cluster } = fakeCluster()
+    await withInventory(cluster, 'shop', [a], async () => void (await cluster.apply(a)))
+    await expect(withInventory(cluster, 'shop', [b], () => Promise.reject(new Error('killed')))).rejects.toThrow('killed')
+    const { pruned } = await withInventory(cluster, 'shop', [b], async () => {})
+    expect(pruned).toEqual(['Deployment shop/a'])
+  })
+
+  test('writes nothing when nothing changes', async () => {
+    const { cluster, log } = fakeCluster()
+    await withInventory(cluster, 'shop', [a], async () => {})
+    log.length = 0
+    await withInventory(cluster, 'shop', [a], async () => {})
+    expect(log).toEqual([])
+  })
+})

@@ -1,0 +1,155 @@
+import { describe, expect, test } from 'vitest'
+import type { Cluster, Live } from '../../../scripts/cluster/cluster.ts'
+import { describeState, followRollouts, progressOf, reasonOfPod, stateOf, workloadsOf } from '../../../scripts/cluster/rollout.ts'
+
+const deployment = (status: object, { replicas = 2, generation = 3 } = {}): Live => ({
+  apiVersion: 'apps/v1',
+  kind: 'Deployment',
+  metadata: { name: 'order', namespace: 'shop', generation },
+  spec: { replicas, selector: { matchLabels: { 'app.kubernetes.io/name': 'order' } } },
+  status,
+})
+const whole = { observedGeneration: 3, replicas: 2, updatedReplicas: 2, readyReplicas: 2 }
+
+describe('a workload', () => {
+  test.each<[string, object, boolean]>([
+    ['every pod is new and ready', whole, true],
+    ['the controller has not seen the change', { ...whole, observedGeneration: 2 }, false],
+    ['a pod of the old template is left', { ...whole, replicas: 3 }, false],
+    ['a pod is still of the old template', { ...whole, updatedReplicas: 1 }, false],
+    ['a pod is not ready', { ...whole, readyReplicas: 1 }, false],
+    ['nothing has started', {}, false],
+  ])('when %s', (_, status, done) => {
+    expect(progressOf(deployment(status)).done).toBe(done)
+  })
+
+  test('of a DaemonSet counts nodes', () => {
+    const status = { observedGeneration: 1, desiredNumberScheduled: 3, updatedNumberScheduled: 3, numberReady: 2 }
+    const set = { ...deployment(status, { generation: 1 }), kind: 'DaemonSet' }
+    expect(progressOf(set)).toMatchObject({ ready: 2, desired: 3, done: false })
+  })
+})
+
+const pod = (status: object): Live => ({ apiVersion: 'v1', kind: 'Pod', metadata: { name: 'order-x', namespace: 'shop' }, status })
+const container = (state: object, more: object = {}) => ({ name: 'order', image: 'fairlead/order:1', ready: false, restartCount: 0, state, ...more })
+
+describe('the reason of a pod', () => {
+  test.each<[string, object, object | undefined]>([
+    [
+      'no node for it',
+      { conditions: [{ type: 'PodScheduled', status: 'False', reason: 'Unschedulable', message: '0/1 nodes: insufficient cpu' }] },
+      { text: 'Unschedulable: 0/1 nodes: insufficient cpu' },
+    ],
+    [
+      'an image that cannot be pulled',
+      { containerStatuses: [container({ waiting: { reason: 'ImagePullBackOff', message: 'Back-off' } })] },
+      { text: 'ImagePullBackOff fairlead/order:1', container: 'order' },
+    ],
+    [
+      'a crash loop',
+      {
+        containerStatuses: [container({ waiting: { reason: 'CrashLoopBackOff' } }, { restartCount: 3, lastState: { terminated: { exitCode: 1 } } })],
+      },
+      { text: 'order ended with 1, 3 restarts', container: 'order', crashed: true },
+    ],
+    [
+      'too much memory',
+      { containerStatuses: [container({ running: {} }, { restartCount: 1, lastState: { terminated: { exitCode: 137, reason: 'OOMKilled' } } })] },
+      { text: 'order was killed for using too much memory, 1 restarts', container: 'order', crashed: true },
+    ],
+    [
+      'a missing secret',
+      { containerStatuses: [container({ waiting: { reason: 'CreateContainerConfigError', message: 'secret "user-database" not found' } })] },
+      { text: 'CreateContainerConfigError: secret "user-database" not found', container: 'order' },
+    ],
+    [
+      'a migration that failed',
+      {
+        initContainerStatuses: [{ ...container({ terminated: { exitCode: 1 } }), name: 'migrate' }],
+        containerStatuses: [container({ waiting: { reason: 'PodInitializing' } })],
+      },
+      { text: 'migrate ended with 1, 0 restarts', container: 'migrate', crashed: true },
+    ],
+    ['nothing: it starts', { containerStatuses: [container({ waiting: { reason: 'ContainerCreating' } })] }, undefined],
+    ['nothing: its migration is done', { initContainerStatuses: [container({ terminated: { exitCode: 0 } })] }, undefined],
+  ])('%s', (_, status, reason) => {
+    expect(reasonOfPod(pod(status))).toEqual(reason)
+  })
+})
+
+const stuck = pod({ containerStatuses: [container({ waiting: { reason: 'CrashLoopBackOff' } }, { lastState: { terminated: { exitCode: 1 } } })] })
+const fake = (live: () => Live | undefined, pods: Live[] = [stuck], events: object[] = []) =>
+  ({
+    context: 'kind-test',
+    read: async () => live(),
+    list: async (_: string, kind: string) => (kind === 'Pod' ? pods : events),
+    logTail: async () => 'user cannot start: AUTH_ISSUER is missing',
+  }) as unknown as Cluster
+
+const order = { apiVersion: 'apps/v1', kind: 'Deployment', metadata: { name: 'order', namespace: 'shop' } }
+
+describe('following rollouts', () => {
+  test('says how many are ready, which pod is not, why, and its last words', async () => {
+    const state = await stateOf(
+      fake(() => deployment({ ...whole, readyReplicas: 1 })),
+      order,
+    )
+    expect(describeState(state)).toBe('order: 1/2 ready, pod order-x: order ended with 1, 0 restarts: user cannot start: AUTH_ISSUER is missing')
+  })
+
+  test('falls back to the newest warning about the pod', async () => {
+    const event = {
+      type: 'Warning',
+      reason: 'Unhealthy',
+      message: 'Readiness probe failed',
+      involvedObject: { name: 'order-x' },
+      lastTimestamp: '2026-01-02T00:00:00Z',
+    }
+    const older = { ...event, message: 'older', lastTimestamp: '2026-01-01T00:00:00Z' }
+    const other = { ...event, involvedObject: { name: 'user-x' }, lastTimestamp: '2026-01-03T00:00:00Z' }
+    const state = await stateOf(
+      fake(() => deployment({}), [pod({})], [older, event, other]),
+      order,
+    )
+    expect(state.reason).toBe('pod order-x: Unhealthy: Readiness probe failed')
+  })
+
+  test('ends when all are done', async () => {
+    let asked = 0
+    const states = [{}, whole]
+    const cluster = fake(() => deployment(states[Math.min(asked++, 1)] as object))
+    await followRollouts(cluster, [order], { timeoutMs: 10_000, signal: new AbortController().signal })
+    expect(asked).toBeGreaterThan(1)
+  })
+
+  test('fails at the deadline with the last thing seen and a command', async () => {
+    const failed = followRollouts(
+      fake(() => deployment({ ...whole, readyReplicas: 1 })),
+      [order],
+      { timeoutMs: 0, signal: new AbortController().signal },
+    )
+    await expect(failed).rejects.toMatchObject({
+      message: expect.stringMatching(/^not ready after 0 s:\n {2}order: 1\/2 ready, pod order-x: order ended with 1/),
+      hint: 'kubectl --context kind-test --namespace shop describe deployment order',
+    })
+  })
+
+  test('does not wait for what is optional', async () => {
+    await followRollouts(
+      fake(() => undefined),
+      [order],
+      { timeoutMs: 0, signal: new AbortController().signal, optional: ['order'] },
+    )
+  })
+})
+
+test('workloads are found, and those that an operator makes', () => {
+  const kinds = ['Deployment', 'Service', 'StatefulSet', 'Prometheus', 'Alertmanager', 'ConfigMap']
+  const references = kinds.map(kind => ({ apiVersion: 'apps/v1', kind, metadata: { name: 'x', namespace: 'n' } }))
+  expect(workloadsOf(references).map(({ kind, metadata }) => `${kind} ${metadata.name}`)).toEqual([
+    'Deployment x',
+    'StatefulSet x',
+    'StatefulSet prometheus-x',
+    'StatefulSet alertmanager-x',
+  ])
+})
