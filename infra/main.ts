@@ -14,7 +14,7 @@ try {
   const app = new App({ yamlOutputType: YamlOutputType.FILE_PER_CHART })
   const charts = buildCharts(app, { system, settings, images })
   app.synth()
-  for (const chart of charts) process.stderr.write(`${relative('.', app.outdir)}/${chart.node.id}.k8s.yaml: ${chart.toJson().length} objects\n`)
+  for (const chart of charts) process.stderr.write(`${relative('.', app.outdir)}: ${chart.toJson().length} objects of ${chart.node.id}\n`)
 } catch (error) {
   if (!(error instanceof ConfigError || error instanceof Refused)) throw error
   process.stderr.write(`error: ${error.message}\n`)

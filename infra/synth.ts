@@ -25,31 +25,31 @@ export interface SynthOptions {
 }
 
 /**
- * The charts of a system: `platform` (absent with PLATFORM=existing) and the system's own.
+ * The charts of a system: its own, and `platform` unless the cluster brings that.
  * @throws Refused with every impossibility at once
  */
 export function buildCharts(app: App, context: Context): Chart[] {
   const { system, settings } = context
-  const charts: Chart[] = []
+  const own = new Chart(app, system.name)
+  const owner = systemOwner(context)
+  addNamespace(own, { ...owner, name: settings.NAMESPACE }, 'restricted')
+  addCollectorConfig(own, owner, settings)
+  if (settings.DATABASE === 'bundled') addPostgres(own, context)
+  for (const service of system.services) addWebService(own, context, service)
+  const charts = [own]
   if (settings.PLATFORM === 'bundled') {
     const platform = new Chart(app, 'platform')
     addPlatform(platform, { system, settings })
+    // It is given rights in the system's namespace, which has to be there: this orders the files for kubectl apply -f dist/.
+    platform.addDependency(own)
     charts.push(platform)
   }
-  const shop = new Chart(app, system.name)
-  const owner = systemOwner(context)
-  addNamespace(shop, { ...owner, name: settings.NAMESPACE }, 'restricted')
-  addCollectorConfig(shop, owner, settings)
-  if (settings.DATABASE === 'bundled') addPostgres(shop, context)
-  for (const service of system.services) addWebService(shop, context, service)
-  charts.push(shop)
   refuseImpossible({ ...context, objects: charts.flatMap(chart => chart.toJson() as Manifest[]) })
   return charts
 }
 
 /** The same as plain objects, by chart. */
 export function synthesize(context: SynthOptions): { platform: Manifest[]; shop: Manifest[] } {
-  const charts = buildCharts(new App(), context)
-  const objects = charts.map(chart => chart.toJson() as Manifest[])
-  return { platform: objects.length > 1 ? (objects[0] ?? []) : [], shop: objects.at(-1) ?? [] }
+  const [shop = [], platform = []] = buildCharts(new App(), context).map(chart => chart.toJson() as Manifest[])
+  return { platform, shop }
 }

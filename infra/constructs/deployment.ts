@@ -9,7 +9,7 @@ import { environmentOf } from '../environment.ts'
 import { type Context, MOUNTS, serviceOwner } from './context.ts'
 import { kubeObject, labelsOf, selectorOf } from './object.ts'
 import { containerSecurity, pinnedImages, podSecurity, resources } from './restricted.ts'
-import { collectorChecksum, collectorSidecar, collectorVolume, OTLP_URL } from './tracing-sidecar.ts'
+import { COLLECTOR_CHECKSUM, collectorChecksum, collectorSidecar, collectorVolume, OTLP_URL } from './tracing-sidecar.ts'
 
 /** Time in which every kube-proxy and ingress hears that a pod leaves, before it is told so itself. */
 const PRE_STOP_SECONDS = 5
@@ -47,7 +47,7 @@ export function addDeployment(scope: Construct, context: Context, service: Servi
           labels: labelsOf(owner),
           annotations: {
             'kubectl.kubernetes.io/default-container': service.name,
-            'fairlead.dev/collector-config': collectorChecksum(settings),
+            [COLLECTOR_CHECKSUM]: collectorChecksum(settings),
           },
         },
         spec: {

@@ -11,6 +11,10 @@ import { containerSecurity, resources } from './restricted.ts'
 
 /** Name of the collector's configuration, one for every pod of the namespace. */
 const COLLECTOR = 'collector'
+/** The file of its configuration, as a key of the ConfigMap. */
+export const COLLECTOR_CONFIG = 'config.yaml'
+/** Annotation of pods that changes with the configuration, which the collector does not read again by itself. */
+export const COLLECTOR_CHECKSUM = 'fairlead.dev/collector-config'
 /** Where the collector serves its own metrics. */
 export const COLLECTOR_METRICS_PORT = 8_888
 const HEALTH_PORT = 13_133
@@ -57,11 +61,10 @@ export function addCollectorConfig(scope: Construct, owner: Owner, settings: Set
     apiVersion: 'v1',
     kind: 'ConfigMap',
     metadata: { name: COLLECTOR, namespace: settings.NAMESPACE },
-    data: { 'config.yaml': collectorConfig(settings) },
+    data: { [COLLECTOR_CONFIG]: collectorConfig(settings) },
   })
 }
 
-/** Changes with the configuration, which the collector does not read again by itself: as an annotation it rolls the pods. */
 export const collectorChecksum = (settings: Settings): string => createHash('sha256').update(collectorConfig(settings)).digest('hex').slice(0, 16)
 
 export const collectorVolume: IVolume = { name: COLLECTOR, configMap: { name: COLLECTOR } }
@@ -74,7 +77,7 @@ export const collectorSidecar = (): IContainer => ({
   image: images.collector,
   imagePullPolicy: 'IfNotPresent',
   restartPolicy: 'Always',
-  args: ['--config=/etc/otelcol/config.yaml'],
+  args: [`--config=/etc/otelcol/${COLLECTOR_CONFIG}`],
   env: [
     fieldEnv('POD_NAME', 'metadata.name'),
     fieldEnv('POD_NAMESPACE', 'metadata.namespace'),

@@ -1,0 +1,140 @@
+import { parseDocument, stringify } from 'yaml'
+import packageJson from '../../package.json' with { type: 'json' }
+import type { ServiceDefinition, SystemDefinition } from '../../services/chassis/graph.ts'
+import { COLLECTOR_CHECKSUM, COLLECTOR_CONFIG } from '../constructs/tracing-sidecar.ts'
+import type { Settings } from '../settings.ts'
+import { type Manifest, synthesize } from '../synth.ts'
+import { bare, block, entries, text, toTemplate } from './expressions.ts'
+import { at, defaultsOf, descriptionsOf, schemaOf, valuesOf } from './values.ts'
+
+// biome-ignore lint/suspicious/noExplicitAny: the places of values are deep in objects of many kinds
+type Loose = any
+
+const TRACING_HOST = 'tracing-host.invalid'
+
+/** Files of the Helm chart of a system, by path: the objects that synth makes, with the chart's values in their places. */
+export function helmChart(system: SystemDefinition, settings: Settings, tags: Record<string, string>): Map<string, string> {
+  const values = valuesOf(system, settings, tags)
+  const manifests = synthesize({ system, settings: withExpressions(settings), images: imagesOf(system) }).shop
+  const helper = `${system.name}.collector`
+  const templates = manifests.map(manifest => [manifest, parametrize(manifest, system, helper)] as const)
+  const collector = manifests.find(({ kind, data }) => kind === 'ConfigMap' && COLLECTOR_CONFIG in ((data as object) ?? {}))?.data as Record<
+    string,
+    string
+  >
+  const files = new Map<string, string>([
+    [
+      'Chart.yaml',
+      stringify({
+        apiVersion: 'v2',
+        name: system.name,
+        type: 'application',
+        version: packageJson.version,
+        appVersion: packageJson.version,
+        description: `The ${system.name}, made from its system graph`,
+        kubeVersion: '>=1.33.0-0',
+      }),
+    ],
+    ['values.yaml', valuesYaml(values)],
+    ['values.schema.json', `${JSON.stringify({ $schema: 'http://json-schema.org/draft-07/schema#', ...schemaOf(values) }, null, 2)}\n`],
+    ['templates/_collector.tpl', `{{- define "${helper}" -}}\n${onHost(toTemplate(collector[COLLECTOR_CONFIG] ?? ''))}{{ end }}\n`],
+    ['templates/NOTES.txt', NOTES],
+    ['.helmignore', '*.tgz\n'],
+  ])
+  for (const [{ kind, metadata }, template] of templates)
+    files.set(`templates/${metadata.name.replace(/⟦.*⟧/, system.name)}-${kind.toLowerCase()}.yaml`, template)
+  return files
+}
+
+const NOTES = `The services wait for Secrets that no chart may hold. Make them (npm run secrets -- --context NAME), or bring your own:
+{{- range $name, $service := .Values.services }}
+{{- range $what, $secret := $service.secrets }}
+  {{ $.Values.namespace.name }}/{{ $secret }} ({{ $what }} of {{ $name }})
+{{- end }}
+{{- end }}
+Then: https://{{ .Values.host }}
+`
+
+const withExpressions = (settings: Settings): Settings => ({
+  ...settings,
+  PLATFORM: 'bundled',
+  DATABASE: 'bundled',
+  ROUTE: 'ingress',
+  NAMESPACE: text(at('namespace', 'name')),
+  HOST: text(at('host')),
+  IMAGE_PULL_POLICY: text(at('image', 'pullPolicy')) as Settings['IMAGE_PULL_POLICY'],
+  INGRESS_CLASS: text(at('ingress', 'className')),
+  INGRESS_NAMESPACE: text(at('ingress', 'namespace')),
+  TLS_SECRET: text(at('ingress', 'tlsSecret')),
+  MONITORING_NAMESPACE: text(at('monitoring', 'namespace')),
+  MONITORING_LABELS: entries(at('monitoring', 'labels')),
+  TRACING_NAMESPACE: text(at('tracing', 'namespace')),
+  OTLP_ENDPOINT: `http://${TRACING_HOST}:4317`,
+  TRUSTED_HOPS: text(at('trustedHops')) as never,
+  WORKLOAD_ISSUER: text(at('workloadIssuer')),
+  LOG_LEVEL: text(at('logLevel')) as Settings['LOG_LEVEL'],
+})
+
+const onHost = (template: string): string =>
+  template.replaceAll(`${TRACING_HOST}:4317`, `{{ ${at('tracing', 'host')} }}:{{ ${at('tracing', 'port')} }}`)
+
+const imagesOf = ({ services }: SystemDefinition): Record<string, string> =>
+  Object.fromEntries(services.map(({ name }) => [name, `${text(at('image', 'registry'))}/${name}:${text(at('services', name, 'tag'))}`]))
+
+/** Under which value an object is there at all. */
+function conditionOf({ kind, metadata }: Manifest): string | undefined {
+  if (kind === 'Namespace') return at('namespace', 'create')
+  if (kind === 'ServiceMonitor') return at('monitoring', 'enabled')
+  if (kind === 'Ingress') return at('ingress', 'enabled')
+  if (metadata.labels?.['app.kubernetes.io/component'] === 'database') return at('database', 'bundled')
+  return undefined
+}
+
+function parametrize(manifest: Manifest, system: SystemDefinition, helper: string): string {
+  const object: Loose = structuredClone(manifest)
+  const service = system.services.find(({ name }) => name === object.metadata.name)
+  if (service && object.kind === 'Deployment') parametrizePods(object.spec.template, service, helper)
+  if (service && object.kind === 'HorizontalPodAutoscaler') {
+    object.spec.minReplicas = bare(at('services', service.name, 'minReplicas'))
+    object.spec.maxReplicas = bare(at('services', service.name, 'maxReplicas'))
+  }
+  if (service && object.kind === 'NetworkPolicy') for (const rule of [...(object.spec.ingress ?? []), ...object.spec.egress]) parametrizeRule(rule)
+  if (object.data?.[COLLECTOR_CONFIG]) object.data = { [COLLECTOR_CONFIG]: bare(`include "${helper}" . | toYaml | indent 4 | trim`) }
+  const yaml = toTemplate(stringify(object, { lineWidth: 0 }))
+  const condition = conditionOf(manifest)
+  return condition ? `{{- if ${condition} }}\n${yaml}{{- end }}\n` : yaml
+}
+
+function parametrizePods({ metadata, spec }: Loose, { name }: ServiceDefinition, helper: string): void {
+  metadata.annotations[COLLECTOR_CHECKSUM] = text(`include "${helper}" . | sha256sum | trunc 16`)
+  for (const container of [...spec.initContainers, ...spec.containers]) {
+    if (![name, 'migrate'].includes(container.name)) continue
+    for (const kind of ['requests', 'limits']) {
+      const { 'ephemeral-storage': storage } = container.resources[kind]
+      container.resources[kind] = { ...entries(at('services', name, 'resources', kind)), 'ephemeral-storage': storage }
+    }
+  }
+  for (const volume of spec.volumes) if (volume.secret) volume.secret.secretName = text(at('services', name, 'secrets', volume.name))
+}
+
+const PLATFORM: Record<string, string> = { traefik: 'ingress', prometheus: 'monitoring', jaeger: 'tracing' }
+
+/** Peers of the platform by their values' labels, and the database wherever it is. */
+function parametrizeRule(rule: Loose): void {
+  const [peer] = rule.from ?? rule.to ?? []
+  const program = peer?.podSelector?.matchLabels?.['app.kubernetes.io/name']
+  const group = PLATFORM[program]
+  if (group) peer.podSelector.matchLabels = block(at(group, 'podLabels'))
+  if (program === 'jaeger') rule.ports[0].port = bare(at('tracing', 'port'))
+  if (program === 'postgres') rule.to = block(at('database', 'peers'))
+}
+
+function valuesYaml(values: ReturnType<typeof valuesOf>): string {
+  const document = parseDocument(stringify(defaultsOf(values)))
+  for (const [path, description] of descriptionsOf(values)) {
+    const parent = document.getIn(path.slice(0, -1), true) as Loose
+    const pair = (parent?.items ?? (document.contents as Loose).items).find((item: Loose) => item.key.value === path.at(-1))
+    pair.key.commentBefore = ` ${description}`
+  }
+  return document.toString({ lineWidth: 0 })
+}
