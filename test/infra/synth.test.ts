@@ -1,0 +1,259 @@
+import { describe, expect, test } from 'vitest'
+import { podSpecs } from '../../infra/checks/objects.ts'
+import { publicPaths } from '../../infra/constructs/ingress.ts'
+import { images } from '../../infra/platform/images.ts'
+import { loadSettings } from '../../infra/settings.ts'
+import { type Manifest, synthesize } from '../../infra/synth.ts'
+import { system } from '../../infra/system.ts'
+import { defineContract } from '../../services/chassis/contract.ts'
+import { defineService, type SystemDefinition } from '../../services/chassis/graph.ts'
+import { order } from '../../services/order/service.ts'
+import { user } from '../../services/user/service.ts'
+
+const settings = loadSettings({})
+const tags = { user: 'fairlead/user:1', order: 'fairlead/order:1', invoice: 'fairlead/invoice:1' }
+const build = (of: SystemDefinition = system, env: Record<string, string> = {}) =>
+  synthesize({ system: of, settings: loadSettings(env), images: tags })
+const { platform, shop } = build()
+const all = [...platform, ...shop]
+
+const keyOf = ({ kind, metadata }: Manifest) => `${kind} ${metadata.namespace ? `${metadata.namespace}/` : ''}${metadata.name}`
+// biome-ignore lint/suspicious/noExplicitAny: tests read a few fields of many kinds
+const find = (objects: readonly Manifest[], key: string): any => {
+  const found = objects.find(object => keyOf(object) === key)
+  if (!found) throw new Error(`there is no ${key} among ${objects.map(keyOf).join(', ')}`)
+  return found
+}
+
+/** A third service, which calls order: what a team would write. */
+const invoice = defineService({
+  name: 'invoice',
+  port: 8082,
+  contract: defineContract({
+    getInvoice: { method: 'GET', path: '/invoices/{id}', summary: 'An invoice', auth: 'user', responses: { 204: { description: 'It' } } },
+  }),
+  calls: [{ to: order, mode: 'required', attemptTimeoutMs: 500 }],
+  timeoutMs: 3_000,
+  maxConcurrency: 10,
+  slo: { availability: 0.99, latency: { thresholdMs: 500, objective: 0.99 } },
+  scale: { min: 2, max: 3 },
+})
+
+describe('a third service with an edge', () => {
+  const grown = build({ ...system, services: [user, order, invoice] })
+
+  test('adds its own objects and no other', () => {
+    const added = [...grown.shop, ...grown.platform].map(keyOf).filter(key => !all.map(keyOf).includes(key))
+    expect(added.sort()).toEqual([
+      'Deployment shop/invoice',
+      'HorizontalPodAutoscaler shop/invoice',
+      'Ingress shop/invoice',
+      'NetworkPolicy shop/invoice',
+      'PodDisruptionBudget shop/invoice',
+      'Service shop/invoice',
+      'Service shop/invoice-pods',
+      'ServiceAccount shop/invoice',
+      'ServiceMonitor shop/invoice',
+    ])
+  })
+
+  test('changes only its callee, and what all services share', () => {
+    const changed = all
+      .filter(object => JSON.stringify(find([...grown.shop, ...grown.platform], keyOf(object))) !== JSON.stringify(object))
+      .map(keyOf)
+    expect(changed.sort()).toEqual([
+      'Deployment shop/order',
+      'NetworkPolicy ingress/traefik',
+      'NetworkPolicy observability/jaeger',
+      'NetworkPolicy observability/prometheus',
+      'NetworkPolicy shop/order',
+    ])
+  })
+
+  test('lets it into its callee, with a token for that callee only', () => {
+    const from = find(grown.shop, 'NetworkPolicy shop/order').spec.ingress[0]
+    expect(from).toEqual({
+      from: [{ podSelector: { matchLabels: { 'app.kubernetes.io/name': 'invoice' } } }],
+      ports: [{ port: 8081, protocol: 'TCP' }],
+    })
+    const pod = find(grown.shop, 'Deployment shop/invoice').spec.template.spec
+    const identity = pod.volumes.find(({ name }: { name: string }) => name === 'identity')
+    expect(identity.projected.sources.map(({ serviceAccountToken }: never) => serviceAccountToken)).toEqual([
+      { path: 'order', audience: 'order.shop', expirationSeconds: 3_600 },
+    ])
+    const env = Object.fromEntries(pod.containers[0].env.map(({ name, value }: { name: string; value: string }) => [name, value]))
+    expect(env.ORDER_IDENTITY_FILE).toBe('/etc/fairlead/identity/order')
+    const callee = Object.fromEntries(
+      find(grown.shop, 'Deployment shop/order').spec.template.spec.containers[0].env.map(({ name, value }: { name: string; value: string }) => [
+        name,
+        value,
+      ]),
+    )
+    expect(callee.WORKLOAD_CALLERS).toBe('invoice')
+  })
+
+  test('has no migration and no way to a database without a database', () => {
+    const pod = find(grown.shop, 'Deployment shop/invoice').spec.template.spec
+    expect(pod.initContainers.map(({ name }: { name: string }) => name)).toEqual(['collector'])
+    expect(JSON.stringify(find(grown.shop, 'NetworkPolicy shop/invoice'))).not.toContain('5432')
+    expect(find(grown.shop, 'ConfigMap shop/postgres-setup').data.databases).toBe('user user\norder order\n')
+  })
+})
+
+describe('the pods of a service', () => {
+  const { spec } = find(shop, 'Deployment shop/user')
+  const pod = spec.template.spec
+
+  test('start the collector, then migrate, then serve; and stop the other way round', () => {
+    expect(pod.initContainers.map(({ name, restartPolicy }: { name: string; restartPolicy?: string }) => [name, restartPolicy])).toEqual([
+      ['collector', 'Always'],
+      ['migrate', undefined],
+    ])
+    expect(pod.containers.map(({ name }: { name: string }) => name)).toEqual(['user'])
+    expect(pod.initContainers[0].startupProbe.httpGet.port).toBe(13_133)
+  })
+
+  test('are replaced one by one, never fewer, and told late that they leave', () => {
+    expect(spec.strategy.rollingUpdate).toEqual({ maxUnavailable: 0, maxSurge: 1 })
+    expect(spec.replicas).toBeUndefined()
+    expect(pod.containers[0].lifecycle.preStop).toEqual({ sleep: { seconds: 5 } })
+  })
+
+  test('have no secret in their environment', () => {
+    for (const { containers } of podSpecs(shop)) {
+      for (const { env = [] } of containers) expect(env.filter(({ name }) => /secret|(?<!SIGNING_)key|token|jwt/i.test(name))).toEqual([])
+    }
+  })
+})
+
+describe('every pod', () => {
+  const pods = podSpecs(all)
+
+  test.each(pods.map(pod => [pod.where, pod] as const))('%s meets Pod Security restricted but for what is named', (where, { spec, containers }) => {
+    const ports = containers.flatMap(({ ports: own = [] }) => own.flatMap(({ hostPort }) => hostPort ?? []))
+    expect(ports).toEqual(where === 'Deployment traefik' ? [80, 443] : [])
+    expect([spec.hostNetwork, spec.hostPID, spec.hostIPC]).toEqual([undefined, undefined, undefined])
+    expect(spec.securityContext).toMatchObject({ runAsNonRoot: true, runAsUser: 10_001, seccompProfile: { type: 'RuntimeDefault' } })
+    for (const { securityContext, resources, image, name } of containers) {
+      expect(securityContext, name).toEqual({
+        allowPrivilegeEscalation: false,
+        readOnlyRootFilesystem: true,
+        runAsNonRoot: true,
+        privileged: false,
+        capabilities: { drop: ['ALL'] },
+      })
+      for (const kind of ['requests', 'limits'] as const)
+        expect(Object.keys(resources?.[kind] ?? {}).sort(), name).toEqual(['cpu', 'ephemeral-storage', 'memory'])
+      expect([...Object.values(images), ...Object.values(tags)], name).toContain(image)
+    }
+    for (const volume of spec.volumes ?? []) expect(Object.keys(volume).filter(key => key === 'hostPath')).toEqual([])
+  })
+
+  test.each(pods.map(pod => [pod.where, pod] as const))('%s talks to the Kubernetes API only if it must', (where, { spec }) => {
+    const may = ['Deployment traefik', 'Deployment prometheus-operator', 'Deployment metrics-server']
+    expect(spec.automountServiceAccountToken).toBe(may.includes(where))
+  })
+
+  test('has a policy of its own, and its namespace denies the rest', () => {
+    const policies = all.filter(({ kind }) => kind === 'NetworkPolicy').map(keyOf)
+    for (const { metadata } of all.filter(({ kind }) => ['Deployment', 'StatefulSet', 'Prometheus', 'Alertmanager'].includes(kind)))
+      expect(policies).toContain(`NetworkPolicy ${metadata.namespace}/${metadata.name}`)
+    for (const namespace of ['shop', 'ingress', 'observability']) {
+      expect(find(all, `NetworkPolicy ${namespace}/default-deny`).spec).toEqual({ podSelector: {}, policyTypes: ['Ingress', 'Egress'] })
+    }
+  })
+})
+
+describe('every object', () => {
+  test('is there once, labelled, and in a namespace of ours', () => {
+    expect(new Set(all.map(keyOf)).size).toBe(all.length)
+    const wanted = ['component', 'instance', 'managed-by', 'name', 'part-of', 'version'].map(name => `app.kubernetes.io/${name}`)
+    for (const object of all) {
+      expect(Object.keys(object.metadata.labels ?? {}), keyOf(object)).toEqual(expect.arrayContaining(wanted))
+      expect(['shop', 'ingress', 'observability', 'kube-system', undefined], keyOf(object)).toContain(object.metadata.namespace)
+    }
+    expect([platform.length, shop.length]).toEqual([66, 26])
+  })
+
+  test('holds no secret', () => {
+    for (const { kind, metadata, ...rest } of all.filter(object => object.kind === 'Secret')) {
+      expect([kind, metadata.name, Object.keys(rest)]).toEqual(['Secret', 'alertmanager-alertmanager', ['apiVersion', 'stringData']])
+    }
+  })
+})
+
+describe('settings', () => {
+  test('an existing platform is attached to and not brought', () => {
+    const env = {
+      PLATFORM: 'existing',
+      MONITORING_NAMESPACE: 'monitoring',
+      MONITORING_LABELS: 'release=kps',
+      INGRESS_NAMESPACE: 'nginx',
+      INGRESS_CLASS: 'nginx',
+      OTLP_ENDPOINT: 'http://tempo.tracing:4317',
+      TRACING_NAMESPACE: 'tracing',
+    }
+    const attached = build(system, env)
+    expect(attached.platform).toEqual([])
+    expect(find(attached.shop, 'ServiceMonitor shop/user').metadata.labels).toMatchObject({ release: 'kps' })
+    expect(find(attached.shop, 'Ingress shop/user').spec.ingressClassName).toBe('nginx')
+    const peers = find(attached.shop, 'NetworkPolicy shop/user').spec.ingress.map(({ from }: { from: unknown[] }) => from)
+    expect(peers).toContainEqual([{ namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': 'nginx' } } }])
+    expect(find(attached.shop, 'ConfigMap shop/collector').data['config.yaml']).toContain('endpoint: tempo.tracing:4317')
+  })
+
+  test('an external database is reached by its address, and none is brought', () => {
+    const external = build(system, { DATABASE: 'external', DATABASE_CIDR: '10.1.0.0/16' })
+    expect(external.shop.filter(({ metadata }) => metadata.name.startsWith('postgres'))).toEqual([])
+    expect(JSON.stringify(find(external.shop, 'NetworkPolicy shop/user').spec.egress)).toContain('"ipBlock":{"cidr":"10.1.0.0/16"}')
+  })
+
+  test('a Gateway has routes, which strip the deadline, and no Ingress', () => {
+    const routed = build(system, { ROUTE: 'gateway', GATEWAY: 'public' })
+    expect(routed.shop.filter(({ kind }) => kind === 'Ingress')).toEqual([])
+    const { spec } = find(routed.shop, 'HTTPRoute shop/order')
+    expect(spec.parentRefs).toEqual([{ name: 'public', namespace: 'ingress' }])
+    expect(spec.rules[0].filters[0].requestHeaderModifier.remove).toEqual(['x-request-timeout-ms'])
+    expect(spec.rules[0].matches.map(({ path }: { path: { value: string } }) => path.value)).toEqual(publicPaths(order.contract))
+  })
+
+  test('Grafana can be left out', () => {
+    const without = build(system, { GRAFANA: 'false' }).platform
+    expect(without.filter(({ metadata }) => metadata.name.startsWith('grafana'))).toEqual([])
+    expect(platform.filter(({ metadata }) => metadata.name.startsWith('grafana'))).toHaveLength(5)
+  })
+
+  test.each([
+    ['PLATFORM', 'mine'],
+    ['ROUTE', 'dns'],
+    ['MONITORING_LABELS', 'release'],
+    ['INGRESS_IDLE_MS', '-1'],
+    ['GRAFANA', 'yes'],
+  ])('%s=%s is refused by name', (name, value) => {
+    expect(() => loadSettings({ [name]: value })).toThrow(`${name} is wrong`)
+  })
+})
+
+describe('the way in', () => {
+  test('is the contract without what is for workloads or internal', () => {
+    expect(publicPaths(user.contract)).toEqual(['/.well-known/jwks.json', '/openapi/user.json', '/sessions', '/users'])
+    expect(publicPaths(order.contract)).toEqual(['/openapi/order.json', '/orders', '/products'])
+  })
+
+  test('waits for the deadline of nobody outside', () => {
+    const middlewares = find(platform, 'ConfigMap ingress/traefik').data['middlewares.yaml']
+    expect(middlewares).toContain('x-request-timeout-ms: ""')
+    const args: string[] = find(platform, 'Deployment ingress/traefik').spec.template.spec.containers[0].args
+    for (const entry of ['web', 'websecure']) expect(args).toContain(`--entryPoints.${entry}.http.middlewares=strip-deadline@file`)
+    expect(args).toContain(`--entryPoints.web.transport.respondingTimeouts.idleTimeout=${settings.INGRESS_IDLE_MS}ms`)
+  })
+
+  test('may read its routes in the namespace of the services only', () => {
+    const role = find(platform, 'Role shop/traefik')
+    expect(role.rules.flatMap(({ verbs }: { verbs: string[] }) => verbs)).not.toContain('*')
+    expect(find(platform, 'ClusterRole platform-traefik').rules.flatMap(({ resources }: { resources: string[] }) => resources)).toEqual([
+      'nodes',
+      'ingressclasses',
+    ])
+  })
+})
