@@ -22,7 +22,7 @@ const flag = (fallback: boolean, what: string) =>
     .describe(`true or false: ${what}`)
 
 /** All that differs between environments, as variables of the synth; the defaults are those of a kind cluster. */
-export const settingFields = {
+const settingFields = {
   PLATFORM: z.enum(['bundled', 'existing']).default('bundled').describe('bundled (brings all a bare cluster lacks) or existing (attaches)'),
   HOST: text('shop.localhost', 'the host name of the ingress'),
   NAMESPACE: text('shop', 'the namespace of the services'),

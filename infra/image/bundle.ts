@@ -16,10 +16,10 @@ export interface Bundle {
 const REQUIRE = "import { createRequire as requireFrom } from 'node:module'; const require = requireFrom(import.meta.url);"
 
 /** One service as a few files of JavaScript, and beside it what it reads at run time: migrations, word lists. */
-export async function bundleService(name: string): Promise<Bundle> {
-  const folder = join(ROOT, 'services', name)
+export async function bundleService(name: string, root = ROOT): Promise<Bundle> {
+  const folder = join(root, 'services', name)
   const { outputFiles, metafile } = await build({
-    absWorkingDir: ROOT,
+    absWorkingDir: root,
     entryPoints: [join('services', name, 'main.ts')],
     outdir: 'app',
     write: false,
@@ -37,8 +37,8 @@ export async function bundleService(name: string): Promise<Bundle> {
   })
   const data = (await readdir(folder, { recursive: true, withFileTypes: true }))
     .filter(entry => entry.isFile() && !entry.name.endsWith('.ts'))
-    .map(entry => relative(ROOT, join(entry.parentPath, entry.name)))
+    .map(entry => relative(root, join(entry.parentPath, entry.name)))
   const files = new Map<string, Uint8Array>(outputFiles.map(({ path, contents }) => [basename(path), contents]))
-  for (const path of data) files.set(relative(join('services', name), path), await readFile(join(ROOT, path)))
+  for (const path of data) files.set(relative(join('services', name), path), await readFile(join(root, path)))
   return { files, inputs: [...Object.keys(metafile.inputs), ...data].sort() }
 }

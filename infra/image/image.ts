@@ -22,10 +22,17 @@ export interface ServiceImage extends Bundle {
 const DOCKERFILE = new URL('./Dockerfile', import.meta.url)
 const BUILD_TIMEOUT_MS = 300_000
 
-/** @param tag replaces the digest, e.g. with what a pipeline pushed */
-export async function describeImage(service: string, { registry, tag }: { registry: string; tag?: string | undefined }): Promise<ServiceImage> {
-  const bundle = await bundleService(service)
-  const named = tag ?? (await digest(bundle))
+export interface ImageOptions {
+  registry: string
+  /** Replaces the digest, e.g. with what a pipeline pushed. */
+  tag?: string | undefined
+  /** Folder of the project. @default this one */
+  root?: string
+}
+
+export async function describeImage(service: string, { registry, tag, root = ROOT }: ImageOptions): Promise<ServiceImage> {
+  const bundle = await bundleService(service, root)
+  const named = tag ?? (await digest(bundle, root))
   return { ...bundle, service, tag: named, reference: `${registry}/${service}:${named}` }
 }
 
@@ -42,10 +49,10 @@ export async function imageReferences(
 }
 
 /** Of the sources too, so that it tells which ones an image was made of, and of what the bundler made of them. */
-async function digest({ files, inputs }: Bundle): Promise<string> {
+async function digest({ files, inputs }: Bundle, root: string): Promise<string> {
   const hash = createHash('sha256').update(JSON.stringify([images.node, packageJson.version]))
   hash.update(await readFile(DOCKERFILE))
-  for (const path of inputs) hash.update(`\0${path}\0`).update(await readFile(join(ROOT, path)))
+  for (const path of inputs) hash.update(`\0${path}\0`).update(await readFile(join(root, path)))
   for (const [path, content] of [...files].sort()) hash.update(`\0${path}\0`).update(content)
   return hash.digest('hex').slice(0, 12)
 }

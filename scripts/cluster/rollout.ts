@@ -71,7 +71,8 @@ const isReady = (pod: Live): boolean =>
 async function explain(cluster: Cluster, workload: Live): Promise<string | undefined> {
   const { namespace = '' } = workload.metadata
   const selector = Object.entries(workload.spec?.selector?.matchLabels ?? {}).map(([key, value]) => `${key}=${value}`)
-  const pods = (await cluster.list('v1', 'Pod', namespace, selector.join(','))).filter(pod => !isReady(pod))
+  const all = await cluster.list('v1', 'Pod', namespace, selector.join(','))
+  const pods = all.filter(pod => !isReady(pod) && !pod.metadata.deletionTimestamp)
   for (const pod of pods) {
     const found = reasonOfPod(pod)
     if (!found) continue

@@ -1,0 +1,168 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { beforeEach, describe, expect, test } from 'vitest'
+import { loadSettings } from '../../infra/settings.ts'
+import { system } from '../../infra/system.ts'
+import type { Cluster, Live, Reference } from '../../scripts/cluster/cluster.ts'
+import { ensureSecrets } from '../../scripts/secrets.ts'
+
+const settings = loadSettings({})
+const ISSUER = 'https://kubernetes.default.svc.cluster.local'
+
+let authorityDir: string
+
+beforeEach(async () => {
+  authorityDir = await mkdtemp(join(tmpdir(), 'fairlead-secrets-'))
+  return () => rm(authorityDir, { recursive: true, force: true })
+})
+
+type Stored = Live & { stringData?: Record<string, string>; type?: string }
+
+/** An API server that keeps Secrets as it does: what comes as text is read as base64. */
+function fakeCluster() {
+  const objects = new Map<string, Stored>()
+  let jwks = '{"keys":[{"kid":"a"}]}'
+  const store = (manifest: Reference) => {
+    const { stringData, ...rest } = manifest as Stored
+    const data = stringData
+      ? Object.fromEntries(Object.entries(stringData).map(([key, value]) => [key, Buffer.from(value).toString('base64')]))
+      : rest.data
+    const before = JSON.stringify(objects.get(manifest.metadata.name))
+    objects.set(manifest.metadata.name, { ...rest, data: data ?? {} })
+    return before === undefined ? 'created' : before === JSON.stringify(objects.get(manifest.metadata.name)) ? 'unchanged' : 'configured'
+  }
+  const cluster = {
+    context: 'kind-test',
+    read: async ({ metadata }: Reference) => objects.get(metadata.name),
+    apply: async (manifest: Reference) => store(manifest),
+    create: async (manifest: Reference) => {
+      if (objects.has(manifest.metadata.name)) return false
+      store(manifest)
+      return true
+    },
+    tokenIssuer: async () => ({ issuer: ISSUER, jwks }),
+  } as unknown as Cluster
+  const text = (name: string, key: string) => Buffer.from(objects.get(name)?.data?.[key] ?? '', 'base64').toString()
+  return { cluster, objects, text, rotate: () => (jwks = '{"keys":[{"kid":"b"}]}') }
+}
+
+const ensure = (cluster: Cluster, env = {}) => ensureSecrets(cluster, { system, settings: { ...settings, ...env }, authorityDir })
+
+describe('secrets', () => {
+  test('are all made the first time, and none the second', async () => {
+    const { cluster, objects } = fakeCluster()
+    const said = await ensure(cluster)
+    expect(said.map(line => line.split(':')[0])).toEqual([
+      'ConfigMap workload-issuer',
+      'Secret signing-keys',
+      'Secret postgres',
+      'Secret postgres-roles',
+      'Secret user-database',
+      'Secret order-database',
+      'Secret shop-tls',
+    ])
+    const before = JSON.stringify([...objects])
+    expect(await ensure(cluster)).toEqual([])
+    expect(JSON.stringify([...objects])).toBe(before)
+  })
+
+  test('are never said aloud', async () => {
+    const { cluster, text } = fakeCluster()
+    const said = (await ensure(cluster)).join('\n')
+    for (const name of ['user', 'order']) expect(said).not.toContain(text('postgres-roles', name))
+    expect(said).not.toContain(text('postgres', 'password'))
+    expect(text('postgres', 'password')).toMatch(/^[\w-]{32}$/)
+  })
+
+  test('are a signing key in a file of its kid, which signs from now on', async () => {
+    const { cluster, objects, text } = fakeCluster()
+    await ensure(cluster)
+    const [file = ''] = Object.keys(objects.get('signing-keys')?.data ?? {})
+    const jwk = JSON.parse(text('signing-keys', file))
+    expect(jwk).toMatchObject({ kty: 'OKP', crv: 'Ed25519', alg: 'EdDSA', kid: file.replace('.json', '') })
+    expect(jwk.nbf).toBeLessThanOrEqual(Date.now() / 1_000)
+  })
+
+  test('give each service the URL of its own database with the password of its role', async () => {
+    const { cluster, text } = fakeCluster()
+    await ensure(cluster)
+    expect(text('order-database', 'url')).toBe(`postgres://order:${text('postgres-roles', 'order')}@postgres.shop:5432/order`)
+    expect(text('postgres-roles', 'user')).not.toBe(text('postgres-roles', 'order'))
+  })
+
+  test('bring a URL with another password into line with its role', async () => {
+    const { cluster, objects, text } = fakeCluster()
+    await ensure(cluster)
+    objects.delete('order-database')
+    expect(await ensure(cluster)).toEqual(['Secret order-database: its URL'])
+    expect(text('order-database', 'url')).toContain(text('postgres-roles', 'order'))
+    objects.delete('postgres-roles')
+    expect((await ensure(cluster)).map(line => line.split(':')[0])).toEqual([
+      'Secret postgres-roles',
+      'Secret user-database',
+      'Secret order-database',
+    ])
+    expect(text('order-database', 'url')).toContain(text('postgres-roles', 'order'))
+  })
+
+  test('give a new service a password and leave the others theirs', async () => {
+    const { cluster, objects, text } = fakeCluster()
+    await ensure(cluster)
+    const known = text('postgres-roles', 'user')
+    delete objects.get('postgres-roles')?.data?.order
+    await ensure(cluster)
+    expect(text('postgres-roles', 'user')).toBe(known)
+    expect(text('order-database', 'url')).toContain(`:${text('postgres-roles', 'order')}@`)
+  })
+
+  test("leave an operator's own database and certificate alone", async () => {
+    const { cluster, text } = fakeCluster()
+    const own = (name: string, stringData: Record<string, string>) =>
+      cluster.create({ apiVersion: 'v1', kind: 'Secret', metadata: { name }, stringData } as never)
+    await own('user-database', { url: 'postgres://user:theirs@db.example.org/user' })
+    await own('shop-tls', { 'tls.crt': 'theirs' })
+    await ensure(cluster)
+    expect([text('user-database', 'url'), text('shop-tls', 'tls.crt')]).toEqual(['postgres://user:theirs@db.example.org/user', 'theirs'])
+  })
+
+  test('follow the keys of the token issuer', async () => {
+    const { cluster, objects, rotate } = fakeCluster()
+    await ensure(cluster)
+    rotate()
+    expect(await ensure(cluster)).toEqual(["ConfigMap workload-issuer: the cluster's token keys"])
+    expect(objects.get('workload-issuer')?.data).toEqual({ 'jwks.json': '{"keys":[{"kid":"b"}]}' })
+  })
+
+  test('are renewed when the host changes', async () => {
+    const { cluster } = fakeCluster()
+    await ensure(cluster)
+    expect(await ensure(cluster, { HOST: 'store.localhost' })).toEqual([
+      expect.stringMatching(/^Secret shop-tls: a certificate for store\.localhost, signed by .*ca\.crt$/),
+    ])
+  })
+
+  test('are not made for an external database', async () => {
+    const { cluster, objects } = fakeCluster()
+    await ensure(cluster, { DATABASE: 'external' })
+    expect([...objects.keys()]).toEqual(['workload-issuer', 'signing-keys', 'shop-tls'])
+  })
+
+  test('are refused for tokens of another issuer than the one that is set', async () => {
+    const { cluster, objects } = fakeCluster()
+    await expect(ensure(cluster, { WORKLOAD_ISSUER: 'https://oidc.example.org' })).rejects.toThrow(
+      `WORKLOAD_ISSUER is https://oidc.example.org, but the cluster's tokens are issued by ${ISSUER}: set it to that`,
+    )
+    expect(objects.size).toBe(0)
+  })
+
+  test('of a kind that only the operator knows are asked for by name', async () => {
+    const { cluster } = fakeCluster()
+    const [user, order] = system.services
+    const services = [{ ...user, secrets: [...user.secrets, { name: 'payment', env: 'PAYMENT_DIR' }] }, order]
+    await expect(ensureSecrets(cluster, { system: { ...system, services }, settings, authorityDir })).rejects.toMatchObject({
+      message: 'Secret shop/payment, which user declares, is not there: make it',
+      hint: 'kubectl -n shop create secret generic payment --from-file=DIR',
+    })
+  })
+})
