@@ -1,14 +1,11 @@
 import { afterAll, expect, test } from 'vitest'
-import { system } from '../../infra/system.ts'
-import { scaleTo, setBounds } from './support/scale.ts'
+import { restoreBounds, scaleTo } from './support/scale.ts'
 import { newCustomers, ORDERS_PER_CUSTOMER, placeOrder } from './support/shop.ts'
 import { cluster, eventually, NAMESPACE, readyPods, report, sleep } from './support/target.ts'
 
 const ORDERS = 300
 
-afterAll(async () => {
-  for (const { name, scale } of system.services) await setBounds(name, scale.min, scale.max)
-})
+afterAll(restoreBounds)
 
 /** Reservations that each pod of the user service was asked for so far, by its log. */
 async function reservations(): Promise<Map<string, number>> {

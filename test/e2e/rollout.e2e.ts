@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { system } from '../../infra/system.ts'
 import { stateOf } from '../../scripts/cluster/rollout.ts'
 import { type LoadResult, startLoad } from './support/load.ts'
-import { scaleTo, setBounds } from './support/scale.ts'
+import { restoreBounds, scaleTo } from './support/scale.ts'
 import { type Customer, http, newCustomers } from './support/shop.ts'
 import { cluster, eventually, NAMESPACE, readyPods, report } from './support/target.ts'
 
@@ -20,9 +20,7 @@ beforeAll(async () => {
   customers = await newCustomers(120)
 })
 
-afterAll(async () => {
-  for (const { name, scale } of system.services) await setBounds(name, scale.min, scale.max)
-})
+afterAll(restoreBounds)
 
 /** Every pod is of the newest template and ready, and none that leaves is left: those have to finish their requests, too. */
 const settled = (name: string) =>

@@ -1,13 +1,11 @@
-import { afterAll, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { order } from '../../services/order/service.ts'
-import { setBounds } from './support/scale.ts'
+import { restoreBounds } from './support/scale.ts'
 import { http } from './support/shop.ts'
 import { eventually, readyPods, report } from './support/target.ts'
 
-afterAll(() => setBounds(order.name, order.scale.min, order.scale.max))
-
 test('the autoscaler adds pods under load and takes them away again', async () => {
-  await setBounds(order.name, order.scale.min, order.scale.max)
+  await restoreBounds()
   await eventually(
     () => readyPods(order.name),
     pods => expect(pods.length).toBe(order.scale.min),

@@ -1,4 +1,7 @@
-import { cluster, eventually, NAMESPACE, readyPods } from './target.ts'
+import { imageReferences } from '../../../infra/image/image.ts'
+import { synthesize } from '../../../infra/synth.ts'
+import { system } from '../../../infra/system.ts'
+import { cluster, eventually, NAMESPACE, readyPods, settings } from './target.ts'
 
 const autoscaler = (name: string) => ({
   apiVersion: 'autoscaling/v2',
@@ -7,11 +10,14 @@ const autoscaler = (name: string) => ({
 })
 
 /** Sets the autoscaler's bounds, as somebody would who needs more or fewer pods now. */
-export async function setBounds(service: string, min: number, max: number): Promise<void> {
-  const live = await cluster.read(autoscaler(service))
-  if (!live) throw new Error(`${service} has no autoscaler`)
-  const { scaleTargetRef, metrics, behavior } = live.spec
-  await cluster.apply({ ...autoscaler(service), spec: { scaleTargetRef, metrics, behavior, minReplicas: min, maxReplicas: max } } as never)
+const setBounds = (service: string, minReplicas: number, maxReplicas: number): Promise<void> =>
+  cluster.patch(autoscaler(service), { spec: { minReplicas, maxReplicas } })
+
+/** Brings every autoscaler back to what the graph says. */
+export async function restoreBounds(): Promise<void> {
+  const images = await imageReferences(system, settings)
+  const { shop } = synthesize({ system, settings, images })
+  for (const manifest of shop.filter(({ kind }) => kind === 'HorizontalPodAutoscaler')) await cluster.apply(manifest)
 }
 
 /** Holds a service at a number of pods and waits until that many are ready and no other is left. */
