@@ -1,6 +1,7 @@
 import { KubeConfig } from '@kubernetes/client-node'
 import type { Manifest } from '../../infra/synth.ts'
 import { CommandError } from '../terminal.ts'
+import { type Forwarded, forwardPort } from './forward.ts'
 import { ApiError, createPaths, createRest, type RestRequest } from './rest.ts'
 
 /** Names us in `managedFields`, so that the API server knows which fields are ours (server-side apply). */
@@ -20,7 +21,7 @@ export interface Cluster {
   context: string
   read(reference: Reference): Promise<Live | undefined>
   list(apiVersion: string, kind: string, namespace?: string, labelSelector?: string): Promise<Live[]>
-  /** Server-side apply that takes over fields of other managers. */
+  /** Server-side apply that takes over fields of other managers, and refuses fields that the API does not know. */
   apply(manifest: Reference): Promise<Applied>
   /** @returns whether it was not there before */
   create(manifest: Reference): Promise<boolean>
@@ -32,6 +33,8 @@ export interface Cluster {
   evict(namespace: string, pod: string): Promise<boolean>
   /** The last lines of a container's log, or of the one before it; nothing if there is none. */
   logTail(namespace: string, pod: string, container: string, options?: { lines?: number; previous?: boolean }): Promise<string>
+  /** Opens a port of a pod on 127.0.0.1. */
+  forward(namespace: string, pod: string, port: number): Promise<Forwarded>
   /** Who signs ServiceAccount tokens, and with which keys. */
   tokenIssuer(): Promise<{ issuer: string; jwks: string }>
 }
@@ -70,7 +73,11 @@ export function openCluster(context: string): Cluster {
       const path = await locate(manifest)
       const before = await read(manifest).catch(unless(404, undefined))
       const contentType = 'application/apply-patch+yaml'
-      const answer = await ask(`${path}?fieldManager=${FIELD_MANAGER}&force=true`, { method: 'PATCH', body: manifest, contentType })
+      const answer = await ask(`${path}?fieldManager=${FIELD_MANAGER}&force=true&fieldValidation=Strict`, {
+        method: 'PATCH',
+        body: manifest,
+        contentType,
+      })
       if (!before) return 'created'
       return before.metadata.resourceVersion === JSON.parse(answer).metadata.resourceVersion ? 'unchanged' : 'configured'
     },
@@ -96,6 +103,7 @@ export function openCluster(context: string): Cluster {
       const query = new URLSearchParams({ container, tailLines: String(lines), previous: String(previous) })
       return (await ask(`/api/v1/namespaces/${namespace}/pods/${pod}/log?${query}`).catch(() => '')).trim()
     },
+    forward: (namespace, pod, port) => forwardPort(config, namespace, pod, port),
     tokenIssuer: async () => ({
       issuer: JSON.parse(await ask('/.well-known/openid-configuration')).issuer,
       jwks: await ask('/openid/v1/jwks'),

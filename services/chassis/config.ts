@@ -82,4 +82,11 @@ export const baseConfig = (service: { port: number }) => ({
   OTEL_EXPORTER_OTLP_ENDPOINT: z.url().optional().describe('the URL of an OTLP/HTTP collector'),
 })
 
+/** The settings of `migrate`, which runs before the service and knows only its database. */
+export const migrateConfig = (service: { port: number }) => ({
+  DATABASE_URL_FILE: baseConfig(service).DATABASE_URL_FILE,
+  /** How long a database that is not there yet is waited for. */
+  DATABASE_WAIT_MS: milliseconds(60_000),
+})
+
 export type BaseConfig = { [K in keyof ReturnType<typeof baseConfig>]: z.output<ReturnType<typeof baseConfig>[K]> }

@@ -2,7 +2,7 @@ import { fileURLToPath } from 'node:url'
 import { setFlagsFromString } from 'node:v8'
 import type Koa from 'koa'
 import type { z } from 'zod'
-import { type BaseConfig, baseConfig, ConfigError, loadConfig } from './config.ts'
+import { type BaseConfig, baseConfig, ConfigError, loadConfig, migrateConfig } from './config.ts'
 import { type Database, openDatabase } from './database.ts'
 import type { ServiceDefinition } from './graph.ts'
 import { type Check, createHealth } from './health.ts'
@@ -58,10 +58,10 @@ export async function startService<F extends Record<string, z.ZodType>>({
   const log = createLog({ service: service.name })
   try {
     if (argv[2] === 'migrate') {
-      const { DATABASE_URL_FILE: url } = loadConfig({ DATABASE_URL_FILE: baseConfig(service).DATABASE_URL_FILE }, env)
+      const { DATABASE_URL_FILE: url, DATABASE_WAIT_MS: connectWaitMs } = loadConfig(migrateConfig(service), env)
       // Only here: a serving process need not hold the migration tool in memory.
       const { migrate } = await import('./migrate.ts')
-      const ran = await migrate({ url, dir: fileURLToPath(migrations), log })
+      const ran = await migrate({ url, dir: fileURLToPath(migrations), log, connectWaitMs })
       log.info({ ran }, 'migrated')
       await flushLog(log)
       return undefined

@@ -162,7 +162,7 @@ describe('node services/user/main.ts migrate', () => {
   })
 
   test('without a database exits 1 and logs why', async () => {
-    const settings = { DATABASE_URL_FILE: await urlFile(`postgres://a:b@127.0.0.1:${await freePort()}/c`) }
+    const settings = { DATABASE_URL_FILE: await urlFile(`postgres://a:b@127.0.0.1:${await freePort()}/c`), DATABASE_WAIT_MS: '0' }
     const { code, stderr, lines } = await start(settings, ['migrate']).ended()
     expect({ code, stderr }).toEqual({ code: 1, stderr: '' })
     expect(lines.at(-1)).toMatchObject({ level: 'fatal', msg: 'cannot start', err: { code: 'ECONNREFUSED' } })

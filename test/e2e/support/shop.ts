@@ -43,7 +43,7 @@ export interface Customer {
   token: string
 }
 
-async function newCustomer(): Promise<Customer> {
+export async function newCustomer(): Promise<Customer> {
   const customer = { email: `e2e-${randomBytes(8).toString('hex')}@example.org`, password: randomBytes(12).toString('base64url') }
   const registered = await http('POST', '/users', { body: { ...customer, name: 'Customer' } })
   if (registered.status !== 201) throw new Error(`register: ${registered.status} ${JSON.stringify(registered.body)}`)

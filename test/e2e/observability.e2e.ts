@@ -1,0 +1,128 @@
+import { randomBytes } from 'node:crypto'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { entryServices } from '../../infra/constructs/ingress.ts'
+import { system } from '../../infra/system.ts'
+import type { Forwarded } from '../../scripts/cluster/forward.ts'
+import { http, newCustomer } from './support/shop.ts'
+import { cluster, eventually, readyPods, report, settings } from './support/target.ts'
+
+const open: Forwarded[] = []
+let prometheus: string
+let jaeger: string
+
+beforeAll(async () => {
+  const forward = async (name: string, namespace: string, port: number) => {
+    const [pod] = await readyPods(name, namespace)
+    if (!pod) throw new Error(`${namespace}/${name} has no ready pod`)
+    const forwarded = await cluster.forward(namespace, pod.metadata.name, port)
+    open.push(forwarded)
+    return forwarded.url
+  }
+  prometheus = await forward('prometheus', settings.MONITORING_NAMESPACE, 9_090)
+  jaeger = await forward('jaeger', settings.TRACING_NAMESPACE, 16_686)
+})
+
+afterAll(async () => {
+  for (const forwarded of open) await forwarded.close()
+})
+
+// biome-ignore lint/suspicious/noExplicitAny: answers of two query APIs
+const getJson = async (url: string): Promise<any> => {
+  const answer = await fetch(url, { signal: AbortSignal.timeout(10_000) })
+  if (!answer.ok) throw new Error(`${url} answered ${answer.status}`)
+  return answer.json()
+}
+
+interface Target {
+  labels: { job: string; pod: string; endpoint: string }
+  health: string
+  lastError: string
+}
+
+test('Prometheus scrapes every pod of every program, and none is down', async () => {
+  const programs = [...system.services.map(({ name }) => name), 'traefik', 'jaeger', 'prometheus', 'alertmanager', 'prometheus-operator']
+  const targets = await eventually<Target[]>(
+    async () => (await getJson(`${prometheus}/api/v1/targets?state=active`)).data.activeTargets,
+    found => {
+      expect(found.filter(({ health }) => health !== 'up').map(({ labels, lastError }) => `${labels.pod} ${labels.endpoint}: ${lastError}`)).toEqual(
+        [],
+      )
+      expect([...new Set(found.map(({ labels }) => labels.job))].sort()).toEqual(programs.sort())
+    },
+    90_000,
+  )
+  for (const { name } of system.services) {
+    const pods = (await readyPods(name)).map(({ metadata }) => metadata.name)
+    const scraped = targets.filter(({ labels }) => labels.job === name).map(({ labels }) => `${labels.pod} ${labels.endpoint}`)
+    expect(scraped.sort()).toEqual(pods.flatMap(pod => [`${pod} admin`, `${pod} otel-metrics`]).sort())
+  }
+  report(`${targets.length} targets of ${programs.length} programs, all up`)
+})
+
+interface Span {
+  spanID: string
+  operationName: string
+  processID: string
+  references: { refType: string; spanID: string }[]
+  tags: { key: string; value: unknown }[]
+}
+
+test('an order is one trace, whose edges are those of the graph', async () => {
+  const { token } = await newCustomer()
+  const traceId = randomBytes(16).toString('hex')
+  const placed = await http('POST', '/orders', {
+    token,
+    key: traceId,
+    body: { items: [{ sku: 'phone-case', quantity: 1 }] },
+    headers: { traceparent: `00-${traceId}-${randomBytes(8).toString('hex')}-03` },
+  })
+  expect(placed.status).toBe(201)
+  const trace = await eventually<{ spans: Span[]; processes: Record<string, { serviceName: string }> } | undefined>(
+    async () => (await getJson(`${jaeger}/api/traces/${traceId}`).catch(() => undefined))?.data?.[0],
+    found => {
+      const services = new Set(Object.values(found?.processes ?? {}).map(({ serviceName }) => serviceName))
+      expect([...services].sort()).toEqual(['order', 'traefik', 'user'])
+      expect(found?.spans.some(({ operationName }) => operationName === 'PUT /reservations/{orderId}')).toBe(true)
+    },
+    60_000,
+  )
+  const serviceOf = ({ processID }: Span) => trace?.processes[processID]?.serviceName
+  const byId = new Map(trace?.spans.map(span => [span.spanID, span]))
+  const seen = new Set<string>()
+  for (const span of trace?.spans ?? []) {
+    const parent = byId.get(span.references.find(({ refType }) => refType === 'CHILD_OF')?.spanID ?? '')
+    if (parent && serviceOf(parent) !== serviceOf(span)) seen.add(`${serviceOf(parent)} -> ${serviceOf(span)}`)
+  }
+  const edges = system.services.flatMap(service => service.calls.map(({ to }) => `${service.name} -> ${to.name}`))
+  expect(entryServices({ system }).map(({ name }) => name)).toContain('order')
+  expect([...seen].sort()).toEqual(['traefik -> order', ...edges].sort())
+  const statements = trace?.spans.filter(({ tags }) => tags.some(({ key }) => key === 'db.system.name')) ?? []
+  expect(statements.length).toBeGreaterThan(0)
+  expect(JSON.stringify(trace)).not.toContain(token)
+  report(`${trace?.spans.length} spans, ${statements.length} of them SQL; edges ${[...seen].join(', ')}`)
+})
+
+test('a request can be found from the histogram that counted it', async () => {
+  const customer = await newCustomer()
+  for (let n = 0; n < 20; n++) await http('GET', '/users/me', { token: customer.token })
+  const query = new URLSearchParams({
+    query: 'http_server_request_duration_seconds_bucket{job="user"}',
+    start: String(Date.now() / 1_000 - 300),
+    end: String(Date.now() / 1_000 + 60),
+  })
+  const traceId = await eventually<string>(
+    async () => {
+      const { data } = await getJson(`${prometheus}/api/v1/query_exemplars?${query}`)
+      const found = data.flatMap(({ exemplars }: { exemplars: { labels: { trace_id?: string }; timestamp: number }[] }) => exemplars)
+      return found.sort((a: { timestamp: number }, b: { timestamp: number }) => b.timestamp - a.timestamp)[0]?.labels.trace_id ?? ''
+    },
+    id => expect(id).toMatch(/^[0-9a-f]{32}$/),
+    60_000,
+  )
+  const found = await eventually(
+    () => getJson(`${jaeger}/api/traces/${traceId}`).catch(() => undefined),
+    answer => expect(answer?.data?.[0]?.spans?.length).toBeGreaterThan(0),
+    30_000,
+  )
+  report(`exemplar ${traceId} leads to ${found.data[0].spans.length} spans`)
+})
