@@ -74,7 +74,7 @@ test('an order is one trace, whose edges are those of the graph', async () => {
     token,
     key: traceId,
     body: { items: [{ sku: 'phone-case', quantity: 1 }] },
-    headers: { traceparent: `00-${traceId}-${randomBytes(8).toString('hex')}-03` },
+    headers: { traceparent: `00-${traceId}-${randomBytes(8).toString('hex')}-01` },
   })
   expect(placed.status).toBe(201)
   const trace = await eventually<{ spans: Span[]; processes: Record<string, { serviceName: string }> } | undefined>(
