@@ -1,3 +1,4 @@
+import { burnAlerts } from './burn-alerts.ts'
 import { callerTimeout } from './caller-timeout.ts'
 import { cycle } from './cycle.ts'
 import { dependencySlo } from './dependency-slo.ts'
@@ -17,6 +18,7 @@ const CHECKS = [
   callerTimeout,
   retryTime,
   dependencySlo,
+  burnAlerts,
   publicPathOwners,
   keepAlive,
   gracePeriod,

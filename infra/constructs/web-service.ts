@@ -8,6 +8,7 @@ import { addScaling } from './scaling.ts'
 import { addServiceAccount } from './service-account.ts'
 import { addServiceMonitor } from './service-monitor.ts'
 import { addServices } from './services.ts'
+import { addSloAlerts } from './slo-alerts.ts'
 
 /** Everything that one service of the graph becomes. */
 export function addWebService(scope: Construct, context: Context, service: ServiceDefinition): void {
@@ -18,5 +19,6 @@ export function addWebService(scope: Construct, context: Context, service: Servi
   addScaling(own, context, service)
   addEdges(own, context, service)
   addServiceMonitor(own, context, service)
+  addSloAlerts(own, context, service)
   addRoute(own, context, service)
 }

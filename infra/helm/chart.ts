@@ -84,7 +84,7 @@ const imagesOf = ({ services }: SystemDefinition): Record<string, string> =>
 /** Under which value an object is there at all. */
 function conditionOf({ kind, metadata }: Manifest): string | undefined {
   if (kind === 'Namespace') return at('namespace', 'create')
-  if (kind === 'ServiceMonitor') return at('monitoring', 'enabled')
+  if (kind === 'ServiceMonitor' || kind === 'PrometheusRule') return at('monitoring', 'enabled')
   if (kind === 'Ingress') return at('ingress', 'enabled')
   if (metadata.labels?.['app.kubernetes.io/component'] === 'database') return at('database', 'bundled')
   return undefined

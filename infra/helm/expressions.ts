@@ -22,15 +22,19 @@ export function toTemplate(yaml: string): string {
     .split('\n')
     .map(line => {
       const indent = /^ *(?:- )?/.exec(line)?.[0].length ?? 0
-      return line
-        .replace(
-          new RegExp(`^.*${marked('entries')}: ""$`),
-          (_, expression) => `{{- with ${expression} }}{{ toYaml . | nindent ${indent} }}{{- end }}`,
-        )
-        .replace(new RegExp(`: ${marked('block')}$`), (_, expression) => `: {{- toYaml ${expression} | nindent ${indent + 2} }}`)
-        .replace(new RegExp(marked('bare')), (_, expression) => `{{ ${expression} }}`)
-        .replace(new RegExp(`(: |- )["']?${OPEN}([^${CLOSE}]*)${CLOSE}["']?$`), (_, before, expression) => `${before}{{ ${expression} | quote }}`)
-        .replace(new RegExp(`${OPEN}([^${CLOSE}]*)${CLOSE}`, 'g'), (_, expression) => `{{ ${expression} }}`)
+      return (
+        line
+          // What Prometheus fills in is not for Helm.
+          .replace(/\{\{.*?\}\}/g, literal => `{{ \`${literal}\` }}`)
+          .replace(
+            new RegExp(`^.*${marked('entries')}: ""$`),
+            (_, expression) => `{{- with ${expression} }}{{ toYaml . | nindent ${indent} }}{{- end }}`,
+          )
+          .replace(new RegExp(`: ${marked('block')}$`), (_, expression) => `: {{- toYaml ${expression} | nindent ${indent + 2} }}`)
+          .replace(new RegExp(marked('bare')), (_, expression) => `{{ ${expression} }}`)
+          .replace(new RegExp(`(: |- )["']?${OPEN}([^${CLOSE}]*)${CLOSE}["']?$`), (_, before, expression) => `${before}{{ ${expression} | quote }}`)
+          .replace(new RegExp(`${OPEN}([^${CLOSE}]*)${CLOSE}`, 'g'), (_, expression) => `{{ ${expression} }}`)
+      )
     })
     .join('\n')
 }

@@ -59,10 +59,10 @@ export const valuesOf = (system: SystemDefinition, settings: Settings, tags: Rec
     tlsSecret: value(settings.TLS_SECRET, NAME, 'The Secret with the certificate of the host'),
   },
   monitoring: {
-    enabled: value(true, BOOLEAN, 'Whether there are ServiceMonitor objects'),
+    enabled: value(true, BOOLEAN, 'Whether there are ServiceMonitor and PrometheusRule objects'),
     namespace: value(settings.MONITORING_NAMESPACE, NAME, 'The namespace of Prometheus'),
     podLabels: value(selectorOf({ name: 'prometheus' }), LABELS, 'Labels of its pods; {} for every pod of that namespace'),
-    labels: value(settings.MONITORING_LABELS, LABELS, 'Labels by which Prometheus selects ServiceMonitors'),
+    labels: value(settings.MONITORING_LABELS, LABELS, 'Labels by which Prometheus selects ServiceMonitors and PrometheusRules'),
   },
   tracing: {
     host: value(new URL(settings.OTLP_ENDPOINT).hostname, NAME, 'Who receives OTLP over gRPC'),

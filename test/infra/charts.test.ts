@@ -28,7 +28,7 @@ describe('the chart', () => {
   })
 
   test('has a template for each object', () => {
-    expect([...chart.keys()].filter(path => /^templates\/.*\.yaml$/.test(path))).toHaveLength(26)
+    expect([...chart.keys()].filter(path => /^templates\/.*\.yaml$/.test(path))).toHaveLength(28)
   })
 
   test('says what each value is', () => {
@@ -56,6 +56,7 @@ describe('a template', () => {
     [`  a: ${block('.Values.a')}`, '  a: {{- toYaml .Values.a | nindent 4 }}'],
     [`  - ${Object.keys(entries('.Values.a'))[0]}: ""`, '{{- with .Values.a }}{{ toYaml . | nindent 4 }}{{- end }}'],
     ['a: b', 'a: b'],
+    ['a: of {{ $value }} and {{ $labels.x }}', 'a: of {{ `{{ $value }}` }} and {{ `{{ $labels.x }}` }}'],
   ])('%s', (yaml, template) => {
     expect(toTemplate(yaml)).toBe(template)
   })

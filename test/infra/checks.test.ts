@@ -94,6 +94,20 @@ describe('synth', () => {
       ],
     ],
     [
+      'a burn alert that can never fire',
+      withServices({ ...user, slo: { ...user.slo, latency: { thresholdMs: 250, objective: 0.93 } } }, order),
+      withServices({ ...user, slo: { ...user.slo, latency: { thresholdMs: 250, objective: 0.931 } } }, order),
+      [
+        'user: slo.latency.objective 0.93 (services/user/service.ts) makes the burn alert of 14.4 times (infra/constructs/slo-alerts.ts) ask for 1.01 of all requests: it could never tell anything',
+      ],
+    ],
+    [
+      'an objective without a budget',
+      withServices({ ...user, slo: { ...user.slo, availability: 1 } }, { ...order, calls: [edge] }),
+      withServices({ ...user, slo: { ...user.slo, availability: 0.99999 } }, order),
+      ['user: slo.availability 1 (services/user/service.ts) leaves no budget to burn: it could never tell anything'],
+    ],
+    [
       'a disruption budget that blocks every drain',
       withObject('PodDisruptionBudget', 'user', pdb => Object.assign(pdb.spec, { maxUnavailable: undefined, minAvailable: 2 })),
       withObject('PodDisruptionBudget', 'user', pdb => Object.assign(pdb.spec, { maxUnavailable: undefined, minAvailable: 1 })),

@@ -50,6 +50,7 @@ describe('a third service with an edge', () => {
       'Ingress shop/invoice',
       'NetworkPolicy shop/invoice',
       'PodDisruptionBudget shop/invoice',
+      'PrometheusRule shop/invoice',
       'Service shop/invoice',
       'Service shop/invoice-pods',
       'ServiceAccount shop/invoice',
@@ -172,7 +173,7 @@ describe('every object', () => {
       expect(Object.keys(object.metadata.labels ?? {}), keyOf(object)).toEqual(expect.arrayContaining(wanted))
       expect(['shop', 'ingress', 'observability', 'kube-system', undefined], keyOf(object)).toContain(object.metadata.namespace)
     }
-    expect([platform.length, shop.length]).toEqual([66, 26])
+    expect([platform.length, shop.length]).toEqual([66, 28])
   })
 
   test('holds no secret', () => {

@@ -1,0 +1,157 @@
+import { execFile } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import { stringify } from 'yaml'
+import { bucketLabel } from '../../infra/constructs/slo-alerts.ts'
+import { loadSettings } from '../../infra/settings.ts'
+import { synthesize } from '../../infra/synth.ts'
+import { system } from '../../infra/system.ts'
+
+interface Rule {
+  alert?: string
+  record?: string
+  expr: string
+  for?: string
+  labels: Record<string, string>
+  annotations?: Record<string, string>
+}
+
+const { shop } = synthesize({ system, settings: loadSettings({}), images: { user: 'a/user:1', order: 'a/order:1' } })
+const groups = shop
+  .filter(({ kind }) => kind === 'PrometheusRule')
+  .flatMap(({ spec }) => (spec as { groups: { name: string; rules: Rule[] }[] }).groups)
+const alerts = groups.flatMap(({ rules }) => rules).filter(({ alert }) => alert)
+
+const run = promisify(execFile)
+const hasPromtool = await run('promtool', ['--version']).then(
+  () => true,
+  () => false,
+)
+if (!hasPromtool) process.stderr.write('SKIPPED: alerts are not evaluated, for promtool is not installed\n')
+
+/** Runs promtool on the rules. @returns what it said when it refused */
+async function promtool(args: (rules: string, dir: string) => Promise<string[]>): Promise<string | undefined> {
+  const dir = await mkdtemp(join(tmpdir(), 'fairlead-alerts-'))
+  onTestFinished(() => rm(dir, { recursive: true, force: true }))
+  const rules = join(dir, 'rules.yaml')
+  await writeFile(rules, stringify({ groups }))
+  return run('promtool', await args(rules, dir)).then(
+    () => undefined,
+    ({ stdout, stderr }) => `${stdout}${stderr}`,
+  )
+}
+
+type Series = Record<string, string>
+
+/** Whether an alert of a service fires after a time with these series, one sample a minute. */
+async function fires(alert: string, service: string, minutes: number, input: Series, labels: Record<string, string> = {}): Promise<boolean> {
+  const firing = alerts.filter(rule => rule.alert === alert && rule.labels.service === service)
+  expect(firing.length).toBeGreaterThan(0)
+  const refused = await promtool(async (rules, dir) => {
+    const file = join(dir, 'test.yaml')
+    const tests = [
+      {
+        interval: '1m',
+        input_series: Object.entries(input).map(([series, values]) => ({ series, values })),
+        promql_expr_test: [
+          {
+            expr: `count(ALERTS{alertname="${alert}",service="${service}",alertstate="firing"${Object.entries(labels)
+              .map(([k, v]) => `,${k}="${v}"`)
+              .join('')}}) or vector(0)`,
+            eval_time: `${minutes}m`,
+            exp_samples: [{ labels: '{}', value: 0 }],
+          },
+        ],
+      },
+    ]
+    await writeFile(file, stringify({ rule_files: [rules], evaluation_interval: '1m', tests }))
+    return ['test', 'rules', file]
+  })
+  if (refused !== undefined && !/got:/.test(refused)) throw new Error(refused)
+  return refused !== undefined
+}
+
+const of = 'namespace="shop",pod="p",instance="i"'
+const duration = (job: string, suffix: string, labels: string) => `http_server_request_duration_seconds_${suffix}{job="${job}",${of},${labels}}`
+/** Requests a minute: 100, of which some fail and some are slow. */
+const traffic = (job: string, le: string, { failed = 0, slow = 0 }, minutes: number): Series => ({
+  [duration(job, 'count', 'http_response_status_code="200"')]: `0+${100 - failed}x${minutes}`,
+  [duration(job, 'count', 'http_response_status_code="503"')]: `0+${failed}x${minutes}`,
+  [duration(job, 'bucket', `http_response_status_code="200",le="${le}"`)]: `0+${100 - slow}x${minutes}`,
+})
+const up = (job: string, values: string[]): Series =>
+  Object.fromEntries(values.map((value, n) => [`up{job="${job}",namespace="shop",endpoint="admin",pod="p${n}"}`, value]))
+
+describe('alerts', () => {
+  test('each says how bad it is, what happens, and where to read what to do', () => {
+    expect(alerts.length).toBe(2 * 8 + 2 * 3 + 3)
+    for (const { alert, labels, annotations = {}, for: wait } of alerts) {
+      expect(['page', 'ticket'], alert).toContain(labels.severity)
+      expect(wait, alert).toMatch(/^\d+m$/)
+      expect(Object.keys(annotations).sort(), alert).toEqual(['description', 'runbook_url', 'summary'])
+      expect(existsSync(annotations.runbook_url as string), annotations.runbook_url).toBe(true)
+    }
+  })
+
+  test('the threshold is written as Prometheus 3 writes buckets', () => {
+    expect([bucketLabel(250), bucketLabel(1_000), bucketLabel(2_500), bucketLabel(5)]).toEqual(['0.25', '1.0', '2.5', '0.005'])
+  })
+})
+
+describe.runIf(hasPromtool)('by promtool', () => {
+  test('the rules pass every lint', async () => {
+    expect(await promtool(async rules => ['check', 'rules', '--lint=all', '--lint-fatal', rules])).toBeUndefined()
+  })
+
+  // Objective 99.9 %: 14.4 times too fast is 1.44 % of the requests.
+  test.each<[string, string, number, Series, Record<string, string>, boolean]>([
+    ['SloErrorBurn', '2 % fail for an hour', 62, traffic('user', '0.25', { failed: 2 }, 70), { severity: 'page', window: '1h' }, true],
+    ['SloErrorBurn', '1 % fails for an hour', 62, traffic('user', '0.25', { failed: 1 }, 70), { severity: 'page', window: '1h' }, false],
+    ['SloErrorBurn', '1 % fails for six hours', 365, traffic('user', '0.25', { failed: 1 }, 370), { severity: 'page', window: '6h' }, true],
+    ['SloErrorBurn', '1 % fails for six hours', 365, traffic('user', '0.25', { failed: 1 }, 370), { severity: 'ticket', window: '1d' }, true],
+    ['SloErrorBurn', 'nothing fails', 62, traffic('user', '0.25', {}, 70), {}, false],
+    ['SloErrorBurn', 'there is no data', 62, {}, {}, false],
+    // Objective 99 % within 250 ms: 14.4 times too fast is 14.4 % of the requests.
+    ['SloLatencyBurn', '20 % are slow for an hour', 62, traffic('user', '0.25', { slow: 20 }, 70), { severity: 'page', window: '1h' }, true],
+    ['SloLatencyBurn', '10 % are slow for an hour', 62, traffic('user', '0.25', { slow: 10 }, 70), { severity: 'page', window: '1h' }, false],
+    ['SloLatencyBurn', 'nothing is slow', 62, traffic('user', '0.25', {}, 70), {}, false],
+    ['SloLatencyBurn', 'there is no data', 62, {}, {}, false],
+    ['TooFewPods', 'one pod of two answers', 8, up('user', ['1x10', '0x10']), {}, true],
+    ['TooFewPods', 'both answer', 8, up('user', ['1x10', '1x10']), {}, false],
+    ['TooFewPods', 'there is no data', 8, {}, {}, true],
+    ['TargetDown', 'a pod does not answer', 8, up('user', ['1x10', '0x10']), {}, true],
+    ['TargetDown', 'both answer', 8, up('user', ['1x10', '1x10']), {}, false],
+    ['TargetDown', 'there is no data', 8, {}, {}, false],
+    [
+      'Restarting',
+      'a pod has started four times',
+      12,
+      { [`process_start_time_seconds{job="user",${of},endpoint="admin"}`]: '1 1 2 2 3 3 4 4x10' },
+      {},
+      true,
+    ],
+    ['Restarting', 'a pod has started twice', 12, { [`process_start_time_seconds{job="user",${of},endpoint="admin"}`]: '1 1 2 2x10' }, {}, false],
+    ['Restarting', 'there is no data', 12, {}, {}, false],
+  ])('%s of user when %s (after %d min)', async (alert, _, minutes, input, labels, expected) => {
+    expect(await fires(alert, 'user', minutes, input, labels)).toBe(expected)
+  })
+
+  const gauge = (name: string, values: string, labels = '') => ({ [`${name}{job="order",${of}${labels}}`]: values })
+  test.each<[string, string, Series, boolean]>([
+    ['CircuitOpen', 'a circuit is open', gauge('http_client_circuit_state', '2x10', ',peer_service="user"'), true],
+    ['CircuitOpen', 'it is half open', gauge('http_client_circuit_state', '1x10', ',peer_service="user"'), false],
+    ['CircuitOpen', 'there is no data', {}, false],
+    ['OutboxStuck', 'a message is six minutes old', gauge('outbox_oldest_age_seconds', '360x10'), true],
+    ['OutboxStuck', 'the oldest is young', gauge('outbox_oldest_age_seconds', '200x10'), false],
+    ['OutboxStuck', 'there is no data', {}, false],
+    ['OutboxParked', 'a message is parked', gauge('outbox_parked', '1x10'), true],
+    ['OutboxParked', 'none is', gauge('outbox_parked', '0x10'), false],
+    ['OutboxParked', 'there is no data', {}, false],
+  ])('%s of order when %s', async (alert, _, input, expected) => {
+    expect(await fires(alert, 'order', 8, input)).toBe(expected)
+  })
+})
