@@ -4,11 +4,12 @@ import { entryServices } from '../../infra/constructs/ingress.ts'
 import { system } from '../../infra/system.ts'
 import type { Forwarded } from '../../scripts/cluster/forward.ts'
 import { http, newCustomer } from './support/shop.ts'
-import { cluster, eventually, readyPods, report, settings } from './support/target.ts'
+import { cluster, eventually, readyPods, report, settings, sleep } from './support/target.ts'
 
 const open: Forwarded[] = []
 let prometheus: string
 let jaeger: string
+let alertmanager: string
 
 beforeAll(async () => {
   const forward = async (name: string, namespace: string, port: number) => {
@@ -20,6 +21,7 @@ beforeAll(async () => {
   }
   prometheus = await forward('prometheus', settings.MONITORING_NAMESPACE, 9_090)
   jaeger = await forward('jaeger', settings.TRACING_NAMESPACE, 16_686)
+  alertmanager = await forward('alertmanager', settings.MONITORING_NAMESPACE, 9_093)
 })
 
 afterAll(async () => {
@@ -126,3 +128,57 @@ test('a request can be found from the histogram that counted it', async () => {
   )
   report(`exemplar ${traceId} leads to ${found.data[0].spans.length} spans`)
 })
+
+test('Prometheus has the rules of every service, and none fails', async () => {
+  const groups = await eventually<{ name: string; rules: { health: string; name: string; lastError?: string }[] }[]>(
+    async () => (await getJson(`${prometheus}/api/v1/rules`)).data.groups,
+    found => {
+      expect(found.map(({ name }) => name).sort()).toEqual(system.services.flatMap(({ name }) => [`${name}-health`, `${name}-slo`]).sort())
+      expect(
+        found
+          .flatMap(({ rules }) => rules)
+          .filter(({ health }) => health !== 'ok')
+          .map(({ name, lastError }) => `${name}: ${lastError ?? 'not evaluated'}`),
+      ).toEqual([])
+    },
+    120_000,
+  )
+  report(`${groups.flatMap(({ rules }) => rules).length} rules, all evaluated`)
+})
+
+test('a user service that fails is told to Alertmanager', async () => {
+  const { token } = await newCustomer()
+  const database = { apiVersion: 'apps/v1', kind: 'StatefulSet', metadata: { name: 'postgres', namespace: settings.NAMESPACE } }
+  let offering = true
+  const answers: Record<number, number> = {}
+  const client = async () => {
+    while (offering) {
+      const { status } = await http('GET', '/users/me', { token }).catch(() => ({ status: 0 }))
+      answers[status] = (answers[status] ?? 0) + 1
+      await sleep(50)
+    }
+  }
+  await cluster.patch(database, { spec: { replicas: 0 } })
+  const clients = [client(), client()]
+  try {
+    const alerts = await eventually<{ labels: Record<string, string>; annotations: Record<string, string> }[]>(
+      () => getJson(`${alertmanager}/api/v2/alerts?filter=${encodeURIComponent('service="user"')}`),
+      found => expect(found.map(({ labels }) => `${labels.alertname} ${labels.severity} ${labels.window}`)).toContain('SloErrorBurn page 1h'),
+      270_000,
+    )
+    const [alert] = alerts.filter(({ labels }) => labels.alertname === 'SloErrorBurn')
+    expect(alert?.annotations.runbook_url).toBe('docs/runbooks/slo-error-burn.md')
+    report(`Alertmanager has ${alerts.map(({ labels }) => labels.alertname).join(', ')}: ${alert?.annotations.description}`)
+  } finally {
+    offering = false
+    await Promise.all(clients)
+    await cluster.patch(database, { spec: { replicas: 1 } })
+    await eventually(
+      async () => (await Promise.all([readyPods('postgres'), readyPods('user'), readyPods('order')])).map(pods => pods.length > 0),
+      ready => expect(ready).toEqual([true, true, true]),
+      120_000,
+    )
+  }
+  report(`answers while the database was away: ${JSON.stringify(answers)}`)
+  expect(Object.keys(answers).filter(status => !['200', '503', '504'].includes(status))).toEqual([])
+}, 480_000)
