@@ -1,12 +1,13 @@
 import { mkdir } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
-import { parseArgs, styleText } from 'node:util'
+import { parseArgs } from 'node:util'
 import { system } from '../infra/system.ts'
 import type { ServiceDefinition } from '../services/chassis/graph.ts'
 import { order } from '../services/order/service.ts'
 import { user } from '../services/user/service.ts'
 import { graphPorts, type LocalSystem, prepareLocalSystem, type ServiceProcess } from './local-system.ts'
 import { isFree, type Postgres, startPostgres } from './postgres.ts'
+import { createSteps, red, say } from './terminal.ts'
 import { walk } from './walk.ts'
 
 const HELP = `npm start [-- options]
@@ -20,15 +21,7 @@ data stays for the next start.
 
 const RENEW_TOKENS_MS = 20 * 60_000
 
-const say = (text: string) => process.stderr.write(`${text}\n`)
-const step = async <T>(title: string, work: () => Promise<T>): Promise<T> => {
-  const startedAt = performance.now()
-  const result = await work()
-  say(
-    `${styleText('green', '✓', { stream: process.stderr })} ${title} ${styleText('dim', `${((performance.now() - startedAt) / 1_000).toFixed(1)} s`, { stream: process.stderr })}`,
-  )
-  return result
-}
+const { step } = createSteps()
 
 async function run(dir: string, stopped: AbortSignal): Promise<void> {
   let postgres: Postgres | undefined
@@ -97,7 +90,7 @@ else {
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => interrupt.abort())
   await run(resolve(flags['data-dir']), interrupt.signal).catch(error => {
     if (interrupt.signal.aborted) return
-    say(`${styleText('red', 'error:', { stream: process.stderr })} ${error.message}`)
+    say(`${red('error:')} ${error.message}`)
     process.exitCode = 1
   })
 }

@@ -22,6 +22,8 @@ const POOL_SIZE = 10
  * service and a changed password need no restart. Passwords go in by psql's own backquotes: neither arguments nor the log show them.
  */
 const ROLES_SCRIPT = `set -u
+# A shell that is process 1 would not end otherwise, and waits for what it has begun.
+trap 'exit 0' TERM
 # By TCP, which the server that only initialises does not have.
 until pg_isready --quiet --host 127.0.0.1; do sleep 1; done
 while true; do
@@ -30,7 +32,7 @@ while true; do
     psql --quiet --no-psqlrc --set ON_ERROR_STOP=1 --host /var/run/postgresql --username postgres --output /dev/null --file /etc/postgres-setup/roles.sql ||
       echo "role $role: tried again in 10 s" >&2
   done < /etc/postgres-setup/databases
-  sleep 10
+  sleep 10 & wait $!
 done
 `
 

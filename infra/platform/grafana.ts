@@ -1,15 +1,15 @@
 import { createHash } from 'node:crypto'
 import type { Construct } from 'constructs'
 import type { IConfigMap } from 'kubernetes-models/v1/ConfigMap'
-import type { IService } from 'kubernetes-models/v1/Service'
 import { stringify } from 'yaml'
 import { addNetworkPolicy, podsOf } from '../constructs/network-policies.ts'
-import { kubeObject, selectorOf } from '../constructs/object.ts'
+import { kubeObject } from '../constructs/object.ts'
 import { resources } from '../constructs/restricted.ts'
 import { addServiceAccount } from '../constructs/service-account.ts'
 import { images } from './images.ts'
 import { type PlatformContext, platformOwner } from './owner.ts'
 import { addProgram } from './pod.ts'
+import { addService } from './service.ts'
 
 const PORT = 3_000
 
@@ -58,12 +58,7 @@ export function addGrafana(scope: Construct, { settings }: PlatformContext): voi
     checksum: createHash('sha256').update(datasources).digest('hex').slice(0, 16),
     scratch: { '/var/lib/grafana': '64Mi' },
   })
-  kubeObject<IService>(scope, owner, {
-    apiVersion: 'v1',
-    kind: 'Service',
-    metadata: { name: owner.name, namespace },
-    spec: { selector: selectorOf(owner), ports: [{ name: 'web', port: PORT, targetPort: 'web' }] },
-  })
+  addService(scope, owner, namespace, { web: PORT })
   addNetworkPolicy(scope, owner, namespace, {
     ingress: [],
     egress: [

@@ -1,16 +1,16 @@
 import { createHash } from 'node:crypto'
 import type { Construct } from 'constructs'
 import type { IConfigMap } from 'kubernetes-models/v1/ConfigMap'
-import type { IService } from 'kubernetes-models/v1/Service'
 import { stringify } from 'yaml'
 import { addNetworkPolicy, podsOf } from '../constructs/network-policies.ts'
-import { kubeObject, selectorOf } from '../constructs/object.ts'
+import { kubeObject } from '../constructs/object.ts'
 import { resources } from '../constructs/restricted.ts'
 import { addServiceAccount } from '../constructs/service-account.ts'
 import { images } from './images.ts'
 import { addMonitor } from './monitor.ts'
 import { type PlatformContext, platformOwner } from './owner.ts'
 import { addProgram } from './pod.ts'
+import { addService } from './service.ts'
 
 const OTLP = 4_317
 const QUERY = 16_686
@@ -59,19 +59,7 @@ export function addJaeger(scope: Construct, { system, settings }: PlatformContex
     config: { '/etc/jaeger': 'jaeger' },
     checksum: createHash('sha256').update(config).digest('hex').slice(0, 16),
   })
-  kubeObject<IService>(scope, owner, {
-    apiVersion: 'v1',
-    kind: 'Service',
-    metadata: { name: 'jaeger', namespace },
-    spec: {
-      selector: selectorOf(owner),
-      ports: [
-        { name: 'otlp', port: OTLP, targetPort: 'otlp', appProtocol: 'grpc' },
-        { name: 'query', port: QUERY, targetPort: 'query' },
-        { name: 'metrics', port: METRICS, targetPort: 'metrics' },
-      ],
-    },
-  })
+  addService(scope, owner, namespace, { otlp: OTLP, query: QUERY, metrics: METRICS })
   addMonitor(scope, owner, namespace, 'metrics', settings)
   addNetworkPolicy(scope, owner, namespace, {
     ingress: [

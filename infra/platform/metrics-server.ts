@@ -1,15 +1,15 @@
 import type { Construct } from 'constructs'
 import type { IAPIService } from 'kubernetes-models/apiregistration.k8s.io/v1/APIService'
 import type { IRoleBinding } from 'kubernetes-models/rbac.authorization.k8s.io/v1/RoleBinding'
-import type { IService } from 'kubernetes-models/v1/Service'
 import { addNetworkPolicy } from '../constructs/network-policies.ts'
-import { kubeObject, selectorOf } from '../constructs/object.ts'
+import { kubeObject } from '../constructs/object.ts'
 import { resources } from '../constructs/restricted.ts'
 import { addServiceAccount } from '../constructs/service-account.ts'
 import { images } from './images.ts'
 import { platformOwner } from './owner.ts'
 import { addProgram } from './pod.ts'
 import { apiServer, bindClusterRole } from './rbac.ts'
+import { addService } from './service.ts'
 
 const NAMESPACE = 'kube-system'
 const PORT = 10_250
@@ -53,12 +53,7 @@ export function addMetricsServer(scope: Construct): void {
     api: true,
     pod: { priorityClassName: 'system-cluster-critical' },
   })
-  kubeObject<IService>(scope, owner, {
-    apiVersion: 'v1',
-    kind: 'Service',
-    metadata: { name: owner.name, namespace: NAMESPACE },
-    spec: { selector: selectorOf(owner), ports: [{ name: 'https', port: 443, targetPort: 'https' }] },
-  })
+  addService(scope, owner, NAMESPACE, { https: 443 })
   kubeObject<IAPIService>(scope, owner, {
     apiVersion: 'apiregistration.k8s.io/v1',
     kind: 'APIService',

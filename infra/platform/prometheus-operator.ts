@@ -1,8 +1,6 @@
 import type { Construct } from 'constructs'
 import type { IRole } from 'kubernetes-models/rbac.authorization.k8s.io/v1/Role'
-import type { IService } from 'kubernetes-models/v1/Service'
 import { addNetworkPolicy, podsOf } from '../constructs/network-policies.ts'
-import { kubeObject, selectorOf } from '../constructs/object.ts'
 import { resources } from '../constructs/restricted.ts'
 import { addServiceAccount } from '../constructs/service-account.ts'
 import { images } from './images.ts'
@@ -11,6 +9,7 @@ import { type PlatformContext, platformOwner } from './owner.ts'
 import { addProgram } from './pod.ts'
 import { watchedNamespaces } from './prometheus.ts'
 import { apiServer, bindClusterRole, bindRole } from './rbac.ts'
+import { addService } from './service.ts'
 
 const PORT = 8_080
 
@@ -43,12 +42,7 @@ export function addPrometheusOperator(scope: Construct, context: PlatformContext
     resources: resources({ cpu: '20m', memory: '48Mi' }, { cpu: '500m', memory: '192Mi' }),
     api: true,
   })
-  kubeObject<IService>(scope, owner, {
-    apiVersion: 'v1',
-    kind: 'Service',
-    metadata: { name: owner.name, namespace },
-    spec: { selector: selectorOf(owner), ports: [{ name: 'web', port: PORT, targetPort: 'web' }] },
-  })
+  addService(scope, owner, namespace, { web: PORT })
   addMonitor(scope, owner, namespace, 'web', settings)
   addNetworkPolicy(scope, owner, namespace, { ingress: [{ peer: podsOf('prometheus'), ports: [PORT] }], egress: [apiServer] })
 }

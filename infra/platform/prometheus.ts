@@ -3,11 +3,10 @@ import type { IPrometheus } from '@kubernetes-models/prometheus-operator/monitor
 import type { Construct } from 'constructs'
 import type { IRole } from 'kubernetes-models/rbac.authorization.k8s.io/v1/Role'
 import type { ISecret } from 'kubernetes-models/v1/Secret'
-import type { IService } from 'kubernetes-models/v1/Service'
 import { stringify } from 'yaml'
 import { ADMIN_PORT } from '../../services/chassis/graph.ts'
 import { addNetworkPolicy, podsOf } from '../constructs/network-policies.ts'
-import { kubeObject, labelsOf, type Owner, selectorOf } from '../constructs/object.ts'
+import { kubeObject, labelsOf } from '../constructs/object.ts'
 import { podSecurity, resources } from '../constructs/restricted.ts'
 import { addServiceAccount } from '../constructs/service-account.ts'
 import { COLLECTOR_METRICS_PORT } from '../constructs/tracing-sidecar.ts'
@@ -16,6 +15,7 @@ import { addMonitor } from './monitor.ts'
 import { type PlatformContext, platformOwner } from './owner.ts'
 import { addPrometheusOperator } from './prometheus-operator.ts'
 import { apiServer, bindRole } from './rbac.ts'
+import { addService } from './service.ts'
 
 const PROMETHEUS = 9_090
 const ALERTMANAGER = 9_093
@@ -74,7 +74,7 @@ function addPrometheus(scope: Construct, context: PlatformContext): void {
       storage: { emptyDir: { sizeLimit: '1Gi' } },
     },
   })
-  addWebService(scope, owner, namespace, PROMETHEUS)
+  addService(scope, owner, namespace, { web: PROMETHEUS }, podsByOperator)
   addMonitor(scope, owner, namespace, 'web', settings)
   const scraped = [
     ...system.services.map(({ name }) => ({ peer: podsOf(name, settings.NAMESPACE), ports: [ADMIN_PORT, COLLECTOR_METRICS_PORT] })),
@@ -125,20 +125,11 @@ function addAlertmanager(scope: Construct, { settings }: PlatformContext): void 
       resources: resources({ cpu: '10m', memory: '32Mi' }, { cpu: '200m', memory: '128Mi' }),
     },
   })
-  addWebService(scope, owner, namespace, ALERTMANAGER)
+  addService(scope, owner, namespace, { web: ALERTMANAGER }, podsByOperator)
   addMonitor(scope, owner, namespace, 'web', settings)
   addNetworkPolicy(scope, owner, namespace, {
     ingress: [{ peer: podsOf('prometheus'), ports: [ALERTMANAGER] }],
     egress: [],
     annotations: podsByOperator,
-  })
-}
-
-function addWebService(scope: Construct, owner: Owner, namespace: string, port: number): void {
-  kubeObject<IService>(scope, owner, {
-    apiVersion: 'v1',
-    kind: 'Service',
-    metadata: { name: owner.name, namespace, annotations: podsByOperator },
-    spec: { selector: selectorOf(owner), ports: [{ name: 'web', port, targetPort: 'web' }] },
   })
 }

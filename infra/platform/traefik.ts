@@ -3,13 +3,12 @@ import type { Construct } from 'constructs'
 import type { IIngressClass } from 'kubernetes-models/networking.k8s.io/v1/IngressClass'
 import type { IRole } from 'kubernetes-models/rbac.authorization.k8s.io/v1/Role'
 import type { IConfigMap } from 'kubernetes-models/v1/ConfigMap'
-import type { IService } from 'kubernetes-models/v1/Service'
 import { stringify } from 'yaml'
 import { DEADLINE_HEADER } from '../../services/chassis/deadline.ts'
 import { entryServices } from '../constructs/ingress.ts'
 import { addNamespace } from '../constructs/namespace.ts'
 import { addNetworkPolicy, podsOf } from '../constructs/network-policies.ts'
-import { kubeObject, selectorOf } from '../constructs/object.ts'
+import { kubeObject } from '../constructs/object.ts'
 import { resources } from '../constructs/restricted.ts'
 import { addServiceAccount } from '../constructs/service-account.ts'
 import { images } from './images.ts'
@@ -17,6 +16,7 @@ import { addMonitor } from './monitor.ts'
 import { type PlatformContext, platformOwner } from './owner.ts'
 import { addProgram } from './pod.ts'
 import { apiServer, bindClusterRole, bindRole } from './rbac.ts'
+import { addService } from './service.ts'
 
 const HTTP = 8_000
 const HTTPS = 8_443
@@ -73,19 +73,7 @@ export function addTraefik(scope: Construct, context: PlatformContext): void {
       },
     },
   })
-  kubeObject<IService>(scope, owner, {
-    apiVersion: 'v1',
-    kind: 'Service',
-    metadata: { name: 'traefik', namespace },
-    spec: {
-      selector: selectorOf(owner),
-      ports: [
-        { name: 'http', port: 80, targetPort: 'http' },
-        { name: 'https', port: 443, targetPort: 'https' },
-        { name: 'admin', port: ADMIN, targetPort: 'admin' },
-      ],
-    },
-  })
+  addService(scope, owner, namespace, { http: 80, https: 443, admin: ADMIN })
   addMonitor(scope, owner, namespace, 'admin', settings)
   const entries = entryServices(context).map(({ name, port }) => ({ peer: podsOf(name, settings.NAMESPACE), ports: [port] }))
   addNetworkPolicy(scope, owner, namespace, {
