@@ -2,6 +2,8 @@ import { createHash } from 'node:crypto'
 import type { Construct } from 'constructs'
 import type { IConfigMap } from 'kubernetes-models/v1/ConfigMap'
 import { stringify } from 'yaml'
+import type { SystemDefinition } from '../../services/chassis/graph.ts'
+import { KEPT_ATTRIBUTE } from '../../services/chassis/tracing.ts'
 import { addNetworkPolicy, podsOf } from '../constructs/network-policies.ts'
 import { kubeObject } from '../constructs/object.ts'
 import { resources } from '../constructs/restricted.ts'
@@ -17,30 +19,49 @@ const QUERY = 16_686
 const METRICS = 8_888
 const HEALTH = 13_133
 
-/** A collector configuration, as Jaeger 2 is one (https://www.jaegertracing.io/docs/2.13/deployment/configuration). Traces live in memory. */
-const config = stringify({
-  extensions: {
-    healthcheckv2: { use_v2: true, http: { endpoint: `0.0.0.0:${HEALTH}` } },
-    jaeger_storage: { backends: { memory: { memory: { max_traces: 20_000 } } } },
-    jaeger_query: { storage: { traces: 'memory' }, http: { endpoint: `0.0.0.0:${QUERY}` } },
-  },
-  receivers: { otlp: { protocols: { grpc: { endpoint: `0.0.0.0:${OTLP}` } } } },
-  processors: { batch: {} },
-  exporters: { jaeger_storage_exporter: { trace_storage: 'memory' } },
-  service: {
-    extensions: ['healthcheckv2', 'jaeger_storage', 'jaeger_query'],
-    telemetry: {
-      logs: { level: 'warn' },
-      metrics: { readers: [{ pull: { exporter: { prometheus: { host: '0.0.0.0', port: METRICS } } } }] },
+/**
+ * A collector configuration, as Jaeger 2 is one (https://www.jaegertracing.io/docs/2.13/deployment/configuration). Here every span of a
+ * trace comes together, so here it is decided which traces are kept: all that failed, all that were slower than some service's
+ * objective, and the share of the rest that the services themselves named. Traces live in memory.
+ */
+const configFor = ({ services }: SystemDefinition): string =>
+  stringify({
+    extensions: {
+      healthcheckv2: { use_v2: true, http: { endpoint: `0.0.0.0:${HEALTH}` } },
+      jaeger_storage: { backends: { memory: { memory: { max_traces: 20_000 } } } },
+      jaeger_query: { storage: { traces: 'memory' }, http: { endpoint: `0.0.0.0:${QUERY}` } },
     },
-    pipelines: { traces: { receivers: ['otlp'], processors: ['batch'], exporters: ['jaeger_storage_exporter'] } },
-  },
-})
+    receivers: { otlp: { protocols: { grpc: { endpoint: `0.0.0.0:${OTLP}` } } } },
+    processors: {
+      tail_sampling: {
+        // Longer than the longest request and what its spans wait in two batches.
+        decision_wait: `${Math.max(...services.map(({ timeoutMs }) => timeoutMs)) + 4_000}ms`,
+        num_traces: 10_000,
+        expected_new_traces_per_sec: 100,
+        policies: [
+          { name: 'failed', type: 'status_code', status_code: { status_codes: ['ERROR'] } },
+          { name: 'slow', type: 'latency', latency: { threshold_ms: Math.min(...services.map(({ slo }) => slo.latency.thresholdMs)) } },
+          { name: 'share', type: 'boolean_attribute', boolean_attribute: { key: KEPT_ATTRIBUTE, value: true } },
+        ],
+      },
+      batch: {},
+    },
+    exporters: { jaeger_storage_exporter: { trace_storage: 'memory' } },
+    service: {
+      extensions: ['healthcheckv2', 'jaeger_storage', 'jaeger_query'],
+      telemetry: {
+        logs: { level: 'warn' },
+        metrics: { readers: [{ pull: { exporter: { prometheus: { host: '0.0.0.0', port: METRICS } } } }] },
+      },
+      pipelines: { traces: { receivers: ['otlp'], processors: ['tail_sampling', 'batch'], exporters: ['jaeger_storage_exporter'] } },
+    },
+  })
 
 /** Receives, keeps and shows traces. */
 export function addJaeger(scope: Construct, { system, settings }: PlatformContext): void {
   const namespace = settings.TRACING_NAMESPACE
   const owner = platformOwner('jaeger', 'tracing', images.jaeger)
+  const config = configFor(system)
   addServiceAccount(scope, owner, namespace)
   kubeObject<IConfigMap>(scope, owner, {
     apiVersion: 'v1',

@@ -1,6 +1,6 @@
 import type { Middleware } from 'koa'
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
-import { isKept } from './tracing.ts'
+import { isKept, KEPT_SHARE } from './tracing.ts'
 
 /** OpenTelemetry's advice for `http.server.request.duration`, in seconds. */
 const BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10]
@@ -8,7 +8,7 @@ const BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 
 export interface MetricsOptions {
   /** Becomes a bucket, so that the SLO is counted exactly. */
   sloThresholdMs?: number
-  /** Share of ordinary traces that are kept; only kept ones become exemplars. @default 0.1 */
+  /** Share of ordinary traces that are kept; only kept ones become exemplars. @default KEPT_SHARE */
   keptShare?: number
 }
 
@@ -25,7 +25,7 @@ export interface Metrics {
   exemplar(traceId: string, seconds: number, failed: boolean): { trace_id: string } | undefined
 }
 
-export function createMetrics({ sloThresholdMs, keptShare = 0.1 }: MetricsOptions = {}): Metrics {
+export function createMetrics({ sloThresholdMs, keptShare = KEPT_SHARE }: MetricsOptions = {}): Metrics {
   const registry = new Registry()
   // Histograms with exemplars can only be made while the registry speaks OpenMetrics.
   registry.setContentType(Registry.OPENMETRICS_CONTENT_TYPE as never)

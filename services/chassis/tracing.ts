@@ -143,6 +143,12 @@ export function failSpan(span: Span, error: unknown): void {
   span.setStatus({ code: SpanStatusCode.ERROR })
 }
 
+/** Share of the traces that are kept although nothing is wrong with them. */
+export const KEPT_SHARE = 0.1
+
+/** Tells the tail sampler what `isKept` said, so that both decide alike: exemplars lead to traces that are there. */
+export const KEPT_ATTRIBUTE = 'sampling.kept'
+
 /**
  * Whether a trace belongs to the share that is kept although nothing is wrong with it: the same answer in every process,
  * because it depends on the trace id's last 7 bytes alone (W3C level 2 says that these are random).
@@ -176,6 +182,7 @@ export function traceContext(tracer: Tracer, log: Logger): Middleware {
     randomFlags.set(span, random)
     const { traceId } = span.spanContext()
     ctx.state.traceId = traceId
+    if (isKept(traceId, KEPT_SHARE)) span.setAttribute(KEPT_ATTRIBUTE, true)
     ctx.state.scope = createScope(span, log)
     try {
       await next()

@@ -4,7 +4,7 @@ import fc from 'fast-check'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import { defineContract } from '../../services/chassis/contract.ts'
 import { ProblemError } from '../../services/chassis/problem.ts'
-import { childSpan, createTracing, failSpan, isKept, linkedSpan, traceHeaders } from '../../services/chassis/tracing.ts'
+import { childSpan, createTracing, failSpan, isKept, KEPT_ATTRIBUTE, linkedSpan, traceHeaders } from '../../services/chassis/tracing.ts'
 import { listen } from '../support/http.ts'
 import { testRuntime } from '../support/runtime.ts'
 import { startTinyService, type TinyService } from '../support/tiny-service.ts'
@@ -50,7 +50,7 @@ describe('traceContext()', () => {
   }
 
   test('names the span after method and route template', async () => {
-    const span = await serverSpan('GET')
+    const span = await serverSpan('GET', '/things/7', { traceparent: `00-${'f'.repeat(32)}-${SPAN}-01` })
     expect(span.name).toBe('GET /things/{id}')
     expect(span.attributes).toEqual({
       'http.request.method': 'GET',
@@ -61,6 +61,14 @@ describe('traceContext()', () => {
     })
     expect(span.status.code).toBe(SpanStatusCode.UNSET)
     expect(span.resource.attributes['service.name']).toBe('tiny')
+  })
+
+  test('tells the tail sampler which ordinary traces are of the share that is kept', async () => {
+    const keptOf = async (end: string) =>
+      (await serverSpan('GET', '/things/7', { traceparent: `00-${TRACE.slice(0, 19)}${end}-${SPAN}-01` })).attributes[KEPT_ATTRIBUTE]
+    expect(await keptOf('1'.padEnd(13, '0'))).toBe(true)
+    service.runtime.spans.reset()
+    expect(await keptOf('2'.padEnd(13, '0'))).toBeUndefined()
   })
 
   test('names the span after the method alone where there is no route, and tells nothing of the path', async () => {

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { entryServices } from '../../infra/constructs/ingress.ts'
 import { system } from '../../infra/system.ts'
 import type { Forwarded } from '../../scripts/cluster/forward.ts'
+import { isKept, KEPT_SHARE } from '../../services/chassis/tracing.ts'
 import { http, newCustomer } from './support/shop.ts'
 import { cluster, eventually, readyPods, report, settings, sleep } from './support/target.ts'
 
@@ -69,9 +70,12 @@ interface Span {
   tags: { key: string; value: unknown }[]
 }
 
+/** An id of the share of ordinary traces that is kept. */
+const keptTraceId = () => `${randomBytes(10).toString('hex').slice(0, 19)}0${randomBytes(6).toString('hex')}`
+
 test('an order is one trace, whose edges are those of the graph', async () => {
   const { token } = await newCustomer()
-  const traceId = randomBytes(16).toString('hex')
+  const traceId = keptTraceId()
   const placed = await http('POST', '/orders', {
     token,
     key: traceId,
@@ -182,3 +186,28 @@ test('a user service that fails is told to Alertmanager', async () => {
   report(`answers while the database was away: ${JSON.stringify(answers)}`)
   expect(Object.keys(answers).filter(status => !['200', '503', '504'].includes(status))).toEqual([])
 }, 480_000)
+
+test('of the ordinary traces the share is kept that the services name', async () => {
+  const ids = Array.from({ length: 60 }, () => randomBytes(16).toString('hex'))
+  const wanted = ids.filter(id => isKept(id, KEPT_SHARE))
+  wanted.push(keptTraceId())
+  ids.push(...wanted.slice(-1))
+  for (const id of ids)
+    expect((await http('GET', '/products/iphone-17', { headers: { traceparent: `00-${id}-${randomBytes(8).toString('hex')}-01` } })).status).toBe(200)
+  // Kept ones are there once the decision was made; by then the others would be, too.
+  const present = async () => {
+    const found = await Promise.all(
+      ids.map(id =>
+        getJson(`${jaeger}/api/traces/${id}`).then(
+          answer => (answer.data?.[0]?.spans.length > 0 ? [id] : []),
+          () => [],
+        ),
+      ),
+    )
+    return found.flat()
+  }
+  const kept = await eventually(present, found => expect(found).toEqual(expect.arrayContaining(wanted)), 60_000)
+  report(`${kept.length} of ${ids.length} ordinary traces are kept`)
+  // A slow one may be among them on a busy machine.
+  expect(kept.length).toBeLessThan(ids.length / 2)
+})
