@@ -1,8 +1,9 @@
+import type { Readable } from 'node:stream'
 import { KubeConfig } from '@kubernetes/client-node'
 import type { Manifest } from '../../infra/synth.ts'
 import { CommandError } from '../terminal.ts'
 import { type Forwarded, forwardPort } from './forward.ts'
-import { ApiError, createPaths, createRest, type RestRequest } from './rest.ts'
+import { ApiError, createPaths, createRest, openStream, type RestRequest } from './rest.ts'
 
 /** Names us in `managedFields`, so that the API server knows which fields are ours (server-side apply). */
 const FIELD_MANAGER = 'fairlead'
@@ -33,6 +34,8 @@ export interface Cluster {
   evict(namespace: string, pod: string): Promise<boolean>
   /** The last lines of a container's log, or of the one before it; nothing if there is none. */
   logTail(namespace: string, pod: string, container: string, options?: { lines?: number; previous?: boolean }): Promise<string>
+  /** A container's log from its last lines on, until the signal. */
+  followLog(namespace: string, pod: string, container: string, options: { lines: number; signal: AbortSignal }): Promise<Readable>
   /** Opens a port of a pod on 127.0.0.1. */
   forward(namespace: string, pod: string, port: number): Promise<Forwarded>
   /** Who signs ServiceAccount tokens, and with which keys. */
@@ -102,6 +105,10 @@ export function openCluster(context: string): Cluster {
     logTail: async (namespace, pod, container, { lines = 1, previous = false } = {}) => {
       const query = new URLSearchParams({ container, tailLines: String(lines), previous: String(previous) })
       return (await ask(`/api/v1/namespaces/${namespace}/pods/${pod}/log?${query}`).catch(() => '')).trim()
+    },
+    followLog: (namespace, pod, container, { lines, signal }) => {
+      const query = new URLSearchParams({ container, tailLines: String(lines), follow: 'true' })
+      return openStream(config, `/api/v1/namespaces/${namespace}/pods/${pod}/log?${query}`, signal)
     },
     forward: (namespace, pod, port) => forwardPort(config, namespace, pod, port),
     tokenIssuer: async () => ({

@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http'
 import { request } from 'node:https'
 import { text } from 'node:stream/consumers'
 import type { KubeConfig } from '@kubernetes/client-node'
@@ -53,6 +54,20 @@ export function createRest(config: KubeConfig, timeoutMs: number): Rest {
       outgoing.end(payload)
     })
   }
+}
+
+/** An answer that goes on until it or the signal ends it: a log that is followed. */
+export async function openStream(config: KubeConfig, path: string, signal: AbortSignal): Promise<IncomingMessage> {
+  const options = { signal }
+  await config.applyToHTTPSOptions(options)
+  return new Promise((resolve, reject) => {
+    const outgoing = request(`${config.getCurrentCluster()?.server}${path}`, options, async answer => {
+      if ((answer.statusCode ?? 0) < 400) resolve(answer)
+      else reject(new ApiError(answer.statusCode ?? 0, messageOf(await text(answer).catch(() => '')) ?? `status ${answer.statusCode}`))
+    })
+    outgoing.on('error', reject)
+    outgoing.end()
+  })
 }
 
 function messageOf(text: string): string | undefined {

@@ -1,0 +1,94 @@
+import { createInterface } from 'node:readline'
+import { styleText } from 'node:util'
+import { prettyFactory } from 'pino-pretty'
+import { loadSettings } from '../infra/settings.ts'
+import { system } from '../infra/system.ts'
+import { type Cluster, openCluster } from './cluster/cluster.ts'
+import { parseFlags, wholeNumber } from './cluster/options.ts'
+import { CommandError, runCommand } from './terminal.ts'
+
+const HELP = `npm run logs -- SERVICE [options]
+
+Follows the logs of all pods of a service, also of those that come later. Ctrl-C ends it.
+
+  --context NAME  a context of the kubeconfig (default: kind-fairlead)
+  --lines N       lines of each pod to begin with (default: 20)
+  --json          the lines as they were written, each with its pod
+  --help          this text
+`
+
+const LOOK_MS = 2_000
+const COLOURS = ['cyan', 'magenta', 'yellow', 'green', 'blue'] as const
+
+/** Follows each pod once for as long as it is there. */
+async function follow(
+  cluster: Cluster,
+  service: string,
+  lines: number,
+  print: (pod: string, line: string) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  const namespace = loadSettings(process.env).NAMESPACE
+  const following = new Set<string>()
+  while (!signal.aborted) {
+    const pods = await cluster.list('v1', 'Pod', namespace, `app.kubernetes.io/name=${service}`)
+    for (const { metadata, status } of pods) {
+      const started = status?.containerStatuses?.some(
+        ({ name, state }: { name: string; state: { running?: object } }) => name === service && state.running,
+      )
+      if (!started || following.has(metadata.name)) continue
+      following.add(metadata.name)
+      const log = cluster.followLog(namespace, metadata.name, service, { lines, signal })
+      void log
+        .then(async stream => {
+          for await (const line of createInterface({ input: stream })) print(metadata.name, line)
+        })
+        .catch(() => {})
+        .finally(() => following.delete(metadata.name))
+    }
+    await new Promise(resolve => setTimeout(resolve, LOOK_MS))
+  }
+}
+
+/** Prints lines for people: the pod in a colour of its own, then the line as pino-pretty has it. */
+function prettyPrinter(): (pod: string, line: string) => void {
+  const pretty = prettyFactory({ colorize: process.stdout.isTTY, ignore: 'service', singleLine: true, translateTime: 'SYS:HH:MM:ss.l' })
+  const colours = new Map<string, (typeof COLOURS)[number]>()
+  return (pod, line) => {
+    const colour = colours.get(pod) ?? COLOURS[colours.size % COLOURS.length] ?? 'cyan'
+    colours.set(pod, colour)
+    process.stdout.write(`${styleText(colour, pod, { stream: process.stdout })} ${pretty(line).trimEnd()}\n`)
+  }
+}
+
+await runCommand('npm run logs', async signal => {
+  const [service, ...args] = process.argv.slice(2)
+  const flags = parseFlags(
+    {
+      context: { type: 'string', default: 'kind-fairlead' },
+      lines: { type: 'string', default: '20' },
+      json: { type: 'boolean', default: false },
+      help: { type: 'boolean', default: false },
+    },
+    service === '--help' ? ['--help'] : args,
+  )
+  if (flags.help) {
+    process.stdout.write(HELP)
+    return 0
+  }
+  const names = system.services.map(({ name }) => name)
+  if (!service || !names.includes(service as (typeof names)[number]))
+    throw Object.assign(
+      new CommandError(`${service ? `there is no service '${service}'` : 'the service is missing'}: name one of ${names.join(', ')}`),
+      { exitCode: 2 },
+    )
+  const asJson = (pod: string, line: string) => process.stdout.write(`${JSON.stringify({ pod, line })}\n`)
+  await follow(
+    openCluster(flags.context),
+    service,
+    wholeNumber('lines', flags.lines, { min: 0, max: 100_000 }),
+    flags.json ? asJson : prettyPrinter(),
+    signal,
+  )
+  return 0
+})
