@@ -100,6 +100,8 @@ function argsFor({ settings }: PlatformContext): string[] {
     `--serversTransport.forwardingTimeouts.idleConnTimeout=${idle}`,
     '--providers.kubernetesIngress=true',
     `--providers.kubernetesIngress.namespaces=${settings.NAMESPACE}`,
+    // A service without a ready pod is 503, not a route that never was.
+    '--providers.kubernetesIngress.allowEmptyServices=true',
     '--providers.file.directory=/etc/traefik',
     `--tracing.otlp.grpc.endpoint=${new URL(settings.OTLP_ENDPOINT).host}`,
     '--tracing.otlp.grpc.insecure=true',
