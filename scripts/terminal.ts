@@ -70,6 +70,9 @@ export function createSteps(): { done: Step[]; step<T>(title: string, work: () =
   }
 }
 
+/** Errors whose message is all that people need. */
+const EXPECTED = new Set(['CommandError', 'ConfigError', 'Refused', 'ApiError'])
+
 /** What a command's main ends with: one line, a hint, an exit code; a stack only for a defect of ours. */
 export async function runCommand(name: string, main: (interrupted: AbortSignal) => Promise<number>): Promise<void> {
   const interrupt = new AbortController()
@@ -83,7 +86,7 @@ export async function runCommand(name: string, main: (interrupted: AbortSignal) 
       process.exitCode = 130
       return
     }
-    const known = error instanceof CommandError || (error as Error).name === 'ConfigError' || (error as Error).name === 'Refused'
+    const known = EXPECTED.has((error as Error).name)
     say(`${red('error:')} ${known ? (error as Error).message : ((error as Error).stack ?? String(error))}`)
     if (error instanceof CommandError && error.hint) say(`  look further: ${error.hint}`)
     process.exitCode = (error as { exitCode?: number }).exitCode ?? 1
