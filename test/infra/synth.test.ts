@@ -33,7 +33,7 @@ const invoice = defineService({
     getInvoice: { method: 'GET', path: '/invoices/{id}', summary: 'An invoice', auth: 'user', responses: { 204: { description: 'It' } } },
   }),
   calls: [{ to: order, mode: 'required', attemptTimeoutMs: 500 }],
-  timeoutMs: 3_000,
+  timeoutMs: 2_000,
   maxConcurrency: 10,
   slo: { availability: 0.99, latency: { thresholdMs: 500, objective: 0.99 } },
   scale: { min: 2, max: 3 },
