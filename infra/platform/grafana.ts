@@ -9,6 +9,7 @@ import { addServiceAccount } from '../constructs/service-account.ts'
 import { images } from './images.ts'
 import { type PlatformContext, platformOwner } from './owner.ts'
 import { addProgram } from './pod.ts'
+import { JAEGER, PROMETHEUS_PORT } from './ports.ts'
 import { addService } from './service.ts'
 
 const PORT = 3_000
@@ -24,11 +25,11 @@ export function addGrafana(scope: Construct, { settings }: PlatformContext): voi
         name: 'Prometheus',
         uid: 'prometheus',
         type: 'prometheus',
-        url: `http://prometheus.${namespace}:9090`,
+        url: `http://prometheus.${namespace}:${PROMETHEUS_PORT}`,
         isDefault: true,
         jsonData: { exemplarTraceIdDestinations: [{ name: 'trace_id', datasourceUid: 'jaeger' }] },
       },
-      { name: 'Jaeger', uid: 'jaeger', type: 'jaeger', url: `http://jaeger.${settings.TRACING_NAMESPACE}:16686` },
+      { name: 'Jaeger', uid: 'jaeger', type: 'jaeger', url: `http://jaeger.${settings.TRACING_NAMESPACE}:${JAEGER.query}` },
     ],
   })
   addServiceAccount(scope, owner, namespace)
@@ -62,8 +63,8 @@ export function addGrafana(scope: Construct, { settings }: PlatformContext): voi
   addNetworkPolicy(scope, owner, namespace, {
     ingress: [],
     egress: [
-      { peer: podsOf('prometheus'), ports: [9_090] },
-      { peer: podsOf('jaeger', settings.TRACING_NAMESPACE), ports: [16_686] },
+      { peer: podsOf('prometheus'), ports: [PROMETHEUS_PORT] },
+      { peer: podsOf('jaeger', settings.TRACING_NAMESPACE), ports: [JAEGER.query] },
     ],
   })
 }

@@ -12,11 +12,9 @@ import { images } from './images.ts'
 import { addMonitor } from './monitor.ts'
 import { type PlatformContext, platformOwner } from './owner.ts'
 import { addProgram } from './pod.ts'
+import { JAEGER } from './ports.ts'
 import { addService } from './service.ts'
 
-const OTLP = 4_317
-const QUERY = 16_686
-const METRICS = 8_888
 const HEALTH = 13_133
 
 /**
@@ -29,9 +27,9 @@ const configFor = ({ services }: SystemDefinition): string =>
     extensions: {
       healthcheckv2: { use_v2: true, http: { endpoint: `0.0.0.0:${HEALTH}` } },
       jaeger_storage: { backends: { memory: { memory: { max_traces: 20_000 } } } },
-      jaeger_query: { storage: { traces: 'memory' }, http: { endpoint: `0.0.0.0:${QUERY}` } },
+      jaeger_query: { storage: { traces: 'memory' }, http: { endpoint: `0.0.0.0:${JAEGER.query}` } },
     },
-    receivers: { otlp: { protocols: { grpc: { endpoint: `0.0.0.0:${OTLP}` } } } },
+    receivers: { otlp: { protocols: { grpc: { endpoint: `0.0.0.0:${JAEGER.otlp}` } } } },
     processors: {
       tail_sampling: {
         // Longer than the longest request and what its spans wait in two batches.
@@ -51,7 +49,7 @@ const configFor = ({ services }: SystemDefinition): string =>
       extensions: ['healthcheckv2', 'jaeger_storage', 'jaeger_query'],
       telemetry: {
         logs: { level: 'warn' },
-        metrics: { readers: [{ pull: { exporter: { prometheus: { host: '0.0.0.0', port: METRICS } } } }] },
+        metrics: { readers: [{ pull: { exporter: { prometheus: { host: '0.0.0.0', port: JAEGER.metrics } } } }] },
       },
       pipelines: { traces: { receivers: ['otlp'], processors: ['tail_sampling', 'batch'], exporters: ['jaeger_storage_exporter'] } },
     },
@@ -73,21 +71,21 @@ export function addJaeger(scope: Construct, { system, settings }: PlatformContex
     namespace,
     image: images.jaeger,
     args: ['--config=/etc/jaeger/config.yaml'],
-    ports: { otlp: OTLP, query: QUERY, metrics: METRICS, health: HEALTH },
+    ports: { ...JAEGER, health: HEALTH },
     live: { path: '/status', port: 'health' },
     ready: { path: '/', port: 'query' },
     resources: resources({ cpu: '20m', memory: '96Mi' }, { cpu: '1', memory: '384Mi' }),
     config: { '/etc/jaeger': 'jaeger' },
     checksum: createHash('sha256').update(config).digest('hex').slice(0, 16),
   })
-  addService(scope, owner, namespace, { otlp: OTLP, query: QUERY, metrics: METRICS })
+  addService(scope, owner, namespace, JAEGER)
   addMonitor(scope, owner, namespace, 'metrics', settings)
   addNetworkPolicy(scope, owner, namespace, {
     ingress: [
-      ...system.services.map(({ name }) => ({ peer: podsOf(name, settings.NAMESPACE), ports: [OTLP] })),
-      { peer: podsOf('traefik', settings.INGRESS_NAMESPACE), ports: [OTLP] },
-      { peer: podsOf('grafana'), ports: [QUERY] },
-      { peer: podsOf('prometheus', settings.MONITORING_NAMESPACE), ports: [METRICS] },
+      ...system.services.map(({ name }) => ({ peer: podsOf(name, settings.NAMESPACE), ports: [JAEGER.otlp] })),
+      { peer: podsOf('traefik', settings.INGRESS_NAMESPACE), ports: [JAEGER.otlp] },
+      { peer: podsOf('grafana'), ports: [JAEGER.query] },
+      { peer: podsOf('prometheus', settings.MONITORING_NAMESPACE), ports: [JAEGER.metrics] },
     ],
     egress: [],
   })

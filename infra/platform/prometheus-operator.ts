@@ -7,11 +7,10 @@ import { images } from './images.ts'
 import { addMonitor } from './monitor.ts'
 import { type PlatformContext, platformOwner } from './owner.ts'
 import { addProgram } from './pod.ts'
+import { OPERATOR_PORT } from './ports.ts'
 import { watchedNamespaces } from './prometheus.ts'
 import { apiServer, bindClusterRole, bindRole } from './rbac.ts'
 import { addService } from './service.ts'
-
-const PORT = 8_080
 
 /** Makes StatefulSets of Prometheus and Alertmanager objects, in its own namespace only, and reads monitors and rules of the watched ones. */
 export function addPrometheusOperator(scope: Construct, context: PlatformContext): void {
@@ -37,14 +36,14 @@ export function addPrometheusOperator(scope: Construct, context: PlatformContext
       '--kubelet-endpoints=false',
       '--log-format=json',
     ],
-    ports: { web: PORT },
+    ports: { web: OPERATOR_PORT },
     ready: { path: '/healthz', port: 'web' },
     resources: resources({ cpu: '20m', memory: '48Mi' }, { cpu: '500m', memory: '192Mi' }),
     api: true,
   })
-  addService(scope, owner, namespace, { web: PORT })
+  addService(scope, owner, namespace, { web: OPERATOR_PORT })
   addMonitor(scope, owner, namespace, 'web', settings)
-  addNetworkPolicy(scope, owner, namespace, { ingress: [{ peer: podsOf('prometheus'), ports: [PORT] }], egress: [apiServer] })
+  addNetworkPolicy(scope, owner, namespace, { ingress: [{ peer: podsOf('prometheus'), ports: [OPERATOR_PORT] }], egress: [apiServer] })
 }
 
 function addAccess(scope: Construct, context: PlatformContext): void {

@@ -13,12 +13,10 @@ import { COLLECTOR_METRICS_PORT } from '../constructs/tracing-sidecar.ts'
 import { images } from './images.ts'
 import { addMonitor } from './monitor.ts'
 import { type PlatformContext, platformOwner } from './owner.ts'
+import { ALERTMANAGER_PORT, JAEGER, OPERATOR_PORT, PROMETHEUS_PORT, TRAEFIK_ADMIN_PORT } from './ports.ts'
 import { addPrometheusOperator } from './prometheus-operator.ts'
 import { apiServer, bindRole } from './rbac.ts'
 import { addService } from './service.ts'
-
-const PROMETHEUS = 9_090
-const ALERTMANAGER = 9_093
 
 /** The operator makes these pods, so no file has them. */
 const podsByOperator = { 'kube-score/ignore': 'service-targets-pod,networkpolicy-targets-pod' }
@@ -74,20 +72,20 @@ function addPrometheus(scope: Construct, context: PlatformContext): void {
       storage: { emptyDir: { sizeLimit: '1Gi' } },
     },
   })
-  addService(scope, owner, namespace, { web: PROMETHEUS }, podsByOperator)
+  addService(scope, owner, namespace, { web: PROMETHEUS_PORT }, podsByOperator)
   addMonitor(scope, owner, namespace, 'web', settings)
   const scraped = [
     ...system.services.map(({ name }) => ({ peer: podsOf(name, settings.NAMESPACE), ports: [ADMIN_PORT, COLLECTOR_METRICS_PORT] })),
-    { peer: podsOf('traefik', settings.INGRESS_NAMESPACE), ports: [8_080] },
-    { peer: podsOf('jaeger', settings.TRACING_NAMESPACE), ports: [8_888] },
-    { peer: podsOf('prometheus-operator'), ports: [8_080] },
-    { peer: podsOf('alertmanager'), ports: [ALERTMANAGER] },
-    { peer: podsOf('prometheus'), ports: [PROMETHEUS] },
+    { peer: podsOf('traefik', settings.INGRESS_NAMESPACE), ports: [TRAEFIK_ADMIN_PORT] },
+    { peer: podsOf('jaeger', settings.TRACING_NAMESPACE), ports: [JAEGER.metrics] },
+    { peer: podsOf('prometheus-operator'), ports: [OPERATOR_PORT] },
+    { peer: podsOf('alertmanager'), ports: [ALERTMANAGER_PORT] },
+    { peer: podsOf('prometheus'), ports: [PROMETHEUS_PORT] },
   ]
   addNetworkPolicy(scope, owner, namespace, {
     ingress: [
-      { peer: podsOf('grafana'), ports: [PROMETHEUS] },
-      { peer: podsOf('prometheus'), ports: [PROMETHEUS] },
+      { peer: podsOf('grafana'), ports: [PROMETHEUS_PORT] },
+      { peer: podsOf('prometheus'), ports: [PROMETHEUS_PORT] },
     ],
     egress: [...scraped, apiServer],
     annotations: podsByOperator,
@@ -125,10 +123,10 @@ function addAlertmanager(scope: Construct, { settings }: PlatformContext): void 
       resources: resources({ cpu: '10m', memory: '32Mi' }, { cpu: '200m', memory: '128Mi' }),
     },
   })
-  addService(scope, owner, namespace, { web: ALERTMANAGER }, podsByOperator)
+  addService(scope, owner, namespace, { web: ALERTMANAGER_PORT }, podsByOperator)
   addMonitor(scope, owner, namespace, 'web', settings)
   addNetworkPolicy(scope, owner, namespace, {
-    ingress: [{ peer: podsOf('prometheus'), ports: [ALERTMANAGER] }],
+    ingress: [{ peer: podsOf('prometheus'), ports: [ALERTMANAGER_PORT] }],
     egress: [],
     annotations: podsByOperator,
   })

@@ -15,12 +15,12 @@ import { images } from './images.ts'
 import { addMonitor } from './monitor.ts'
 import { type PlatformContext, platformOwner } from './owner.ts'
 import { addProgram } from './pod.ts'
+import { JAEGER, TRAEFIK_ADMIN_PORT } from './ports.ts'
 import { apiServer, bindClusterRole, bindRole } from './rbac.ts'
 import { addService } from './service.ts'
 
 const HTTP = 8_000
 const HTTPS = 8_443
-const ADMIN = 8_080
 const READ = ['get', 'list', 'watch']
 
 /** The way in. It binds the node's ports 80 and 443, which is the one thing here that Pod Security `restricted` refuses. */
@@ -52,7 +52,7 @@ export function addTraefik(scope: Construct, context: PlatformContext): void {
     namespace,
     image: images.traefik,
     args: argsFor(context),
-    ports: { http: HTTP, https: HTTPS, admin: ADMIN },
+    ports: { http: HTTP, https: HTTPS, admin: TRAEFIK_ADMIN_PORT },
     hostPorts: { http: 80, https: 443 },
     ready: { path: '/ping', port: 'admin' },
     resources: resources({ cpu: '50m', memory: '64Mi' }, { cpu: '1', memory: '256Mi' }),
@@ -73,12 +73,12 @@ export function addTraefik(scope: Construct, context: PlatformContext): void {
       },
     },
   })
-  addService(scope, owner, namespace, { http: 80, https: 443, admin: ADMIN })
+  addService(scope, owner, namespace, { http: 80, https: 443, admin: TRAEFIK_ADMIN_PORT })
   addMonitor(scope, owner, namespace, 'admin', settings)
   const entries = entryServices(context).map(({ name, port }) => ({ peer: podsOf(name, settings.NAMESPACE), ports: [port] }))
   addNetworkPolicy(scope, owner, namespace, {
-    ingress: [{ ports: [HTTP, HTTPS] }, { peer: podsOf('prometheus', settings.MONITORING_NAMESPACE), ports: [ADMIN] }],
-    egress: [...entries, { peer: podsOf('jaeger', settings.TRACING_NAMESPACE), ports: [4_317] }, apiServer],
+    ingress: [{ ports: [HTTP, HTTPS] }, { peer: podsOf('prometheus', settings.MONITORING_NAMESPACE), ports: [TRAEFIK_ADMIN_PORT] }],
+    egress: [...entries, { peer: podsOf('jaeger', settings.TRACING_NAMESPACE), ports: [JAEGER.otlp] }, apiServer],
   })
 }
 
@@ -94,7 +94,7 @@ function argsFor({ settings }: PlatformContext): string[] {
     ...entryPoint('web', HTTP),
     ...entryPoint('websecure', HTTPS),
     '--entryPoints.websecure.http.tls=true',
-    `--entryPoints.traefik.address=:${ADMIN}`,
+    `--entryPoints.traefik.address=:${TRAEFIK_ADMIN_PORT}`,
     '--ping.entryPoint=traefik',
     '--metrics.prometheus.entryPoint=traefik',
     `--serversTransport.forwardingTimeouts.idleConnTimeout=${idle}`,
