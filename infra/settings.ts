@@ -45,6 +45,7 @@ const settingFields = {
   MONITORING_NAMESPACE: text('observability', 'the namespace of Prometheus'),
   MONITORING_LABELS: labels('', 'labels by which Prometheus selects ServiceMonitors and PrometheusRules'),
   DASHBOARD_LABELS: labels('grafana_dashboard=1', "labels by which Grafana's sidecar selects ConfigMaps"),
+  RUNBOOKS: text('docs/runbooks', 'where alerts send people: the URL that docs/runbooks is published at, or the folder'),
   GRAFANA: flag(true, 'whether the bundled platform has Grafana'),
   TRACING_NAMESPACE: text('observability', 'the namespace that receives traces'),
   OTLP_ENDPOINT: text('http://jaeger.observability:4317', 'the OTLP/gRPC endpoint of the tracing backend'),

@@ -1,5 +1,6 @@
 import { Construct } from 'constructs'
 import type { ServiceDefinition } from '../../services/chassis/graph.ts'
+import { addAlerts } from './alerts.ts'
 import { type Context, serviceOwner } from './context.ts'
 import { addDeployment } from './deployment.ts'
 import { addEdges } from './edges.ts'
@@ -8,7 +9,6 @@ import { addScaling } from './scaling.ts'
 import { addServiceAccount } from './service-account.ts'
 import { addServiceMonitor } from './service-monitor.ts'
 import { addServices } from './services.ts'
-import { addSloAlerts } from './slo-alerts.ts'
 
 /** Everything that one service of the graph becomes. */
 export function addWebService(scope: Construct, context: Context, service: ServiceDefinition): void {
@@ -19,6 +19,6 @@ export function addWebService(scope: Construct, context: Context, service: Servi
   addScaling(own, context, service)
   addEdges(own, context, service)
   addServiceMonitor(own, context, service)
-  addSloAlerts(own, context, service)
+  addAlerts(own, context, service)
   addRoute(own, context, service)
 }

@@ -86,7 +86,7 @@ export function createClient<D extends ServiceDefinition, N extends CalleeName<D
   })
   const budget = createRetryBudget()
   const circuit = createCircuit(metrics, callee, breaker)
-  const retries = metrics.counter('http_client_retries_total', 'Attempts after the first', ['peer_service'])
+  const retries = metrics.counter('http_client_retries_total', 'Attempts after the first', ['peer_service'], [{ peer_service: callee }])
   const authority = `${hostname}:${calleePort}`
 
   /** One attempt: the first address that takes the connection gets it. */

@@ -24,6 +24,21 @@ export interface SecretFolder {
   name: string
   /** Environment variable that gets the folder's path. */
   env: string
+  /** Days after which an alert asks for a new one; the service says since when it has it (`metrics.secretSince`). */
+  rotateDays?: number
+}
+
+/** A metric of the service's own, as a panel of its dashboard. */
+export interface MetricPanel {
+  metric: string
+  /** A counter is shown as its rate, a gauge as its largest value over the pods. */
+  kind: 'counter' | 'gauge'
+  /** Label that splits it. */
+  by?: string
+  title: string
+  description: string
+  /** Grafana's name of the unit, e.g. `short`, `reqps`, `s`. */
+  unit: string
 }
 
 /** Kubernetes quantities, e.g. `100m` and `256Mi`. */
@@ -42,6 +57,8 @@ export interface ServiceDefinition {
   /** Name of its own database and role, or undefined for a service without one. */
   database?: string
   secrets?: readonly SecretFolder[]
+  /** Beside what every service has. */
+  panels?: readonly MetricPanel[]
   calls: readonly Edge[]
   /** Longest time that a request may take, in milliseconds, whatever the caller asks for. */
   timeoutMs: number

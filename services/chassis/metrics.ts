@@ -14,7 +14,10 @@ export interface MetricsOptions {
 
 export interface Metrics {
   registry: Registry
-  counter(name: string, help: string, labelNames?: string[]): Counter
+  /** `known` label values begin at 0: a rate needs the first step, and an absent series looks like a broken one. */
+  counter(name: string, help: string, labelNames?: string[], known?: Record<string, string>[]): Counter
+  /** Says since when a secret is in use, for its age. @param since Unix time, in seconds */
+  secretSince(secret: string, since: () => number): void
   gauge(name: string, help: string, labelNames?: string[]): Gauge
   serverDuration: Histogram
   serverActive: Gauge
@@ -48,10 +51,22 @@ export function createMetrics({ sloThresholdMs, keptShare = KEPT_SHARE }: Metric
 
   return {
     registry,
-    counter(name, help, labelNames = []) {
+    counter(name, help, labelNames = [], known = []) {
       const counter = new Counter({ name, help, labelNames, registers: [registry] })
       counters.set(counter, name)
+      for (const labels of known) counter.inc(labels, 0)
       return counter
+    },
+    secretSince(secret, since) {
+      new Gauge({
+        name: 'secret_since_timestamp_seconds',
+        help: 'Unix time since which a secret is in use',
+        labelNames: ['secret'],
+        registers: [registry],
+        collect() {
+          this.set({ secret }, since())
+        },
+      })
     },
     gauge: (name, help, labelNames = []) => new Gauge({ name, help, labelNames, registers: [registry] }),
     serverDuration: histogram('http_server_request_duration_seconds', 'Time from the request head to the answer', [

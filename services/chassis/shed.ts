@@ -39,7 +39,12 @@ export function watchLoopDelay(resolutionMs = 20): LoopDelay {
 
 /** Answers 503 `overloaded` at once rather than late: the caller can still go elsewhere. */
 export function shed({ maxConcurrency, maxDelayMs = 500 }: ShedLimits, delay: LoopDelay, metrics: Metrics): Middleware {
-  const refused = metrics.counter('http_server_shed_requests_total', 'Requests refused with 503 overloaded', ['reason'])
+  const refused = metrics.counter(
+    'http_server_shed_requests_total',
+    'Requests refused with 503 overloaded',
+    ['reason'],
+    [{ reason: 'concurrency' }, { reason: 'event-loop' }],
+  )
   let active = 0
   return async (_ctx, next) => {
     const reason = active >= maxConcurrency ? 'concurrency' : delay.currentMs() > maxDelayMs ? 'event-loop' : undefined

@@ -7,6 +7,7 @@ import { startService } from '../chassis/start.ts'
 import { watchWorkloadToken } from '../chassis/workload-identity.ts'
 import { createOrderApp } from './app.ts'
 import { orderConfig } from './config.ts'
+import { STATES } from './contract.ts'
 import { createSaga } from './saga.ts'
 import { order } from './service.ts'
 import { createOrderStore } from './store.ts'
@@ -24,7 +25,8 @@ await startService({
     const token = await watchWorkloadToken(config.USER_IDENTITY_FILE, runtime.log)
     const keys = watchUserKeys(user, runtime)
     const store = createOrderStore(database)
-    const orders = runtime.metrics.counter('orders_total', 'Orders by the state that they reached', ['state'])
+    const states = STATES.map(state => ({ state }))
+    const orders = runtime.metrics.counter('orders_total', 'Orders by the state that they reached', ['state'], states)
     const saga = createSaga({ store, database, user, token: token.current, orders })
     const relay = startRelay({ ...runtime, database, handle: saga.deliver })
     const housekeeping = startHousekeeping({ ...runtime, jobs: { keys: scope => purgeKeys(database, scope) } })

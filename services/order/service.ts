@@ -9,6 +9,16 @@ export const order = defineService({
   contract: orderContract,
   database: 'order',
   calls: [{ to: user, mode: 'optional', attemptTimeoutMs: 700, maxAttempts: 2 }],
+  panels: [
+    {
+      metric: 'orders_total',
+      kind: 'counter',
+      by: 'state',
+      title: 'Orders',
+      description: 'Orders by the state that they reached. Pending without confirmed: the user service does not answer.',
+      unit: 'reqps',
+    },
+  ],
   timeoutMs: 2_000,
   maxConcurrency: 512,
   slo: { availability: 0.999, latency: { thresholdMs: 500, objective: 0.99 } },

@@ -20,9 +20,11 @@ await startService({
   wire: async ({ config, runtime, database, loopDelay }) => {
     const realm = { issuer: config.AUTH_ISSUER, audience: config.AUTH_AUDIENCE }
     const keys = await watchSigningKeys(config.SIGNING_DIR, realm, runtime.log)
+    runtime.metrics.secretSince('signing-keys', () => keys.current().since())
     const issuerKeys = await watchIssuerKeys(config.WORKLOAD_JWKS_FILE, config.WORKLOAD_ISSUER, runtime.log)
     const workload = { issuer: config.WORKLOAD_ISSUER, service: user.name, namespace: config.NAMESPACE, callers: config.WORKLOAD_CALLERS }
     const store = createUserStore(database)
+    const outcomes = ['ok', 'bad-credentials', 'refused'].map(outcome => ({ outcome }))
     const throttle = createThrottle(database)
     const housekeeping = startHousekeeping({ ...runtime, jobs: { sessions: store.purgeSessions, attempts: throttle.purge } })
     const app = createUserApp(runtime, {
@@ -30,7 +32,7 @@ await startService({
       throttle,
       reservations: createReservationStore(database),
       passwords: createPasswords(runtime.metrics),
-      logins: runtime.metrics.counter('logins_total', 'Logins tried, by outcome', ['outcome']),
+      logins: runtime.metrics.counter('logins_total', 'Logins tried, by outcome', ['outcome'], outcomes),
       keys: keys.current,
       creditLimit: config.CREDIT_LIMIT,
       loopDelay,

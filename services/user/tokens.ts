@@ -20,6 +20,8 @@ interface SigningKey {
 export interface SigningKeys {
   sign(claims: { userId: string; sessionId: string }): Promise<string>
   publicJwks: { keys: JWK[] }
+  /** From when the key that signs now does so, in seconds of Unix time. */
+  since(): number
   lookup: KeyLookup
 }
 
@@ -53,12 +55,14 @@ function createSigningKeys(keys: SigningKey[], { issuer, audience }: TokenRealm)
       use: 'sig',
     })),
   }
+  const signerAt = (now: number) => newestFirst.find(({ jwk }) => jwk.nbf <= now) ?? newestFirst.at(-1)
   return {
     publicJwks,
     lookup: createLocalJWKSet(publicJwks),
+    since: () => signerAt(Date.now() / 1_000)?.jwk.nbf ?? 0,
     sign: ({ userId, sessionId }) => {
       const now = Math.floor(Date.now() / 1_000)
-      const signer = newestFirst.find(({ jwk }) => jwk.nbf <= now) ?? newestFirst.at(-1)
+      const signer = signerAt(now)
       return new SignJWT({ sid: sessionId, client_id: audience })
         .setProtectedHeader({ alg: ACCESS_TOKEN.algorithm, typ: ACCESS_TOKEN.typ, kid: signer?.jwk.kid ?? '' })
         .setIssuer(issuer)

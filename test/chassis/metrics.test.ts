@@ -52,6 +52,25 @@ describe('expose', () => {
     }
   })
 
+  test('a counter whose labels are known begins at 0 for each of them', async () => {
+    const metrics = createMetrics()
+    metrics.counter('logins_total', 'Logins', ['outcome'], [{ outcome: 'ok' }, { outcome: 'refused' }]).inc({ outcome: 'ok' })
+    const { text } = await metrics.expose(undefined)
+    expect(text.split('\n').filter(line => line.startsWith('logins_total'))).toEqual([
+      'logins_total{outcome="ok"} 1',
+      'logins_total{outcome="refused"} 0',
+    ])
+  })
+
+  test('says since when a secret is in use, as it is at the scrape', async () => {
+    const metrics = createMetrics()
+    let since = 1_000
+    metrics.secretSince('signing-keys', () => since)
+    expect((await metrics.expose(undefined)).text).toContain('secret_since_timestamp_seconds{secret="signing-keys"} 1000\n')
+    since = 2_000
+    expect((await metrics.expose(undefined)).text).toContain('secret_since_timestamp_seconds{secret="signing-keys"} 2000\n')
+  })
+
   test('scrapes at the same time do not disturb each other', async () => {
     const metrics = createMetrics()
     metrics.counter('orders_total', 'Orders').inc()

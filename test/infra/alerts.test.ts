@@ -20,8 +20,8 @@ interface Rule {
   annotations?: Record<string, string>
 }
 
-const { shop } = synthesize({ system, settings: loadSettings({}), images: { user: 'a/user:1', order: 'a/order:1' } })
-const groups = shop
+const { shop, platform } = synthesize({ system, settings: loadSettings({}), images: { user: 'a/user:1', order: 'a/order:1' } })
+const groups = [...shop, ...platform]
   .filter(({ kind }) => kind === 'PrometheusRule')
   .flatMap(({ spec }) => (spec as { groups: { name: string; rules: Rule[] }[] }).groups)
 const alerts = groups.flatMap(({ rules }) => rules).filter(({ alert }) => alert)
@@ -51,28 +51,28 @@ type Series = Record<string, string>
 async function fires(alert: string, service: string, minutes: number, input: Series, labels: Record<string, string> = {}): Promise<boolean> {
   const firing = alerts.filter(rule => rule.alert === alert && rule.labels.service === service)
   expect(firing.length).toBeGreaterThan(0)
+  const more = Object.entries(labels).map(([name, value]) => `,${name}="${value}"`)
+  const firingNow = `count(ALERTS{alertname="${alert}",service="${service}",alertstate="firing"${more.join('')}}) or vector(0)`
+  return !(await evaluates(firingNow, minutes, input, {}, 0))
+}
+
+/** Whether a query gives one value, with these labels, after a time with these series, one sample a minute. */
+async function evaluates(expr: string, minutes: number, input: Series, labels: Record<string, string>, value: number): Promise<boolean> {
   const refused = await promtool(async (rules, dir) => {
     const file = join(dir, 'test.yaml')
+    const wanted = `{${Object.entries(labels).map(([name, label]) => `${name}="${label}"`)}}`
     const tests = [
       {
         interval: '1m',
         input_series: Object.entries(input).map(([series, values]) => ({ series, values })),
-        promql_expr_test: [
-          {
-            expr: `count(ALERTS{alertname="${alert}",service="${service}",alertstate="firing"${Object.entries(labels)
-              .map(([k, v]) => `,${k}="${v}"`)
-              .join('')}}) or vector(0)`,
-            eval_time: `${minutes}m`,
-            exp_samples: [{ labels: '{}', value: 0 }],
-          },
-        ],
+        promql_expr_test: [{ expr, eval_time: `${minutes}m`, exp_samples: [{ labels: wanted, value }] }],
       },
     ]
     await writeFile(file, stringify({ rule_files: [rules], evaluation_interval: '1m', tests }))
     return ['test', 'rules', file]
   })
   if (refused !== undefined && !/got:/.test(refused)) throw new Error(refused)
-  return refused !== undefined
+  return refused === undefined
 }
 
 const of = 'namespace="shop",pod="p",instance="i"'
@@ -86,12 +86,34 @@ const traffic = (job: string, le: string, { failed = 0, slow = 0 }, minutes: num
 const up = (job: string, values: string[]): Series =>
   Object.fromEntries(values.map((value, n) => [`up{job="${job}",namespace="shop",endpoint="admin",pod="p${n}"}`, value]))
 
+/** Two pods with their collectors, of which one has yet to start. */
+const startingPods = (values: string): Series => ({
+  'up{job="user",namespace="shop",endpoint="otel-metrics",pod="p0"}': '1x10',
+  'up{job="user",namespace="shop",endpoint="otel-metrics",pod="p1"}': '1x10',
+  'up{job="user",namespace="shop",endpoint="admin",pod="p0"}': '1x10',
+  'up{job="user",namespace="shop",endpoint="admin",pod="p1"}': values,
+})
+/** The clock of promtool begins at 0, so a key is older by being from before it. */
+const signingKey = (days: number): Series => ({
+  [`secret_since_timestamp_seconds{job="user",${of},secret="signing-keys"}`]: `${-days * 86_400}x120`,
+})
+const certificate = (endsAtMinute: number): Series => ({
+  'traefik_tls_certs_not_after{job="traefik",namespace="ingress",cn="shop.localhost",sans="localhost"}': `${endsAtMinute * 60}x60`,
+})
+const throughIngress = (failed: number): Series => {
+  const of = 'job="traefik",namespace="ingress",exported_service="shop-user-http@kubernetes"'
+  return {
+    [`traefik_service_requests_total{${of},code="200"}`]: `0+${100 - failed}x30`,
+    [`traefik_service_requests_total{${of},code="503"}`]: `0+${failed}x30`,
+  }
+}
+
 describe('alerts', () => {
   test('each says how bad it is, what happens, and where to read what to do', () => {
-    expect(alerts.length).toBe(2 * 8 + 2 * 3 + 3)
+    expect(alerts.length).toBe(2 * 8 + 2 * 4 + 1 + 3 + 3)
     for (const { alert, labels, annotations = {}, for: wait } of alerts) {
       expect(['page', 'ticket'], alert).toContain(labels.severity)
-      expect(wait, alert).toMatch(/^\d+m$/)
+      expect(wait, alert).toMatch(/^\d+[mh]$/)
       expect(Object.keys(annotations).sort(), alert).toEqual(['description', 'runbook_url', 'summary'])
       expect(existsSync(annotations.runbook_url as string), annotations.runbook_url).toBe(true)
     }
@@ -136,8 +158,39 @@ describe.runIf(hasPromtool)('by promtool', () => {
     ],
     ['Restarting', 'a pod has started twice', 12, { [`process_start_time_seconds{job="user",${of},endpoint="admin"}`]: '1 1 2 2x10' }, {}, false],
     ['Restarting', 'there is no data', 12, {}, {}, false],
+    ['NotStarting', 'the collector of a pod answers and the service does not', 8, startingPods('0x10'), {}, true],
+    ['NotStarting', 'both answer', 8, startingPods('1x10'), {}, false],
+    ['NotStarting', 'the service comes after two minutes', 8, startingPods('0 0 1x10'), {}, false],
+    ['NotStarting', 'there is no data', 8, {}, {}, false],
+    ['SecretOverdue', 'the signing key is 91 days old', 120, signingKey(91), {}, true],
+    ['SecretOverdue', 'it is 89 days old', 120, signingKey(89), {}, false],
+    ['SecretOverdue', 'there is no data', 120, {}, {}, false],
   ])('%s of user when %s (after %d min)', async (alert, _, minutes, input, labels, expected) => {
     expect(await fires(alert, 'user', minutes, input, labels)).toBe(expected)
+  })
+
+  const DAY = 1_440
+  test.each<[string, string, Series, Record<string, string>, boolean]>([
+    ['CertificateExpires', 'the certificate is good for 20 days', certificate(20 * DAY), { severity: 'ticket' }, true],
+    ['CertificateExpires', 'the certificate is good for 20 days', certificate(20 * DAY), { severity: 'page' }, false],
+    ['CertificateExpires', 'the certificate is good for 2 days', certificate(2 * DAY), { severity: 'page' }, true],
+    ['CertificateExpires', 'the certificate is good for 22 days', certificate(22 * DAY), {}, false],
+    ['CertificateExpires', 'there is no data', {}, {}, false],
+    ['IngressErrors', 'a tenth of the requests come to no pod', throughIngress(10), {}, true],
+    ['IngressErrors', 'one in 25 fails', throughIngress(4), {}, false],
+    ['IngressErrors', 'there is no data', {}, {}, false],
+  ])('%s of the ingress when %s', async (alert, _, input, labels, expected) => {
+    expect(await fires(alert, 'traefik', 20, input, labels)).toBe(expected)
+  })
+
+  test.each([
+    ['errors', 'a tenth of a percent fails, as the objective allows', { failed: 0.1 }, 0],
+    ['errors', 'nothing fails', {}, 1],
+    ['errors', 'twice as many fail', { failed: 0.2 }, -1],
+    ['slow', 'half a percent is slow', { slow: 0.5 }, 0.5],
+  ])('the budget for %s when %s', async (metric, _, bad, left) => {
+    const query = `round(service:http_server_${metric}:budget_left{service="user"}, 0.001)`
+    expect(await evaluates(query, 120, traffic('user', '0.25', bad, 120), { namespace: 'shop', service: 'user' }, left)).toBe(true)
   })
 
   const gauge = (name: string, values: string, labels = '') => ({ [`${name}{job="order",${of}${labels}}`]: values })

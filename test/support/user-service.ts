@@ -13,7 +13,7 @@ import { createReservationStore } from '../../services/user/reservations.ts'
 import { createSessionVerifier } from '../../services/user/session-verifier.ts'
 import { createUserStore } from '../../services/user/store.ts'
 import { createThrottle, type ThrottleLimits } from '../../services/user/throttle.ts'
-import { watchSigningKeys } from '../../services/user/tokens.ts'
+import { type SigningKeys, watchSigningKeys } from '../../services/user/tokens.ts'
 import { type TestDatabase, testDatabase } from './database.ts'
 import { type Http, httpTo, type Listening, listen, type Reply } from './http.ts'
 import { type TestRuntime, testRuntime } from './runtime.ts'
@@ -26,6 +26,8 @@ export interface TestUserService extends Listening {
   db: TestDatabase
   /** Folder with the signing keys and the workload tokens. */
   dir: string
+  /** The signing keys in use now. */
+  keys(): SigningKeys
   /** With which the order service calls. */
   workloadToken: string
   /** Registers a user with this password and logs in. */
@@ -94,6 +96,7 @@ export async function startUserService({
     runtime,
     db,
     dir,
+    keys: keys.current,
     secrets,
     logIn: (email, password, address) =>
       http('POST', '/sessions', { json: { email, password }, headers: address ? { 'x-forwarded-for': address } : {} }),

@@ -209,15 +209,18 @@ describe('signing keys', () => {
   test('a new key is published at once, signs when its time has come, and tokens of the old one stay valid', async () => {
     const old = (await readKey(user)).kid
     const customer = await user.newUser()
-    const next = await addSigningKey(keysDir(user), nowSeconds() + 300)
+    const start = nowSeconds()
+    const next = await addSigningKey(keysDir(user), start + 300)
     await poll()
     await untilKids([old, next])
     const before = await logIn(customer)
     expect(kidOf(before)).toBe(old)
+    expect(user.keys().since()).toBeLessThanOrEqual(nowSeconds())
 
     vi.setSystemTime(Date.now() + 301_000)
     const after = await logIn(customer)
     expect(kidOf(after)).toBe(next)
+    expect(user.keys().since()).toBe(start + 300)
     expect((await me(after)).status).toBe(200)
     expect((await me(before)).status).toBe(200)
   })

@@ -1,0 +1,95 @@
+import type { ServiceDefinition } from '../../services/chassis/graph.ts'
+import type { Settings } from '../settings.ts'
+import { type Alert, alertRule, type Rule } from './alert.ts'
+
+const DAY_SECONDS = 86_400
+
+/** What is wrong with a service whatever its requests tell. */
+export function healthAlerts({ name, calls, database, scale, secrets = [] }: ServiceDefinition, settings: Settings): Rule[] {
+  const of = `job="${name}",namespace="${settings.NAMESPACE}"`
+  const alerts: Omit<Alert, 'labels'>[] = [
+    {
+      alert: 'TooFewPods',
+      severity: 'page',
+      for: '5m',
+      expr: `(count(up{${of},endpoint="admin"} == 1) or vector(0)) < ${scale.min}`,
+      summary: `${name} has fewer pods than it should`,
+      description: `{{ $value }} pods of ${name} answer Prometheus; its scale.min is ${scale.min}. They do not start (an image, a Secret, a migration), or they are not scraped.`,
+      runbook: 'too-few-pods',
+    },
+    {
+      alert: 'TargetDown',
+      severity: 'ticket',
+      for: '5m',
+      expr: `up{${of}} == 0`,
+      summary: `Prometheus cannot scrape a pod of ${name}`,
+      description: '{{ $labels.pod }} ({{ $labels.endpoint }}) does not answer Prometheus.',
+      runbook: 'target-down',
+    },
+    {
+      alert: 'Restarting',
+      severity: 'page',
+      for: '1m',
+      expr: `changes(process_start_time_seconds{${of},endpoint="admin"}[15m]) > 2`,
+      summary: `A pod of ${name} restarts again and again`,
+      description: '{{ $labels.pod }} has started {{ $value }} times in 15 minutes.',
+      runbook: 'restarting',
+    },
+    {
+      alert: 'NotStarting',
+      severity: 'ticket',
+      for: '5m',
+      // The collector starts before the migration and stays, so it tells of pods that never come so far as to serve.
+      expr: `up{${of},endpoint="otel-metrics"} == 1 unless on (namespace, pod) up{${of},endpoint="admin"} == 1`,
+      summary: `A pod of ${name} does not come to serve`,
+      description: `The collector of {{ $labels.pod }} answers Prometheus, ${name} beside it does not: its migration fails, or it refuses its settings.`,
+      runbook: 'not-starting',
+    },
+  ]
+  for (const { name: secret, rotateDays } of secrets)
+    if (rotateDays)
+      alerts.push({
+        alert: 'SecretOverdue',
+        severity: 'ticket',
+        for: '1h',
+        expr: `time() - min by (secret) (secret_since_timestamp_seconds{${of},secret="${secret}"}) > ${rotateDays * DAY_SECONDS}`,
+        summary: `${secret} of ${name} are to be rotated`,
+        description: `${secret} of ${name} are in use for {{ $value | humanizeDuration }}; they are to be rotated after ${rotateDays} days.`,
+        runbook: 'secret-overdue',
+      })
+  if (calls.length > 0)
+    alerts.push({
+      alert: 'CircuitOpen',
+      severity: 'page',
+      for: '5m',
+      expr: `max by (peer_service) (http_client_circuit_state{${of}}) == 2`,
+      summary: `${name} has given up calling {{ $labels.peer_service }}`,
+      description: `A circuit from ${name} to {{ $labels.peer_service }} is open: its calls failed.`,
+      runbook: 'circuit-open',
+    })
+  if (hasOutbox({ database, calls }))
+    alerts.push(
+      {
+        alert: 'OutboxStuck',
+        severity: 'page',
+        for: '5m',
+        expr: `max(outbox_oldest_age_seconds{${of}}) > 300`,
+        summary: `${name} cannot deliver a message`,
+        description: `The oldest message in the outbox of ${name} has waited {{ $value | humanizeDuration }}.`,
+        runbook: 'outbox-stuck',
+      },
+      {
+        alert: 'OutboxParked',
+        severity: 'ticket',
+        for: '1m',
+        expr: `max(outbox_parked{${of}}) > 0`,
+        summary: `${name} has messages that wait for a person`,
+        description: `{{ $value }} messages in the outbox of ${name} were refused for good.`,
+        runbook: 'outbox-parked',
+      },
+    )
+  return alerts.map(alert => alertRule({ ...alert, labels: { service: name } }, settings))
+}
+
+/** An outbox needs a table to be in and somebody to call. */
+export const hasOutbox = ({ database, calls }: Pick<ServiceDefinition, 'database' | 'calls'>): boolean => database !== undefined && calls.length > 0
