@@ -2,6 +2,7 @@ import { App, Chart } from 'cdk8s'
 import type { SystemDefinition } from '../services/chassis/graph.ts'
 import { refuseImpossible } from './checks/refuse.ts'
 import { type Context, systemOwner } from './constructs/context.ts'
+import { addDashboards } from './constructs/dashboards.ts'
 import { addNamespace } from './constructs/namespace.ts'
 import { addPostgres } from './constructs/postgres.ts'
 import { addCollectorConfig } from './constructs/tracing-sidecar.ts'
@@ -36,6 +37,7 @@ export function buildCharts(app: App, context: Context): Chart[] {
   addCollectorConfig(own, owner, settings)
   if (settings.DATABASE === 'bundled') addPostgres(own, context)
   for (const service of system.services) addWebService(own, context, service)
+  addDashboards(own, context)
   const charts = [own]
   if (settings.PLATFORM === 'bundled') {
     const platform = new Chart(app, 'platform')

@@ -21,6 +21,16 @@ const HEALTH_PORT = 13_133
 /** What a service is told to send its traces to. */
 export const OTLP_URL = 'http://127.0.0.1:4318'
 
+/**
+ * How a collector serves its own metrics: names end in their unit and `_total`, as Prometheus writes them. It is all said, because
+ * what these are by default has changed between versions.
+ */
+export const ownMetrics = (port: number) => ({
+  readers: [
+    { pull: { exporter: { prometheus: { host: '0.0.0.0', port, without_type_suffix: false, without_units: false, without_scope_info: true } } } },
+  ],
+})
+
 /** OTLP in over localhost, out to the tracing backend; bounded in memory, and what cannot be delivered is dropped, never waited for. */
 const collectorConfig = ({ OTLP_ENDPOINT }: Pick<Settings, 'OTLP_ENDPOINT'>): string =>
   stringify({
@@ -50,7 +60,7 @@ const collectorConfig = ({ OTLP_ENDPOINT }: Pick<Settings, 'OTLP_ENDPOINT'>): st
       extensions: ['health_check'],
       telemetry: {
         logs: { level: 'warn' },
-        metrics: { readers: [{ pull: { exporter: { prometheus: { host: '0.0.0.0', port: COLLECTOR_METRICS_PORT } } } }] },
+        metrics: ownMetrics(COLLECTOR_METRICS_PORT),
       },
       pipelines: { traces: { receivers: ['otlp'], processors: ['memory_limiter', 'resource', 'batch'], exporters: ['otlp_grpc'] } },
     },

@@ -68,6 +68,8 @@ const withExpressions = (settings: Settings): Settings => ({
   TLS_SECRET: text(at('ingress', 'tlsSecret')),
   MONITORING_NAMESPACE: text(at('monitoring', 'namespace')),
   MONITORING_LABELS: entries(at('monitoring', 'labels')),
+  DASHBOARD_LABELS: entries(at('monitoring', 'dashboardLabels')),
+  RUNBOOKS: text(at('monitoring', 'runbooks')),
   TRACING_NAMESPACE: text(at('tracing', 'namespace')),
   OTLP_ENDPOINT: `http://${TRACING_HOST}:4317`,
   TRUSTED_HOPS: text(at('trustedHops')) as never,
@@ -85,6 +87,7 @@ const imagesOf = ({ services }: SystemDefinition): Record<string, string> =>
 function conditionOf({ kind, metadata }: Manifest): string | undefined {
   if (kind === 'Namespace') return at('namespace', 'create')
   if (kind === 'ServiceMonitor' || kind === 'PrometheusRule') return at('monitoring', 'enabled')
+  if (metadata.name.endsWith('-dashboard')) return at('monitoring', 'dashboards')
   if (kind === 'Ingress') return at('ingress', 'enabled')
   if (metadata.labels?.['app.kubernetes.io/component'] === 'database') return at('database', 'bundled')
   return undefined

@@ -63,6 +63,9 @@ export const valuesOf = (system: SystemDefinition, settings: Settings, tags: Rec
     namespace: value(settings.MONITORING_NAMESPACE, NAME, 'The namespace of Prometheus'),
     podLabels: value(selectorOf({ name: 'prometheus' }), LABELS, 'Labels of its pods; {} for every pod of that namespace'),
     labels: value(settings.MONITORING_LABELS, LABELS, 'Labels by which Prometheus selects ServiceMonitors and PrometheusRules'),
+    runbooks: value(settings.RUNBOOKS, { type: 'string', minLength: 1 }, 'Where alerts send people: the URL that docs/runbooks is published at'),
+    dashboards: value(true, BOOLEAN, 'Whether there are ConfigMaps with Grafana dashboards'),
+    dashboardLabels: value(settings.DASHBOARD_LABELS, LABELS, "Labels by which Grafana's sidecar selects them"),
   },
   tracing: {
     host: value(new URL(settings.OTLP_ENDPOINT).hostname, NAME, 'Who receives OTLP over gRPC'),

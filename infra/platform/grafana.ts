@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import type { Construct } from 'constructs'
 import type { IConfigMap } from 'kubernetes-models/v1/ConfigMap'
 import { stringify } from 'yaml'
+import { dashboardsOf, toJson } from '../constructs/dashboards.ts'
 import { addNetworkPolicy, podsOf } from '../constructs/network-policies.ts'
 import { kubeObject } from '../constructs/object.ts'
 import { resources } from '../constructs/restricted.ts'
@@ -13,9 +14,11 @@ import { JAEGER, PROMETHEUS_PORT } from './ports.ts'
 import { addService } from './service.ts'
 
 const PORT = 3_000
+const DASHBOARDS = '/etc/grafana/dashboards'
 
 /** Shows dashboards to whoever reaches it (kubectl port-forward), without accounts and without a password to keep. */
-export function addGrafana(scope: Construct, { settings }: PlatformContext): void {
+export function addGrafana(scope: Construct, context: PlatformContext): void {
+  const { settings } = context
   const namespace = settings.MONITORING_NAMESPACE
   const owner = platformOwner('grafana', 'dashboards', images.grafana)
   const datasources = stringify({
@@ -32,13 +35,17 @@ export function addGrafana(scope: Construct, { settings }: PlatformContext): voi
       { name: 'Jaeger', uid: 'jaeger', type: 'jaeger', url: `http://jaeger.${settings.TRACING_NAMESPACE}:${JAEGER.query}` },
     ],
   })
+  const providers = stringify({ apiVersion: 1, providers: [{ name: 'system', type: 'file', options: { path: DASHBOARDS } }] })
+  const dashboards = Object.fromEntries([...dashboardsOf(context)].map(([name, dashboard]) => [`${name}.json`, toJson(dashboard)]))
+  const files = {
+    'grafana-datasources': { 'datasources.yaml': datasources },
+    'grafana-providers': { 'dashboards.yaml': providers },
+    // A copy of the system's own: a pod mounts ConfigMaps of its own namespace alone.
+    'grafana-dashboards': dashboards,
+  }
   addServiceAccount(scope, owner, namespace)
-  kubeObject<IConfigMap>(scope, owner, {
-    apiVersion: 'v1',
-    kind: 'ConfigMap',
-    metadata: { name: 'grafana-datasources', namespace },
-    data: { 'datasources.yaml': datasources },
-  })
+  for (const [name, data] of Object.entries(files))
+    kubeObject<IConfigMap>(scope, owner, { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name, namespace }, data })
   addProgram(scope, owner, {
     namespace,
     image: images.grafana,
@@ -55,8 +62,12 @@ export function addGrafana(scope: Construct, { settings }: PlatformContext): voi
     live: { path: '/api/health', port: 'web' },
     ready: { path: '/healthz', port: 'web' },
     resources: resources({ cpu: '50m', memory: '128Mi' }, { cpu: '1', memory: '512Mi' }),
-    config: { '/etc/grafana/provisioning/datasources': 'grafana-datasources' },
-    checksum: createHash('sha256').update(datasources).digest('hex').slice(0, 16),
+    config: {
+      '/etc/grafana/provisioning/datasources': 'grafana-datasources',
+      '/etc/grafana/provisioning/dashboards': 'grafana-providers',
+      [DASHBOARDS]: 'grafana-dashboards',
+    },
+    checksum: createHash('sha256').update(JSON.stringify(files)).digest('hex').slice(0, 16),
     scratch: { '/var/lib/grafana': '64Mi' },
   })
   addService(scope, owner, namespace, { web: PORT })

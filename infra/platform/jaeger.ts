@@ -8,6 +8,7 @@ import { addNetworkPolicy, podsOf } from '../constructs/network-policies.ts'
 import { kubeObject } from '../constructs/object.ts'
 import { resources } from '../constructs/restricted.ts'
 import { addServiceAccount } from '../constructs/service-account.ts'
+import { ownMetrics } from '../constructs/tracing-sidecar.ts'
 import { images } from './images.ts'
 import { addMonitor } from './monitor.ts'
 import { type PlatformContext, platformOwner } from './owner.ts'
@@ -49,7 +50,7 @@ const configFor = ({ services }: SystemDefinition): string =>
       extensions: ['healthcheckv2', 'jaeger_storage', 'jaeger_query'],
       telemetry: {
         logs: { level: 'warn' },
-        metrics: { readers: [{ pull: { exporter: { prometheus: { host: '0.0.0.0', port: JAEGER.metrics } } } }] },
+        metrics: ownMetrics(JAEGER.metrics),
       },
       pipelines: { traces: { receivers: ['otlp'], processors: ['tail_sampling', 'batch'], exporters: ['jaeger_storage_exporter'] } },
     },

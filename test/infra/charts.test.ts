@@ -28,7 +28,7 @@ describe('the chart', () => {
   })
 
   test('has a template for each object', () => {
-    expect([...chart.keys()].filter(path => /^templates\/.*\.yaml$/.test(path))).toHaveLength(28)
+    expect([...chart.keys()].filter(path => /^templates\/.*\.yaml$/.test(path))).toHaveLength(32)
   })
 
   test('says what each value is', () => {

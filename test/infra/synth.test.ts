@@ -45,6 +45,7 @@ describe('a third service with an edge', () => {
   test('adds its own objects and no other', () => {
     const added = [...grown.shop, ...grown.platform].map(keyOf).filter(key => !all.map(keyOf).includes(key))
     expect(added.sort()).toEqual([
+      'ConfigMap shop/invoice-dashboard',
       'Deployment shop/invoice',
       'HorizontalPodAutoscaler shop/invoice',
       'Ingress shop/invoice',
@@ -63,6 +64,9 @@ describe('a third service with an edge', () => {
       .filter(object => JSON.stringify(find([...grown.shop, ...grown.platform], keyOf(object))) !== JSON.stringify(object))
       .map(keyOf)
     expect(changed.sort()).toEqual([
+      'ConfigMap observability/grafana-dashboards',
+      'ConfigMap shop/overview-dashboard',
+      'Deployment observability/grafana',
       'Deployment shop/order',
       'NetworkPolicy ingress/traefik',
       'NetworkPolicy observability/jaeger',
@@ -173,7 +177,7 @@ describe('every object', () => {
       expect(Object.keys(object.metadata.labels ?? {}), keyOf(object)).toEqual(expect.arrayContaining(wanted))
       expect(['shop', 'ingress', 'observability', 'kube-system', undefined], keyOf(object)).toContain(object.metadata.namespace)
     }
-    expect([platform.length, shop.length]).toEqual([66, 28])
+    expect([platform.length, shop.length]).toEqual([69, 32])
   })
 
   test('holds no secret', () => {
@@ -221,7 +225,7 @@ describe('settings', () => {
   test('Grafana can be left out', () => {
     const without = build(system, { GRAFANA: 'false' }).platform
     expect(without.filter(({ metadata }) => metadata.name.startsWith('grafana'))).toEqual([])
-    expect(platform.filter(({ metadata }) => metadata.name.startsWith('grafana'))).toHaveLength(5)
+    expect(platform.filter(({ metadata }) => metadata.name.startsWith('grafana'))).toHaveLength(7)
   })
 
   test.each([

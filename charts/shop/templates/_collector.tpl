@@ -52,6 +52,9 @@ service:
               prometheus:
                 host: 0.0.0.0
                 port: 8888
+                without_type_suffix: false
+                without_units: false
+                without_scope_info: true
   pipelines:
     traces:
       receivers:

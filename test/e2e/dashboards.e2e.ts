@@ -1,0 +1,66 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { dashboardsOf } from '../../infra/constructs/dashboards.ts'
+import { system } from '../../infra/system.ts'
+import type { Forwarded } from '../../scripts/cluster/forward.ts'
+import { startLoad } from './support/load.ts'
+import { forwardTo, getJson } from './support/monitoring.ts'
+import { newCustomers } from './support/shop.ts'
+import { eventually, NAMESPACE, report, settings } from './support/target.ts'
+
+interface Panel {
+  title: string
+  targets?: { expr: string; refId: string }[]
+}
+
+const dashboards = dashboardsOf({ system, settings }) as unknown as Map<string, { panels: Panel[] }>
+const queries = [...dashboards].flatMap(([dashboard, { panels }]) =>
+  panels.flatMap(({ title, targets = [] }) => targets.map(({ expr, refId }) => ({ dashboard, title: `${title} ${refId}`, expr }))),
+)
+
+/** What Grafana puts in for its variables with a resolution of a minute. */
+const fill = (expr: string, dashboard: string) =>
+  expr
+    .replaceAll('$__rate_interval', '1m')
+    .replaceAll('$namespace', NAMESPACE)
+    .replaceAll('$service', dashboard === 'overview' ? `(${system.services.map(({ name }) => name).join('|')})` : dashboard)
+
+let prometheus: Forwarded
+let load: ReturnType<typeof startLoad>
+
+beforeAll(async () => {
+  prometheus = await forwardTo('prometheus', settings.MONITORING_NAMESPACE, 9_090)
+  load = startLoad({ productsPerSecond: 10, ordersPerSecond: 1, customers: await newCustomers(6) })
+  await eventually(
+    () => Promise.all(queries.map(async ({ dashboard, expr }) => (await valuesOf(fill(expr, dashboard))).length)),
+    counts => expect(Math.min(...counts)).toBeGreaterThan(0),
+    90_000,
+  ).catch(() => {})
+}, 150_000)
+afterAll(async () => {
+  await load?.stop()
+  await prometheus?.close()
+})
+
+/** Numbers that a query gives for the last seconds; NaN is none. */
+async function valuesOf(expr: string): Promise<number[]> {
+  const { data } = await getJson(`${prometheus.url}/api/v1/query?${new URLSearchParams({ query: expr })}`)
+  return data.result.map(({ value }: { value: [number, string] }) => Number(value[1])).filter((value: number) => !Number.isNaN(value))
+}
+
+describe('after traffic', () => {
+  test.each(queries)('$dashboard: $title has data', async ({ dashboard, expr }) => {
+    expect((await valuesOf(fill(expr, dashboard))).length, fill(expr, dashboard)).toBeGreaterThan(0)
+  })
+
+  test('that is every query of every panel', () => {
+    report(`${queries.length} queries of ${dashboards.size - 1} dashboards have data`)
+    expect(queries.length).toBeGreaterThan(60)
+  })
+})
+
+test('the choices at the top are there', async () => {
+  const namespaces = await getJson(`${prometheus.url}/api/v1/label/namespace/values?match[]=http_server_active_requests`)
+  expect(namespaces.data).toContain(NAMESPACE)
+  const match = new URLSearchParams({ 'match[]': `http_server_active_requests{namespace="${NAMESPACE}"}` })
+  expect((await getJson(`${prometheus.url}/api/v1/label/job/values?${match}`)).data).toEqual(system.services.map(({ name }) => name).sort())
+})

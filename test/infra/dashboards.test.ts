@@ -1,0 +1,207 @@
+import { execFile } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { describe, expect, test } from 'vitest'
+import { dashboardsOf, toJson } from '../../infra/constructs/dashboards.ts'
+import { loadSettings } from '../../infra/settings.ts'
+import { type Manifest, synthesize } from '../../infra/synth.ts'
+import { system } from '../../infra/system.ts'
+
+interface Target {
+  expr: string
+  datasource: { uid: string }
+  exemplar?: boolean
+}
+interface Panel {
+  id: number
+  type: string
+  title: string
+  description?: string
+  gridPos: { x: number; y: number; w: number; h: number }
+  datasource?: { uid: string }
+  fieldConfig: { defaults: { unit?: string } }
+  targets?: Target[]
+  links?: { title: string; url: string }[]
+  options: { content?: string }
+}
+interface Variable {
+  name: string
+  label: string
+  type: string
+  query: string
+  refresh?: number
+  datasource?: { uid: string }
+}
+interface Dashboard {
+  uid: string
+  title: string
+  editable: boolean
+  panels: Panel[]
+  templating: { list: Variable[] }
+}
+
+const settings = loadSettings({})
+const all = new Map([...dashboardsOf({ system, settings })].map(([name, dashboard]): [string, Dashboard] => [name, JSON.parse(toJson(dashboard))]))
+const runbooks = all.get('runbooks') as Dashboard
+const withQueries = [...all].filter(([name]) => name !== 'runbooks')
+const panelsOf = ({ panels }: Dashboard) => panels.filter(({ type }) => type !== 'row')
+const panels = withQueries.flatMap(([name, dashboard]) => panelsOf(dashboard).map((panel): [string, Panel] => [`${name}: ${panel.title}`, panel]))
+const targets = panels.flatMap(([title, panel]) => (panel.targets ?? []).map((target): [string, Target] => [title, target]))
+
+const { shop, platform } = synthesize({ system, settings, images: { user: 'a/user:1', order: 'a/order:1' } })
+const configMaps = (manifests: readonly Manifest[]) => manifests.filter(({ kind }) => kind === 'ConfigMap')
+
+test('there is one a service, one of the system, and the runbooks', () => {
+  expect([...all.keys()].sort()).toEqual([...system.services.map(({ name }) => name), 'overview', 'runbooks'].sort())
+})
+
+test("each is a ConfigMap with the label that Grafana's sidecar looks for", () => {
+  const found = configMaps(shop).filter(({ metadata }) => metadata.labels?.grafana_dashboard === '1')
+  expect(found.map(({ metadata }) => metadata.name).sort()).toEqual([...all.keys()].map(name => `${name}-dashboard`).sort())
+  for (const { data } of found) {
+    const [[file, json] = []] = Object.entries(data as Record<string, string>)
+    expect(file).toMatch(/^shop-\w+\.json$/)
+    expect(all.get(file?.slice('shop-'.length, -'.json'.length) ?? '')).toEqual(JSON.parse(json ?? ''))
+  }
+})
+
+test('the bundled Grafana is provisioned with the same', () => {
+  const mounted = configMaps(platform).find(({ metadata }) => metadata.name === 'grafana-dashboards')?.data as Record<string, string>
+  expect(Object.keys(mounted).sort()).toEqual([...all.keys()].map(name => `${name}.json`).sort())
+  for (const [name, dashboard] of all) expect(JSON.parse(mounted[`${name}.json`] ?? '')).toEqual(dashboard)
+})
+
+test('without the bundled ingress the overview has none of its figures', () => {
+  const existing = dashboardsOf({ system, settings: loadSettings({ PLATFORM: 'existing' }) })
+  expect(JSON.stringify(existing.get('overview'))).not.toContain('traefik')
+  expect(JSON.stringify(all.get('overview'))).toContain('traefik_service_requests_total')
+})
+
+// Rules of Grafana's dashboard-linter 0.1, by their names there, where `service` stands for its `job`; the two of `instance` are left out,
+// for pods come and go.
+describe.each([...all])('dashboard %s', (_, dashboard) => {
+  test('cannot be edited by hand (uneditable-dashboard)', () => expect(dashboard.editable).toBe(false))
+
+  test('has panels with numbers of their own that do not overlap', () => {
+    const ids = dashboard.panels.map(({ id }) => id)
+    expect(new Set(ids).size).toBe(ids.length)
+    const cells = dashboard.panels.flatMap(({ gridPos: { x, y, w, h } }) =>
+      Array.from({ length: w * h }, (_unused, n) => `${x + (n % w)},${y + Math.floor(n / w)}`),
+    )
+    expect(new Set(cells).size).toBe(cells.length)
+    expect(Math.max(...dashboard.panels.map(({ gridPos: { x, w } }) => x + w))).toBeLessThanOrEqual(24)
+  })
+})
+
+describe.each(withQueries)('dashboard %s', (_, dashboard) => {
+  const variables = new Map(dashboard.templating.list.map(variable => [variable.name, variable]))
+
+  test('lets one choose where its data is, the namespace and the service (template-datasource-rule)', () => {
+    expect([...variables.keys()]).toEqual(['datasource', 'traces', 'namespace', 'service'])
+    expect(variables.get('datasource')).toMatchObject({ type: 'datasource', label: 'Data source', query: 'prometheus' })
+    expect(variables.get('traces')).toMatchObject({ type: 'datasource', query: 'jaeger' })
+  })
+
+  test.each(['namespace', 'service'])('asks for %s anew when the time changes (template-on-time-change-reload-rule)', name => {
+    const variable = variables.get(name)
+    expect(variable).toMatchObject({ type: 'query', refresh: 2, datasource: { uid: '$' + '{datasource}' } })
+    expect(variable?.query).toMatch(/^label_values\(http_server_active_requests(\{namespace="\$namespace"\})?, \w+\)$/)
+  })
+})
+
+describe.each(panels)('%s', (_, panel) => {
+  test('has a title, a description and a unit (panel-title-description-rule, panel-units-rule)', () => {
+    expect(panel.title).toMatch(/\S/)
+    expect(panel.description).toMatch(/^[A-Z].{15,}\.$/)
+    expect(panel.fieldConfig.defaults.unit).toMatch(/^(reqps|cps|s|percentunit|bytes|short)$/)
+  })
+
+  test('asks the chosen data source something (panel-datasource-rule, panel-no-targets-rule)', () => {
+    expect(panel.datasource?.uid).toBe('$' + '{datasource}')
+    expect(panel.targets?.length).toBeGreaterThan(0)
+    for (const target of panel.targets ?? []) expect(target.datasource.uid).toBe('$' + '{datasource}')
+  })
+
+  test('links to runbooks that are there, and to traces with the time that is shown', () => {
+    for (const { title, url } of panel.links ?? []) {
+      const number = Number(/viewPanel=panel-(\d+)$/.exec(url)?.[1])
+      const runbook = /^Runbook (.*)$/.exec(title)?.[1]
+      if (runbook) expect(runbooks.panels.find(({ id }) => id === number)?.title).toBe(runbook)
+      else {
+        const panes = JSON.parse(decodeURIComponent(/panes=(.*)$/.exec(url)?.[1] ?? ''))
+        expect(panes.traces.range).toEqual({ from: '$' + '{__from}', to: '$' + '{__to}' })
+        expect(system.services.map(({ name }) => name)).toContain(panes.traces.queries[0].service)
+        expect(url).toContain('$' + '{__from}')
+      }
+    }
+  })
+})
+
+describe.each(targets)('%s', (_, { expr }) => {
+  test('takes rates over the interval that fits the graph (target-rate-interval-rule)', () => {
+    for (const [, range] of expr.matchAll(/\[([^\]]*)\]/g)) expect(range).toBe('$__rate_interval')
+  })
+
+  test('takes the rate of a counter before it adds up (target-counter-agg-rule)', () => {
+    for (const [whole, metric] of expr.matchAll(/(\w+(?:_total|_count|_sum|_bucket))\b(?=\{)/g)) {
+      // A gauge of connections that OpenTelemetry calls a count.
+      if (metric === 'db_client_connection_count') continue
+      expect(expr.slice(0, expr.indexOf(whole)).endsWith('rate('), metric).toBe(true)
+    }
+  })
+
+  test('asks of the chosen namespace and service (target-job-rule)', () => {
+    for (const [, selector] of expr.matchAll(/\{([^}]*)\}/g)) {
+      // What the ingress says, it says of everything behind it.
+      if (/^exported_service=/.test(selector ?? '')) continue
+      expect(selector).toContain('namespace="$namespace"')
+      if (!/^namespace="\$namespace"(,alertstate="firing")?$/.test(selector ?? '')) expect(selector).toMatch(/(job|service)=~?"\$service"/)
+    }
+  })
+})
+
+test('what every service has is there for every service: each edge, the outbox, its own metrics', () => {
+  for (const service of system.services) {
+    const expressions = JSON.stringify(all.get(service.name))
+    for (const { to } of service.calls) expect(expressions).toContain(`peer_service=\\"${to.name}\\"`)
+    expect(expressions.includes('outbox_pending')).toBe(service.calls.length > 0 && service.database !== undefined)
+    for (const { metric } of service.panels ?? []) expect(expressions).toContain(metric)
+  }
+})
+
+test('durations draw exemplars', () => {
+  const exemplary = targets.filter(([, { exemplar }]) => exemplar).map(([title]) => title)
+  expect(exemplary.sort()).toEqual(['order: Duration', 'order: Duration of attempts to call user, p95', 'overview: Duration, p99', 'user: Duration'])
+})
+
+test('every alert has a runbook, and every runbook an alert', () => {
+  const alerts = [...shop, ...platform]
+    .filter(({ kind }) => kind === 'PrometheusRule')
+    .flatMap(({ spec }) => (spec as { groups: { rules: { annotations?: { runbook_url: string } }[] }[] }).groups)
+    .flatMap(({ rules }) => rules.flatMap(({ annotations }) => annotations?.runbook_url ?? []))
+  for (const file of alerts) expect(existsSync(file), file).toBe(true)
+  expect([...new Set(alerts)].sort()).toEqual(runbooks.panels.map(({ title }) => `docs/runbooks/${title}.md`))
+  for (const { options } of runbooks.panels) expect(options.content).toMatch(/^# \w+: [\s\S]*\*\*Look\*\*[\s\S]*\*\*Do\*\*/)
+})
+
+const run = promisify(execFile)
+const hasLinter = await run('dashboard-linter', ['--help']).then(
+  () => true,
+  () => false,
+)
+if (!hasLinter) process.stderr.write('SKIPPED: dashboards are judged by our own tests alone, for dashboard-linter is not installed\n')
+
+test.runIf(hasLinter).each([...all])('dashboard-linter has nothing to say of %s', async (name, dashboard) => {
+  const dir = await mkdtemp(join(tmpdir(), 'fairlead-dashboards-'))
+  try {
+    const file = join(dir, `${name}.json`)
+    await writeFile(file, JSON.stringify(dashboard))
+    const { stdout } = await run('dashboard-linter', ['lint', '--strict', '--config', 'infra/dashboards/linter.yaml', file])
+    expect(stdout).not.toMatch(/❌|⚠/)
+  } finally {
+    await rm(dir, { recursive: true })
+  }
+})
