@@ -18,7 +18,7 @@ export const WINDOWS = [...new Set(BURN_RATES.flatMap(({ long, short }) => [shor
 /** That error budgets are for. Prometheus answers from as much of it as it keeps. */
 export const PERIOD = '30d'
 
-const percent = (share: number): string => `${Number((share * 100).toFixed(4))} %`
+export const percent = (share: number): string => `${Number((share * 100).toFixed(4))} %`
 
 /** A bucket's label as Prometheus 3 writes it: whole numbers have a fraction, too. */
 export const bucketLabel = (thresholdMs: number): string => {
