@@ -8,9 +8,14 @@ export interface SmokeOptions {
   /** The host that it routes by. */
   host: string
   signal: AbortSignal
+  /** Trace that the order is to be part of, as 32 hex digits. @default one of its own */
+  traceId?: string
   /** Time for the routes to answer, and for the order to be confirmed, each in milliseconds. @default 60000 */
   timeoutMs?: number
 }
+
+/** The service whose trace an order begins with. */
+export const SMOKE_ENTRY = 'order'
 
 const REQUEST_TIMEOUT_MS = 10_000
 const PAUSE_MS = 500
@@ -19,10 +24,15 @@ const PAUSE_MS = 500
  * A customer's whole way through the ingress: register, log in, look, order, until the order is confirmed and the credit reserved.
  * @throws CommandError naming the step, the status and the problem code
  */
-export async function smoke({ baseUrl, host, signal, timeoutMs = 60_000 }: SmokeOptions): Promise<{ orderId: string }> {
+export async function smoke({ baseUrl, host, signal, traceId, timeoutMs = 60_000 }: SmokeOptions): Promise<{ orderId: string }> {
   const dispatcher = new Agent()
-  const http = async (step: string, method: Dispatcher.HttpMethod, path: string, options: { token?: string; body?: unknown; key?: string } = {}) => {
-    const { token, body, key } = options
+  const http = async (
+    step: string,
+    method: Dispatcher.HttpMethod,
+    path: string,
+    options: { token?: string; body?: unknown; key?: string; trace?: string } = {},
+  ) => {
+    const { token, body, key, trace } = options
     const answer = await request(`${baseUrl}${path}`, {
       method,
       dispatcher,
@@ -31,6 +41,7 @@ export async function smoke({ baseUrl, host, signal, timeoutMs = 60_000 }: Smoke
         host,
         ...(token && { authorization: `Bearer ${token}` }),
         ...(key && { 'idempotency-key': key }),
+        ...(trace && { traceparent: `00-${trace}-${randomBytes(8).toString('hex')}-01` }),
         ...(body !== undefined && { 'content-type': 'application/json' }),
       },
       ...(body !== undefined && { body: JSON.stringify(body) }),
@@ -66,7 +77,12 @@ export async function smoke({ baseUrl, host, signal, timeoutMs = 60_000 }: Smoke
     const { accessToken: token } = await http('log in', 'POST', '/sessions', { body: customer })
     const cheapest = [...products].sort((a, b) => a.price.amount - b.price.amount)[0]
     const placed = await eventually('the order was not taken', () =>
-      http('order', 'POST', '/orders', { token, key: randomUUID(), body: { items: [{ sku: cheapest.sku, quantity: 1 }] } }),
+      http('order', 'POST', '/orders', {
+        token,
+        key: randomUUID(),
+        body: { items: [{ sku: cheapest.sku, quantity: 1 }] },
+        ...(traceId && { trace: traceId }),
+      }),
     )
     await eventually('the order was not confirmed', async () => {
       const { state } = await http('order', 'GET', `/orders/${placed.id}`, { token })

@@ -12,8 +12,8 @@ export interface Rule {
 
 export interface Alert {
   alert: string
-  /** `page`: it matters now; `ticket`: within days. */
-  severity: 'page' | 'ticket'
+  /** `page`: it matters now; `ticket`: within days; `none`: to nobody. */
+  severity: 'page' | 'ticket' | 'none'
   labels: Record<string, string>
   expr: string
   /** How long it must be so, e.g. `5m`. */

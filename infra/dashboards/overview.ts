@@ -15,7 +15,7 @@ const health: Panel[] = [
     unit: 'short',
     as: 'number',
     limit: 1,
-    queries: [{ expr: 'count(ALERTS{namespace="$namespace",alertstate="firing"}) or vector(0)', legend: 'firing' }],
+    queries: [{ expr: 'count(ALERTS{namespace="$namespace",alertstate="firing",severity!="none"}) or vector(0)', legend: 'firing' }],
   },
   {
     title: 'Targets down',

@@ -17,6 +17,7 @@ import { ALERTMANAGER_PORT, JAEGER, OPERATOR_PORT, PROMETHEUS_PORT, TRAEFIK_ADMI
 import { addPrometheusOperator } from './prometheus-operator.ts'
 import { apiServer, bindRole } from './rbac.ts'
 import { addService } from './service.ts'
+import { addWatchdog } from './watchdog.ts'
 
 /** The operator makes these pods, so no file has them. */
 const podsByOperator = { 'kube-score/ignore': 'service-targets-pod,networkpolicy-targets-pod' }
@@ -74,6 +75,7 @@ function addPrometheus(scope: Construct, context: PlatformContext): void {
   })
   addService(scope, owner, namespace, { web: PROMETHEUS_PORT }, podsByOperator)
   addMonitor(scope, owner, namespace, 'web', settings)
+  addWatchdog(scope, owner, settings)
   const scraped = [
     ...system.services.map(({ name }) => ({ peer: podsOf(name, settings.NAMESPACE), ports: [ADMIN_PORT, COLLECTOR_METRICS_PORT] })),
     { peer: podsOf('traefik', settings.INGRESS_NAMESPACE), ports: [TRAEFIK_ADMIN_PORT] },

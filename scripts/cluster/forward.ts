@@ -20,7 +20,16 @@ export async function forwardPort(config: KubeConfig, namespace: string, pod: st
     socket.on('error', () => socket.destroy())
     const errors = new PassThrough()
     errors.on('data', () => socket.destroy())
-    forward.portForward(namespace, pod, [port], socket, errors, socket).catch(() => socket.destroy())
+    forward.portForward(namespace, pod, [port], socket, errors, socket).then(
+      channel => {
+        // The library leaves the channel open when the connection ends, and would keep the process alive by it.
+        if (!('close' in channel)) return
+        if (socket.destroyed) channel.close()
+        socket.on('close', () => channel.close())
+        channel.on('close', () => socket.destroy())
+      },
+      () => socket.destroy(),
+    )
   })
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)

@@ -64,7 +64,7 @@ export function reasonOfPod(pod: Live): { text: string; container?: string; cras
   return undefined
 }
 
-const isReady = (pod: Live): boolean =>
+export const isReady = (pod: Live): boolean =>
   (pod.status?.conditions ?? []).some(({ type, status }: { type: string; status: string }) => type === 'Ready' && status === 'True')
 
 /** Why a workload is not ready: its first pod that says something, with the last line of its log or the newest warning about it. */

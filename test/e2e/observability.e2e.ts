@@ -2,9 +2,13 @@ import { randomBytes } from 'node:crypto'
 import pg from 'pg'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { entryServices } from '../../infra/constructs/ingress.ts'
+import { synthesize } from '../../infra/synth.ts'
 import { system } from '../../infra/system.ts'
 import type { Forwarded } from '../../scripts/cluster/forward.ts'
+import { keptTraceId } from '../../scripts/doctor/checks/order.ts'
+import { edgesOf, type Trace } from '../../scripts/doctor/checks/traces.ts'
 import { isKept, KEPT_SHARE } from '../../services/chassis/tracing.ts'
+import { forwardTo, getJson } from './support/monitoring.ts'
 import { http, newCustomer } from './support/shop.ts'
 import { cluster, eventually, readyPods, report, settings, sleep } from './support/target.ts'
 
@@ -15,13 +19,7 @@ let alertmanager: string
 
 beforeAll(async () => {
   const forward = async (name: string, namespace: string, port: number) => {
-    // It may have been moved to another node a moment ago.
-    const [pod] = await eventually(
-      () => readyPods(name, namespace),
-      pods => expect(pods, `${namespace}/${name}`).toHaveLength(1),
-      90_000,
-    )
-    const forwarded = await cluster.forward(namespace, pod?.metadata.name ?? '', port)
+    const forwarded = await forwardTo(name, namespace, port)
     open.push(forwarded)
     return forwarded.url
   }
@@ -33,13 +31,6 @@ beforeAll(async () => {
 afterAll(async () => {
   for (const forwarded of open) await forwarded.close()
 })
-
-// biome-ignore lint/suspicious/noExplicitAny: answers of two query APIs
-const getJson = async (url: string): Promise<any> => {
-  const answer = await fetch(url, { signal: AbortSignal.timeout(10_000) })
-  if (!answer.ok) throw new Error(`${url} answered ${answer.status}`)
-  return answer.json()
-}
 
 interface Target {
   labels: { job: string; pod: string; endpoint: string }
@@ -67,17 +58,6 @@ test('Prometheus scrapes every pod of every program, and none is down', async ()
   report(`${targets.length} targets of ${programs.length} programs, all up`)
 })
 
-interface Span {
-  spanID: string
-  operationName: string
-  processID: string
-  references: { refType: string; spanID: string }[]
-  tags: { key: string; value: unknown }[]
-}
-
-/** An id of the share of ordinary traces that is kept. */
-const keptTraceId = () => `${randomBytes(10).toString('hex').slice(0, 19)}0${randomBytes(6).toString('hex')}`
-
 test('an order is one trace, whose edges are those of the graph', async () => {
   const { token } = await newCustomer()
   const traceId = keptTraceId()
@@ -88,7 +68,7 @@ test('an order is one trace, whose edges are those of the graph', async () => {
     headers: { traceparent: `00-${traceId}-${randomBytes(8).toString('hex')}-01` },
   })
   expect(placed.status).toBe(201)
-  const trace = await eventually<{ spans: Span[]; processes: Record<string, { serviceName: string }> } | undefined>(
+  const trace = await eventually<Trace | undefined>(
     async () => (await getJson(`${jaeger}/api/traces/${traceId}`).catch(() => undefined))?.data?.[0],
     found => {
       const services = new Set(Object.values(found?.processes ?? {}).map(({ serviceName }) => serviceName))
@@ -97,20 +77,14 @@ test('an order is one trace, whose edges are those of the graph', async () => {
     },
     60_000,
   )
-  const serviceOf = ({ processID }: Span) => trace?.processes[processID]?.serviceName
-  const byId = new Map(trace?.spans.map(span => [span.spanID, span]))
-  const seen = new Set<string>()
-  for (const span of trace?.spans ?? []) {
-    const parent = byId.get(span.references.find(({ refType }) => refType === 'CHILD_OF')?.spanID ?? '')
-    if (parent && serviceOf(parent) !== serviceOf(span)) seen.add(`${serviceOf(parent)} -> ${serviceOf(span)}`)
-  }
   const edges = system.services.flatMap(service => service.calls.map(({ to }) => `${service.name} -> ${to.name}`))
   expect(entryServices({ system }).map(({ name }) => name)).toContain('order')
-  expect([...seen].sort()).toEqual(['traefik -> order', ...edges].sort())
+  const seen = edgesOf(trace as Trace)
+  expect(seen).toEqual(['traefik -> order', ...edges].sort())
   const statements = trace?.spans.filter(({ tags }) => tags.some(({ key }) => key === 'db.system.name')) ?? []
   expect(statements.length).toBeGreaterThan(0)
   expect(JSON.stringify(trace)).not.toContain(token)
-  report(`${trace?.spans.length} spans, ${statements.length} of them SQL; edges ${[...seen].join(', ')}`)
+  report(`${trace?.spans.length} spans, ${statements.length} of them SQL; edges ${seen.join(', ')}`)
 })
 
 test('a request can be found from the histogram that counted it', async () => {
@@ -138,11 +112,16 @@ test('a request can be found from the histogram that counted it', async () => {
   report(`exemplar ${traceId} leads to ${found.data[0].spans.length} spans`)
 })
 
-test('Prometheus has the rules of every service, and none fails', async () => {
+const { shop, platform } = synthesize({ system, settings, images: { user: 'a/user:1', order: 'a/order:1' } })
+const ruleGroups = [...shop, ...platform]
+  .filter(({ kind }) => kind === 'PrometheusRule')
+  .flatMap(({ spec }) => (spec as { groups: { name: string }[] }).groups.map(({ name }) => name))
+
+test('Prometheus has every rule of the graph, and none fails', async () => {
   const groups = await eventually<{ name: string; rules: { health: string; name: string; lastError?: string }[] }[]>(
     async () => (await getJson(`${prometheus}/api/v1/rules`)).data.groups,
     found => {
-      expect(found.map(({ name }) => name).sort()).toEqual(system.services.flatMap(({ name }) => [`${name}-health`, `${name}-slo`]).sort())
+      expect(found.map(({ name }) => name).sort()).toEqual(ruleGroups.sort())
       expect(
         found
           .flatMap(({ rules }) => rules)

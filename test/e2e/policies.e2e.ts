@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest'
 import { publicPaths } from '../../infra/constructs/ingress.ts'
 import { system } from '../../infra/system.ts'
-import { type Endpoint, type Identity, reachable } from './support/probe.ts'
-import { NAMESPACE, readyPods, report, settings } from './support/target.ts'
+import { type Endpoint, type Identity, probe } from '../../scripts/doctor/probe.ts'
+import { cluster, NAMESPACE, readyPods, report, settings } from './support/target.ts'
 
 const MONITORING = settings.MONITORING_NAMESPACE
 const ADMIN = 9_090
@@ -59,7 +59,7 @@ test('every pair of programs can talk exactly where the graph has an edge', asyn
     if (!pod) throw new Error(`${namespace}/${program} has no ready pod`)
     endpoints.push(...ports.map(port => ({ title: `${program}:${port}`, address: pod.status.podIP as string, port })))
   }
-  const open = await reachable(CALLERS, endpoints)
+  const seen = await probe(cluster, CALLERS, { endpoints })
   const wrong: string[] = []
   let allowed = 0
   CALLERS.forEach((caller, index) => {
@@ -67,7 +67,7 @@ test('every pair of programs can talk exactly where the graph has an edge', asyn
       const [callee = '', port] = title.split(':')
       const expected = isEdge(caller, callee, Number(port))
       if (expected) allowed++
-      if (open[index]?.has(title) !== expected)
+      if (seen[index]?.open.has(title) !== expected)
         wrong.push(`${caller.namespace}/${caller.name ?? 'stranger'} -> ${title} is ${expected ? 'refused' : 'open'}`)
     }
   })

@@ -110,9 +110,9 @@ const throughIngress = (failed: number): Series => {
 
 describe('alerts', () => {
   test('each says how bad it is, what happens, and where to read what to do', () => {
-    expect(alerts.length).toBe(2 * 8 + 2 * 4 + 1 + 3 + 3)
+    expect(alerts.length).toBe(2 * 8 + 2 * 4 + 1 + 3 + 3 + 1)
     for (const { alert, labels, annotations = {}, for: wait } of alerts) {
-      expect(['page', 'ticket'], alert).toContain(labels.severity)
+      expect(alert === 'Watchdog' ? ['none'] : ['page', 'ticket'], alert).toContain(labels.severity)
       expect(wait, alert).toMatch(/^\d+[mh]$/)
       expect(Object.keys(annotations).sort(), alert).toEqual(['description', 'runbook_url', 'summary'])
       expect(existsSync(annotations.runbook_url as string), annotations.runbook_url).toBe(true)
@@ -181,6 +181,10 @@ describe.runIf(hasPromtool)('by promtool', () => {
     ['IngressErrors', 'there is no data', {}, {}, false],
   ])('%s of the ingress when %s', async (alert, _, input, labels, expected) => {
     expect(await fires(alert, 'traefik', 20, input, labels)).toBe(expected)
+  })
+
+  test('Watchdog fires without any data', async () => {
+    expect(await fires('Watchdog', 'prometheus', 1, {})).toBe(true)
   })
 
   test.each([

@@ -158,7 +158,8 @@ describe.each(targets)('%s', (_, { expr }) => {
       // What the ingress says, it says of everything behind it.
       if (/^exported_service=/.test(selector ?? '')) continue
       expect(selector).toContain('namespace="$namespace"')
-      if (!/^namespace="\$namespace"(,alertstate="firing")?$/.test(selector ?? '')) expect(selector).toMatch(/(job|service)=~?"\$service"/)
+      if (!/^namespace="\$namespace"(,alertstate="firing",severity!="none")?$/.test(selector ?? ''))
+        expect(selector).toMatch(/(job|service)=~?"\$service"/)
     }
   })
 })

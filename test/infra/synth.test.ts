@@ -177,7 +177,7 @@ describe('every object', () => {
       expect(Object.keys(object.metadata.labels ?? {}), keyOf(object)).toEqual(expect.arrayContaining(wanted))
       expect(['shop', 'ingress', 'observability', 'kube-system', undefined], keyOf(object)).toContain(object.metadata.namespace)
     }
-    expect([platform.length, shop.length]).toEqual([69, 32])
+    expect([platform.length, shop.length]).toEqual([70, 32])
   })
 
   test('holds no secret', () => {

@@ -1,0 +1,107 @@
+import { imageReferences } from '../infra/image/image.ts'
+import { loadSettings } from '../infra/settings.ts'
+import { synthesize } from '../infra/synth.ts'
+import { system } from '../infra/system.ts'
+import { openCluster } from './cluster/cluster.ts'
+import { INGRESS_PORTS } from './cluster/kind.ts'
+import { parseFlags } from './cluster/options.ts'
+import { type Check, type Result, runChecks } from './doctor/check.ts'
+import { clusterChecks } from './doctor/checks/cluster.ts'
+import { databaseChecks } from './doctor/checks/database.ts'
+import { ingressChecks } from './doctor/checks/ingress.ts'
+import { keyChecks } from './doctor/checks/keys.ts'
+import { metricsChecks } from './doctor/checks/metrics.ts'
+import { networkChecks } from './doctor/checks/network.ts'
+import { keptTraceId, orderChecks } from './doctor/checks/order.ts'
+import { traceChecks } from './doctor/checks/traces.ts'
+import { workloadChecks } from './doctor/checks/workloads.ts'
+import { type Context, createContext } from './doctor/context.ts'
+import { CommandError, dim, green, red, runCommand, say, seconds, yellow } from './terminal.ts'
+
+const HELP = `npm run doctor [-- options]
+
+Tries what the system promises, from the outside in, and says of each thing that does not work what is wrong and what to do. It asks
+through the ingress and places one order as a new customer, starts a pod for each program for a few seconds to see what the network
+lets through, and asks Prometheus, Alertmanager and Jaeger. It changes nothing. Ends with 1 when something does not work.
+
+  --context NAME  a context of the kubeconfig (default: kind-fairlead)
+  --url URL       where the ingress is reached (default for kind: http://127.0.0.1:${INGRESS_PORTS.http}, and TLS at ${INGRESS_PORTS.https})
+  --only WORDS    only checks whose name contains one of these, e.g. --only 'scrape,trace'
+  --json          the results as JSON on standard output
+  --help          this text
+`
+
+/** From the outside in: the first that fails is the one to begin with. */
+function checksOf(context: Context): Check[] {
+  const traceId = keptTraceId()
+  return [
+    ...clusterChecks(context),
+    ...workloadChecks(context),
+    ...databaseChecks(context),
+    ...networkChecks(context),
+    ...keyChecks(context),
+    ...ingressChecks(context),
+    ...orderChecks(context, traceId),
+    ...metricsChecks(context),
+    ...traceChecks(context, traceId),
+  ]
+}
+
+function addresses(context: string, url: string | undefined): { baseUrl: string; tlsAddress: string | undefined } {
+  if (url === undefined) {
+    if (!context.startsWith('kind-')) throw Object.assign(new CommandError('--url is missing: where is the ingress reached?'), { exitCode: 2 })
+    return { baseUrl: `http://127.0.0.1:${INGRESS_PORTS.http}`, tlsAddress: `127.0.0.1:${INGRESS_PORTS.https}` }
+  }
+  const parsed = URL.parse(url)
+  if (!parsed || !/^https?:$/.test(parsed.protocol))
+    throw Object.assign(new CommandError(`--url ${url} is not an http or https URL`), { exitCode: 2 })
+  return { baseUrl: parsed.origin, tlsAddress: parsed.protocol === 'https:' ? `${parsed.hostname}:${parsed.port || 443}` : undefined }
+}
+
+const MARKS = { passed: green('✓'), failed: red('✗'), skipped: yellow('-') }
+
+function show({ name, outcome, message, remedy, ms }: Result): void {
+  say(`${MARKS[outcome]} ${name}: ${message} ${dim(seconds(ms))}`)
+  if (remedy) say(`    do: ${remedy}`)
+}
+
+await runCommand('npm run doctor', async signal => {
+  const flags = parseFlags({
+    context: { type: 'string', default: 'kind-fairlead' },
+    url: { type: 'string' },
+    only: { type: 'string' },
+    json: { type: 'boolean', default: false },
+    help: { type: 'boolean', default: false },
+  })
+  if (flags.help) {
+    process.stdout.write(HELP)
+    return 0
+  }
+  const settings = loadSettings(process.env)
+  const { platform, shop } = synthesize({ system, settings, images: await imageReferences(system, settings) })
+  const context = createContext({
+    cluster: openCluster(flags.context),
+    system,
+    settings,
+    manifests: [...platform, ...shop],
+    ...addresses(flags.context, flags.url),
+    deploy: `npm run deploy -- --context ${flags.context}`,
+  })
+  const words = flags.only?.split(',').filter(Boolean)
+  const checks = checksOf(context).filter(({ name }) => !words || words.some(word => name.includes(word)))
+  if (checks.length === 0) throw Object.assign(new CommandError(`--only ${flags.only} names no check`), { exitCode: 2 })
+  try {
+    const results = await runChecks(checks, { signal, show })
+    const failed = results.filter(({ outcome }) => outcome === 'failed')
+    if (flags.json) process.stdout.write(`${JSON.stringify({ context: flags.context, healthy: failed.length === 0, checks: results }, null, 2)}\n`)
+    const [first] = failed
+    say(
+      first
+        ? `${red(`${failed.length} of ${results.length} checks failed`)}; begin with ${first.name}`
+        : green(`all ${results.length} checks passed`),
+    )
+    return first ? 1 : 0
+  } finally {
+    await context.close()
+  }
+})

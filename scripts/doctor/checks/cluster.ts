@@ -1,0 +1,47 @@
+import { checkTools } from '../../cluster/kind.ts'
+import { ApiError } from '../../cluster/rest.ts'
+import { type Check, NotHere, Trouble } from '../check.ts'
+import type { Context } from '../context.ts'
+
+/** What everything else stands on. */
+export const clusterChecks = (context: Context): Check[] => [
+  {
+    name: 'tools',
+    run: async signal => {
+      if (!context.cluster.context.startsWith('kind-')) throw new NotHere('docker and kind are for clusters of this machine')
+      return checkTools(signal)
+    },
+  },
+  { name: 'nodes', run: () => nodesAreReady(context) },
+  { name: 'kinds', run: () => kindsAreKnown(context) },
+]
+
+async function nodesAreReady({ cluster }: Context): Promise<string> {
+  const nodes = await cluster.list('v1', 'Node')
+  for (const { metadata, status } of nodes) {
+    const ready = status.conditions.find(({ type }: { type: string }) => type === 'Ready')
+    if (ready?.status !== 'True')
+      throw new Trouble(`node ${metadata.name} is not ready: ${ready?.message ?? 'it says nothing'}`, `kubectl describe node ${metadata.name}`)
+  }
+  return `${nodes.length} ready, Kubernetes ${nodes[0]?.status.nodeInfo.kubeletVersion}`
+}
+
+/** Whether the API server serves every kind of object that the graph has. */
+async function kindsAreKnown({ cluster, manifests, settings, deploy }: Context): Promise<string> {
+  const kinds = new Map(
+    manifests.map(({ apiVersion, kind, metadata }) => [`${kind}.${apiVersion}`, { apiVersion, kind, namespace: metadata.namespace }]),
+  )
+  const unknown: string[] = []
+  for (const [name, { apiVersion, kind, namespace }] of kinds) {
+    await cluster.list(apiVersion, kind, namespace ?? settings.NAMESPACE).catch(error => {
+      if (!(error instanceof ApiError && error.status === 404)) throw error
+      unknown.push(name)
+    })
+  }
+  if (unknown.length > 0)
+    throw new Trouble(
+      `the cluster knows no ${unknown.join(' and no ')}: the CustomResourceDefinition is missing`,
+      `${deploy} brings it (--crds for a folder of your own)`,
+    )
+  return `${kinds.size} known`
+}

@@ -1,0 +1,46 @@
+import { databaseSecret } from '../../../infra/constructs/deployment.ts'
+import { POSTGRES } from '../../../infra/constructs/postgres.ts'
+import { ADMIN_PORT, type ServiceDefinition } from '../../../services/chassis/graph.ts'
+import { type Check, Trouble } from '../check.ts'
+import type { Context } from '../context.ts'
+
+/** Whether services reach their databases, by what each pod itself says of it. */
+export const databaseChecks = (context: Context): Check[] =>
+  context.system.services
+    .filter(({ database }) => database)
+    .map((service): Check => ({ name: `database of ${service.name}`, run: () => databaseAnswers(context, service) }))
+
+async function databaseAnswers(context: Context, service: ServiceDefinition): Promise<string> {
+  const { cluster, settings, blame } = context
+  const all = await cluster.list('v1', 'Pod', settings.NAMESPACE, `app.kubernetes.io/name=${service.name}`)
+  const running = all.filter(
+    ({ metadata, status }) =>
+      !metadata.deletionTimestamp &&
+      status.containerStatuses?.some(({ name, state }: { name: string; state: { running?: object } }) => name === service.name && state.running),
+  )
+  if (running.length === 0) throw new Trouble(`${service.name} has no pod that runs`, 'npm run status')
+  for (const { metadata } of running) {
+    const forwarded = await cluster.forward(settings.NAMESPACE, metadata.name, ADMIN_PORT)
+    try {
+      const answer = await fetch(`${forwarded.url}/readyz`, { signal: AbortSignal.timeout(10_000) })
+      const text = (await answer.text()).trim()
+      if (answer.status === 200) continue
+      if (!/\bdatabase\b/.test(text)) throw new Trouble(`${metadata.name} says: ${text}`, `npm run logs -- ${service.name}`)
+      throw await blame(
+        `${metadata.name} does not reach its database${await stateOfPostgres(context)}`,
+        ({ kind, metadata: { name } }) =>
+          (kind === 'NetworkPolicy' && [service.name, POSTGRES, 'default-deny'].includes(name)) ||
+          (['StatefulSet', 'Service'].includes(kind) && name === POSTGRES),
+        `does Secret ${databaseSecret(service)} have the right URL and password? npm run secrets -- --context ${cluster.context}`,
+      )
+    } finally {
+      await forwarded.close()
+    }
+  }
+  return `answers ${running.length} pods`
+}
+
+async function stateOfPostgres({ settings, pods }: Context): Promise<string> {
+  if (settings.DATABASE !== 'bundled') return ''
+  return (await pods(POSTGRES, settings.NAMESPACE)).length === 0 ? `: ${POSTGRES} has no ready pod` : ''
+}

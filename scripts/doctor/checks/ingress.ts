@@ -1,0 +1,113 @@
+import { checkServerIdentity, connect, type PeerCertificate } from 'node:tls'
+import { Agent, request } from 'undici'
+import { entryServices } from '../../../infra/constructs/ingress.ts'
+import type { Contract } from '../../../services/chassis/contract.ts'
+import type { ServiceDefinition } from '../../../services/chassis/graph.ts'
+import { type Check, NotHere, Trouble } from '../check.ts'
+import type { Context } from '../context.ts'
+
+const ANSWER_MS = 10_000
+const DAY_MS = 86_400_000
+/** What the alert CertificateExpires warns of as well. */
+const WARN_DAYS = 21
+
+/** The way in, as a client has it. */
+export const ingressChecks = (context: Context): Check[] => [
+  ...entryServices(context).map((service): Check => ({ name: `ingress to ${service.name}`, run: () => isRouted(context, service) })),
+  { name: 'ingress keeps what is private', run: () => privateStaysPrivate(context) },
+  { name: 'certificate', run: () => certificateIsGood(context) },
+]
+
+/** Paths of operations that can be asked without a body, a token or a parameter. */
+const openPaths = (contract: Contract): string[] =>
+  Object.values(contract)
+    .filter(({ method, path, auth, internal }) => method === 'GET' && auth === 'none' && !internal && !path.includes('{'))
+    .map(({ path }) => path)
+
+async function get({ baseUrl, settings, deploy, blame }: Context, path: string): Promise<number> {
+  const dispatcher = new Agent()
+  try {
+    const signal = AbortSignal.timeout(ANSWER_MS)
+    const answer = await request(`${baseUrl}${path}`, { dispatcher, signal, headers: { host: settings.HOST } })
+    await answer.body.dump()
+    return answer.statusCode
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException
+    throw await blame(
+      `nobody answers at ${baseUrl} (${code ?? message})`,
+      ({ kind, metadata }) => metadata.namespace === settings.INGRESS_NAMESPACE && kind !== 'ConfigMap',
+      `kubectl -n ${settings.INGRESS_NAMESPACE} get pods, or put it back: ${deploy}`,
+    )
+  } finally {
+    await dispatcher.destroy()
+  }
+}
+
+async function isRouted(context: Context, { name, contract }: ServiceDefinition): Promise<string> {
+  const { settings, baseUrl, blame } = context
+  const [path] = openPaths(contract)
+  if (!path) throw new NotHere(`${name} has no public operation that can be asked without a token`)
+  const status = await get(context, path)
+  if (status === 200) return `GET ${path} 200`
+  const meaning =
+    status === 404 ? 'it has no route' : status === 503 ? 'no pod is ready' : status === 502 ? 'the pod refuses the ingress' : 'the service fails'
+  throw await blame(
+    `GET ${baseUrl}${path} answered ${status}: ${meaning}`,
+    ({ kind, metadata }) =>
+      metadata.name === name && metadata.namespace === settings.NAMESPACE && ['Ingress', 'HTTPRoute', 'Service', 'NetworkPolicy'].includes(kind),
+    `npm run logs -- ${name}`,
+  )
+}
+
+async function privateStaysPrivate(context: Context): Promise<string> {
+  const closed = context.system.services.flatMap(({ contract }) =>
+    Object.values(contract)
+      .filter(({ auth, internal }) => auth === 'workload' || internal)
+      .map(({ path }) => path.replaceAll(/\{\w+\}/g, 'x')),
+  )
+  const paths = [...new Set([...closed, '/metrics', '/livez', '/readyz'])]
+  for (const path of paths) {
+    const status = await get(context, path)
+    if (status !== 404 && status < 500)
+      throw await context.blame(
+        `${path} answered ${status} through the ingress: it is not for everybody`,
+        ({ kind }) => kind === 'Ingress' || kind === 'HTTPRoute',
+        `kubectl -n ${context.settings.NAMESPACE} describe ingress`,
+      )
+  }
+  return `${paths.length} paths are not routed`
+}
+
+async function certificateIsGood({ tlsAddress, settings, cluster }: Context): Promise<string> {
+  if (!tlsAddress) throw new NotHere('no TLS address is known (--url https://...)')
+  const certificate = await certificateOf(tlsAddress, settings.HOST)
+  const wrong = checkServerIdentity(settings.HOST, certificate)
+  const remedy = `npm run secrets -- --context ${cluster.context}, or see docs/runbooks/certificate-expires.md`
+  const secret = `Secret ${settings.NAMESPACE}/${settings.TLS_SECRET}`
+  if (wrong) {
+    const there = await cluster.read({ apiVersion: 'v1', kind: 'Secret', metadata: { name: settings.TLS_SECRET, namespace: settings.NAMESPACE } })
+    throw new Trouble(
+      `the certificate of ${tlsAddress} is for ${certificate.subject?.CN ?? 'nobody'}, not for ${settings.HOST}: ${there ? `${secret} is of another host` : `${secret} is not there`}`,
+      remedy,
+    )
+  }
+  const days = (Date.parse(certificate.valid_to) - Date.now()) / DAY_MS
+  if (days < WARN_DAYS) throw new Trouble(`the certificate in ${secret} ${days < 0 ? 'has expired' : 'expires'} on ${certificate.valid_to}`, remedy)
+  return `for ${settings.HOST}, good for ${Math.floor(days)} days`
+}
+
+/** Whatever is served, trusted or not. */
+const certificateOf = (address: string, servername: string): Promise<PeerCertificate> =>
+  new Promise((resolve, reject) => {
+    const [host, port] = address.split(/:(?=\d+$)/)
+    const socket = connect({ host, port: Number(port), servername, rejectUnauthorized: false, timeout: ANSWER_MS }, () => {
+      resolve(socket.getPeerCertificate())
+      socket.destroy()
+    })
+    const fail = (reason: string) => {
+      socket.destroy()
+      reject(new Trouble(`nobody speaks TLS at ${address} (${reason})`, 'npm run status'))
+    }
+    socket.on('timeout', () => fail(`no answer in ${ANSWER_MS / 1_000} s`))
+    socket.on('error', (error: NodeJS.ErrnoException) => fail(error.code ?? error.message))
+  })

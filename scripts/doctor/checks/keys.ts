@@ -1,0 +1,50 @@
+import { WORKLOAD_ISSUER } from '../../../infra/constructs/deployment.ts'
+import { callersOf, type ServiceDefinition } from '../../../services/chassis/graph.ts'
+import { type Check, NotHere, Trouble } from '../check.ts'
+import type { Context } from '../context.ts'
+import { askPrometheus } from './metrics.ts'
+
+const DAY_SECONDS = 86_400
+
+/** Whether keys are the right ones, and young enough. */
+export const keyChecks = (context: Context): Check[] => [
+  { name: 'workload identity', run: () => issuerKeysAreCurrent(context) },
+  ...context.system.services.flatMap(service =>
+    (service.secrets ?? []).flatMap(({ name, rotateDays }) =>
+      rotateDays ? [{ name: `age of ${name}`, run: () => isYoung(context, service, name, rotateDays) }] : [],
+    ),
+  ),
+]
+
+const kidsOf = (jwks: string): string[] => (JSON.parse(jwks) as { keys: { kid: string }[] }).keys.map(({ kid }) => kid)
+
+/** Callees verify their callers' tokens with a copy of the cluster's keys; a cluster that has new ones issues tokens that they refuse. */
+async function issuerKeysAreCurrent({ cluster, system, settings }: Context): Promise<string> {
+  if (!system.services.some(service => callersOf(system, service).length > 0)) throw new NotHere('no service calls another')
+  const remedy = `npm run secrets -- --context ${cluster.context}`
+  const where = `ConfigMap ${settings.NAMESPACE}/${WORKLOAD_ISSUER}`
+  const live = await cluster.read({ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: WORKLOAD_ISSUER, namespace: settings.NAMESPACE } })
+  if (!live) throw new Trouble(`${where} is not there: no callee can verify its callers' tokens`, remedy)
+  const { issuer, jwks } = await cluster.tokenIssuer()
+  if (issuer !== settings.WORKLOAD_ISSUER)
+    throw new Trouble(
+      `the cluster's tokens are issued by ${issuer}, and the services expect WORKLOAD_ISSUER ${settings.WORKLOAD_ISSUER}`,
+      `WORKLOAD_ISSUER=${issuer} npm run deploy`,
+    )
+  const known = kidsOf(live.data?.['jwks.json'] ?? '{"keys":[]}')
+  const unknown = kidsOf(jwks).filter(kid => !known.includes(kid))
+  if (unknown.length > 0)
+    throw new Trouble(`${where} lacks the key ${unknown.join(', ')} that the cluster signs tokens with: calls between services are refused`, remedy)
+  return `${known.length} key of ${issuer}`
+}
+
+async function isYoung(context: Context, { name }: ServiceDefinition, secret: string, rotateDays: number): Promise<string> {
+  const query = `min(secret_since_timestamp_seconds{job="${name}",namespace="${context.settings.NAMESPACE}",secret="${secret}"})`
+  const { result } = await askPrometheus<{ result: { value: [number, string] }[] }>(context, `/api/v1/query?${new URLSearchParams({ query })}`)
+  const since = result[0]?.value[1]
+  if (since === undefined) throw new NotHere(`Prometheus does not know since when ${secret} is in use`)
+  const days = Math.max(0, (Date.now() / 1_000 - Number(since)) / DAY_SECONDS)
+  if (days > rotateDays)
+    throw new Trouble(`${secret} is in use for ${Math.floor(days)} days; it is to be rotated after ${rotateDays}`, 'docs/runbooks/secret-overdue.md')
+  return `${Math.floor(days)} of ${rotateDays} days`
+}

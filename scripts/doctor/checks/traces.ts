@@ -1,0 +1,165 @@
+import { COLLECTOR_METRICS_PORT } from '../../../infra/constructs/tracing-sidecar.ts'
+import { JAEGER } from '../../../infra/platform/ports.ts'
+import type { Manifest } from '../../../infra/synth.ts'
+import type { ServiceDefinition, SystemDefinition } from '../../../services/chassis/graph.ts'
+import { SMOKE_ENTRY } from '../../smoke.ts'
+import { type Check, Trouble } from '../check.ts'
+import { type Context, until } from '../context.ts'
+import { askPrometheus } from './metrics.ts'
+
+/** A trace as Jaeger's query API has it, as far as it is read here. */
+export interface Trace {
+  spans: {
+    spanID: string
+    operationName: string
+    processID: string
+    references: { refType: string; traceID: string; spanID: string }[]
+    tags: { key: string; value: unknown }[]
+  }[]
+  processes: Record<string, { serviceName: string }>
+}
+
+/** Which service a trace shows to have called which, as `order -> user`, sorted. */
+export function edgesOf({ spans, processes }: Trace): string[] {
+  const serviceOf = (processID: string) => processes[processID]?.serviceName
+  const byId = new Map(spans.map(span => [span.spanID, span]))
+  const edges = spans.flatMap(({ processID, references }) => {
+    const parent = byId.get(references.find(({ refType }) => refType === 'CHILD_OF')?.spanID ?? '')
+    const caller = parent && serviceOf(parent.processID)
+    return caller && caller !== serviceOf(processID) ? [`${caller} -> ${serviceOf(processID)}`] : []
+  })
+  return [...new Set(edges)].sort()
+}
+
+/** The edges that an order should show: from its entry on, by the graph. */
+function edgesFrom(system: SystemDefinition, entry: string): string[] {
+  const walk = (service: ServiceDefinition): string[] => service.calls.flatMap(({ to }) => [`${service.name} -> ${to.name}`, ...walk(to)])
+  return [...new Set(system.services.filter(({ name }) => name === entry).flatMap(walk))].sort()
+}
+
+/** The tail sampler decides once no span can come any more, and spans wait in two batches. */
+const TRACE_MS = 30_000
+/** Two scrapes. */
+const EXEMPLAR_MS = 35_000
+
+/** Whether traces arrive, and lead on from metrics. */
+export const traceChecks = (context: Context, traceId: string): Check[] => [
+  ...context.system.services.map(({ name }): Check => ({ name: `collector of ${name}`, run: () => collectorSends(context, name) })),
+  { name: 'trace', run: signal => traceIsWhole(context, traceId, signal) },
+  { name: 'exemplar', run: signal => exemplarLeadsToTrace(context, signal) },
+]
+
+const askJaeger = ({ ask, settings }: Context, path: string): Promise<unknown> =>
+  ask({ name: 'jaeger', namespace: settings.TRACING_NAMESPACE, port: JAEGER.query }, path)
+
+/** The trace, or nothing while Jaeger does not have it. */
+async function findTrace(context: Context, traceId: string): Promise<Trace | undefined> {
+  const answer = await askJaeger(context, `/api/traces/${traceId}`).catch(error => {
+    if (error instanceof Trouble && / answered 404/.test(error.message)) return undefined
+    throw error
+  })
+  const [trace] = (answer as { data?: Trace[] } | undefined)?.data ?? []
+  return trace && trace.spans.length > 0 ? trace : undefined
+}
+
+const wayOfTraces = ({ kind, metadata: { name } }: Manifest): boolean =>
+  (kind === 'ConfigMap' && (name === 'collector' || name === 'jaeger')) ||
+  (['Deployment', 'Service'].includes(kind) && name === 'jaeger') ||
+  kind === 'NetworkPolicy'
+
+async function traceIsWhole(context: Context, traceId: string, signal: AbortSignal): Promise<string> {
+  const { system, settings, blame } = context
+  const wanted = edgesFrom(system, SMOKE_ENTRY)
+  if (settings.PLATFORM === 'bundled') wanted.push(`traefik -> ${SMOKE_ENTRY}`)
+  // Fails at once where there is no Jaeger to look into.
+  await askJaeger(context, '/api/services')
+  const trace = await until(
+    () => findTrace(context, traceId),
+    found => found !== undefined && wanted.every(edge => edgesOf(found).includes(edge)),
+    TRACE_MS,
+    signal,
+  )
+  const seen = trace ? edgesOf(trace) : []
+  const missing = wanted.filter(edge => !seen.includes(edge))
+  if (trace && missing.length === 0) return `${trace.spans.length} spans: ${seen.join(', ')}`
+  const symptom = trace ? `the trace ${traceId} of an order lacks ${missing.join(', ')}` : `the trace ${traceId} of an order has not come to Jaeger`
+  throw await blame(
+    symptom,
+    wayOfTraces,
+    `was the order placed at all? Then: kubectl -n ${settings.NAMESPACE} logs -l app.kubernetes.io/name=${SMOKE_ENTRY} -c collector`,
+  )
+}
+
+/** The collector's own figures: a queue that does not get shorter, and spans that it gave up. */
+async function collectorSends(context: Context, name: string): Promise<string> {
+  const { pods, settings, cluster, blame } = context
+  let sent = 0
+  const ready = await pods(name, settings.NAMESPACE)
+  if (ready.length === 0) throw new Trouble(`${name} has no ready pod`, 'npm run status')
+  for (const pod of ready) {
+    const forwarded = await cluster.forward(settings.NAMESPACE, pod.metadata.name, COLLECTOR_METRICS_PORT)
+    try {
+      const text = await fetch(`${forwarded.url}/metrics`, { signal: AbortSignal.timeout(10_000) }).then(
+        answer => answer.text(),
+        () => undefined,
+      )
+      if (text === undefined)
+        throw await blame(
+          `the collector of ${pod.metadata.name} does not answer`,
+          wayOfTraces,
+          `kubectl -n ${settings.NAMESPACE} logs ${pod.metadata.name} -c collector`,
+        )
+      const sum = (metric: string) =>
+        [...text.matchAll(new RegExp(`^${metric}(?:\\{[^}]*\\})? (\\S+)$`, 'gm'))].reduce((total, [, value]) => total + Number(value), 0)
+      const [queued, lost] = [sum('otelcol_exporter_queue_size'), sum('otelcol_exporter_send_failed_spans_total')]
+      if (queued > 0 || lost > 0)
+        throw await blame(
+          `the collector of ${pod.metadata.name} does not get rid of its spans (${queued} batches wait, ${lost} spans were given up)`,
+          wayOfTraces,
+          `kubectl -n ${settings.NAMESPACE} logs ${pod.metadata.name} -c collector`,
+        )
+      sent += sum('otelcol_exporter_sent_spans_total')
+    } finally {
+      await forwarded.close()
+    }
+  }
+  return `${sent} spans sent on by ${ready.length} pods`
+}
+
+interface Exemplars {
+  exemplars: { labels: { trace_id?: string }; timestamp: number }[]
+}
+
+async function exemplarLeadsToTrace(context: Context, signal: AbortSignal): Promise<string> {
+  const { settings, blame } = context
+  await askJaeger(context, '/api/services')
+  const look = async () => {
+    const now = Date.now() / 1_000
+    const query = new URLSearchParams({
+      query: `http_server_request_duration_seconds_bucket{namespace="${settings.NAMESPACE}"}`,
+      start: String(now - 300),
+      end: String(now + 60),
+    })
+    const series = await askPrometheus<Exemplars[]>(context, `/api/v1/query_exemplars?${query}`)
+    const newest = series
+      .flatMap(({ exemplars }) => exemplars)
+      .sort((a, b) => b.timestamp - a.timestamp)
+      .slice(0, 5)
+    const ids = newest.flatMap(({ labels }) => labels.trace_id ?? [])
+    const traces = await Promise.all(ids.map(id => findTrace(context, id)))
+    return { ids, found: ids.find((_, index) => traces[index]) }
+  }
+  const { ids, found } = await until(look, answer => answer.found !== undefined, EXEMPLAR_MS, signal)
+  if (found) return `${found} leads to its trace`
+  if (ids.length > 0)
+    throw await blame(
+      `exemplars name traces that Jaeger does not have, e.g. ${ids[0]}`,
+      wayOfTraces,
+      `kubectl -n ${settings.TRACING_NAMESPACE} logs -l app.kubernetes.io/name=jaeger`,
+    )
+  throw await blame(
+    'Prometheus has no exemplar of any request',
+    ({ kind }) => ['Prometheus', 'ServiceMonitor', 'Service', 'NetworkPolicy'].includes(kind),
+    'Prometheus needs the feature exemplar-storage',
+  )
+}

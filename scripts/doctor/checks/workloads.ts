@@ -1,0 +1,84 @@
+import type { Manifest } from '../../../infra/synth.ts'
+import { describeState, stateOf, workloadsOf } from '../../cluster/rollout.ts'
+import { type Check, Trouble } from '../check.ts'
+import { type Context, until } from '../context.ts'
+
+/** A rollout that goes on may need this long for a pod. */
+const ROLLOUT_MS = 15_000
+
+/** Whether every program runs as it should, and could start again. */
+export const workloadChecks = (context: Context): Check[] => [
+  { name: 'mounted files', run: () => mountsAreThere(context) },
+  ...workloadsOf(context.manifests).map(
+    (reference): Check => ({
+      name: `pods of ${reference.metadata.name}`,
+      run: async signal => {
+        const state = await until(
+          () => stateOf(context.cluster, reference),
+          ({ done, reason }) => done || (reason !== undefined && !reason.endsWith(': starts')),
+          ROLLOUT_MS,
+          signal,
+        )
+        if (!state.done) throw await context.blame(describeState(state), concerns(reference), 'npm run status')
+        return `${state.ready}/${state.desired} ready`
+      },
+    }),
+  ),
+  ...context.system.services.map(({ name }): Check => ({ name: `autoscaler of ${name}`, run: signal => autoscalerIsActive(context, name, signal) })),
+]
+
+/** What a workload is made from: itself, what makes it, and the files that its pods mount. */
+const concerns =
+  ({ metadata }: { metadata: { name: string; namespace?: string } }) =>
+  ({ kind, metadata: { name, namespace } }: Manifest): boolean =>
+    namespace === metadata.namespace &&
+    (kind === 'ConfigMap'
+      ? !name.endsWith('-dashboard')
+      : ['Deployment', 'StatefulSet', 'Prometheus', 'Alertmanager', 'ServiceAccount'].includes(kind) && metadata.name.endsWith(name))
+
+interface Volume {
+  secret?: { secretName: string; optional?: boolean }
+  configMap?: { name: string; optional?: boolean }
+}
+
+/** Whether all Secrets and ConfigMaps are there that pods mount: pods that run go on without, and no new one starts. */
+async function mountsAreThere({ cluster, manifests, deploy }: Context): Promise<string> {
+  const wanted = new Map<string, { kind: 'Secret' | 'ConfigMap'; name: string; namespace: string; by: string }>()
+  for (const { kind, metadata, spec } of manifests) {
+    if (kind !== 'Deployment' && kind !== 'StatefulSet') continue
+    const volumes: Volume[] = (spec as { template: { spec: { volumes?: Volume[] } } }).template.spec.volumes ?? []
+    const namespace = metadata.namespace ?? ''
+    for (const { secret, configMap } of volumes) {
+      if (secret && !secret.optional)
+        wanted.set(`Secret ${namespace}/${secret.secretName}`, { kind: 'Secret', name: secret.secretName, namespace, by: metadata.name })
+      if (configMap && !configMap.optional)
+        wanted.set(`ConfigMap ${namespace}/${configMap.name}`, { kind: 'ConfigMap', name: configMap.name, namespace, by: metadata.name })
+    }
+  }
+  for (const [title, { kind, name, namespace, by }] of wanted) {
+    const live = await cluster.read({ apiVersion: 'v1', kind, metadata: { name, namespace } })
+    if (!live)
+      throw new Trouble(
+        `${title}, which pods of ${by} mount, is not there: those that run go on, no new one starts`,
+        kind === 'Secret' ? `npm run secrets -- --context ${cluster.context}` : deploy,
+      )
+  }
+  return `${wanted.size} there`
+}
+
+async function autoscalerIsActive({ cluster, settings, deploy }: Context, name: string, signal: AbortSignal): Promise<string> {
+  const reference = { apiVersion: 'autoscaling/v2', kind: 'HorizontalPodAutoscaler', metadata: { name, namespace: settings.NAMESPACE } }
+  const stateNow = async () => {
+    const { spec, status, metadata } = (await cluster.read(reference)) ?? {}
+    const active = (status?.conditions ?? []).find(({ type }: { type: string }) => type === 'ScalingActive')
+    return { found: metadata !== undefined, active, bounds: `${spec?.minReplicas} to ${spec?.maxReplicas}`, now: status?.currentReplicas }
+  }
+  const { found, active, bounds, now } = await until(stateNow, state => state.active?.status === 'True', ROLLOUT_MS, signal)
+  if (!found) throw new Trouble(`HorizontalPodAutoscaler ${name} is not there: nothing adds pods under load`, deploy)
+  if (active?.status !== 'True')
+    throw new Trouble(
+      `nothing adds pods under load: ${active?.message ?? 'it has not been looked at yet'}`,
+      'kubectl get apiservice v1beta1.metrics.k8s.io',
+    )
+  return `${now} pods of ${bounds}`
+}
