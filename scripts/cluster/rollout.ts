@@ -47,7 +47,9 @@ export function reasonOfPod(pod: Live): { text: string; container?: string; cras
     (condition: { type: string; status: string }) => condition.type === 'PodScheduled' && condition.status === 'False',
   )
   if (unscheduled) return { text: `${unscheduled.reason}: ${unscheduled.message}` }
-  for (const { name, image, state = {}, lastState = {}, restartCount } of [...initContainerStatuses, ...containerStatuses] as ContainerStatus[]) {
+  const statuses = [...initContainerStatuses, ...containerStatuses] as ContainerStatus[]
+  // One that is ready now may have ended badly before; that is not what is waited for.
+  for (const { name, image, state = {}, lastState = {}, restartCount } of statuses.filter(({ ready }) => !ready)) {
     const ended = state.terminated ?? lastState.terminated
     const { reason, message } = state.waiting ?? {}
     if (reason?.includes('ImagePull') || reason === 'ErrImageNeverPull' || reason === 'InvalidImageName')

@@ -70,6 +70,11 @@ describe('the reason of a pod', () => {
       },
       { text: 'migrate ended with 1, 0 restarts', container: 'migrate', crashed: true },
     ],
+    [
+      'nothing of a container that ended before and is ready now',
+      { initContainerStatuses: [container({ running: {} }, { ready: true, restartCount: 2, lastState: { terminated: { exitCode: 1 } } })] },
+      undefined,
+    ],
     ['nothing: it starts', { containerStatuses: [container({ waiting: { reason: 'ContainerCreating' } })] }, undefined],
     ['nothing: its migration is done', { initContainerStatuses: [container({ terminated: { exitCode: 0 } })] }, undefined],
   ])('%s', (_, status, reason) => {
