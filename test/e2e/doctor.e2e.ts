@@ -1,0 +1,242 @@
+import { execFile } from 'node:child_process'
+import { promisify } from 'node:util'
+import { afterAll, afterEach, describe, expect, test } from 'vitest'
+import { imageReferences } from '../../infra/image/image.ts'
+import { synthesize } from '../../infra/synth.ts'
+import { system } from '../../infra/system.ts'
+import { applyAll } from '../../scripts/cluster/apply.ts'
+import type { Live, Reference } from '../../scripts/cluster/cluster.ts'
+import { ensureCrds } from '../../scripts/cluster/crds.ts'
+import { followRollouts, workloadsOf } from '../../scripts/cluster/rollout.ts'
+import type { Result } from '../../scripts/doctor/check.ts'
+import { ensureSecrets } from '../../scripts/secrets.ts'
+import { cluster, context, eventually, NAMESPACE, readyPods, report, settings } from './support/target.ts'
+
+const run = promisify(execFile)
+const { signal } = new AbortController()
+const { shop, platform } = synthesize({ system, settings, images: await imageReferences(system, settings) })
+const manifests = [...platform, ...shop]
+
+interface Report {
+  exitCode: number
+  checks: Result[]
+}
+
+/** `npm run doctor -- --json`, of some checks or of all. */
+async function doctor(...only: string[]): Promise<Report> {
+  const args = ['--disable-warning=ExperimentalWarning', 'scripts/doctor.ts', '--context', context, '--json']
+  const ended = await run(process.execPath, [...args, ...(only.length > 0 ? ['--only', only.join(',')] : [])], {
+    timeout: 150_000,
+    maxBuffer: 16 << 20,
+  }).then(
+    ({ stdout }) => ({ exitCode: 0, stdout }),
+    error => ({ exitCode: error.code as number, stdout: error.stdout as string }),
+  )
+  if (!ended.stdout) throw new Error(`doctor said nothing and ended with ${ended.exitCode}`)
+  return { exitCode: ended.exitCode, checks: JSON.parse(ended.stdout).checks }
+}
+
+const failures = ({ checks }: Report): string[] =>
+  checks.filter(({ outcome }) => outcome === 'failed').map(({ name, message }) => `${name}: ${message}`)
+
+/** Puts everything back to what the graph gives. */
+async function heal(): Promise<void> {
+  await ensureCrds(cluster, process.env.FAIRLEAD_CRDS, signal)
+  await ensureSecrets(cluster, { system, settings })
+  await applyAll(cluster, manifests, { signal })
+  await cluster.patch(coredns, { spec: { replicas: 2 } })
+  await followRollouts(cluster, [...workloadsOf(manifests), coredns], { timeoutMs: 180_000, signal })
+}
+
+const reference = (apiVersion: string, kind: string, name: string, namespace = NAMESPACE): Reference => ({
+  apiVersion,
+  kind,
+  metadata: { name, namespace },
+})
+const apps = (kind: string, name: string, namespace?: string) => reference('apps/v1', kind, name, namespace)
+const coredns = apps('Deployment', 'coredns', 'kube-system')
+const policy = (name: string) => reference('networking.k8s.io/v1', 'NetworkPolicy', name)
+const MONITORING = settings.MONITORING_NAMESPACE
+
+/** New pods, which read what they are given anew. */
+const restart = (name: string) =>
+  cluster.patch(apps('Deployment', name), {
+    spec: { template: { metadata: { annotations: { 'example.org/restarted': new Date().toISOString() } } } },
+  })
+
+/** Changes a list in an object, which a merge patch replaces as a whole. */
+async function edit(of: Reference, change: (live: Live) => object): Promise<void> {
+  await cluster.patch(of, change((await cluster.read(of)) as Live))
+}
+
+interface Breakage {
+  what: string
+  breakIt(): Promise<unknown>
+  /** Checks that are asked. */
+  checks: string[]
+  /** What one of them says. */
+  says: RegExp
+}
+
+const breakages: Breakage[] = [
+  {
+    what: 'a ServiceMonitor selects a label that no Service has',
+    breakIt: () =>
+      cluster.patch(reference('monitoring.coreos.com/v1', 'ServiceMonitor', 'order'), {
+        spec: { selector: { matchLabels: { 'app.kubernetes.io/name': 'ordr' } } },
+      }),
+    checks: ['scrape of order'],
+    says: /ServiceMonitor shop\/order: spec\.selector\.matchLabels\.app\.kubernetes\.io\/name is "ordr", the graph says "order"/,
+  },
+  {
+    what: "the order service's policy is gone",
+    breakIt: () => cluster.remove(policy('order')),
+    checks: ['edge', 'policies'],
+    says: /^edge order -> user: shop\/order cannot connect to user:8080.*NetworkPolicy shop\/order is not there/,
+  },
+  {
+    what: 'somebody has opened the user service to every pod',
+    breakIt: () =>
+      cluster.create({
+        ...policy('let-me-in'),
+        spec: { podSelector: { matchLabels: { 'app.kubernetes.io/name': 'user' } }, policyTypes: ['Ingress'], ingress: [{}] },
+      } as never),
+    checks: ['policies'],
+    says: /^policies: .*can connect to user:\d+.*NetworkPolicy shop\/let-me-in is not of the graph/,
+  },
+  {
+    what: 'the DNS of the cluster is down',
+    breakIt: () => cluster.patch(coredns, { spec: { replicas: 0 } }),
+    checks: ['DNS'],
+    says: /^DNS: .*kube-system\/coredns has no ready pod/,
+  },
+  {
+    what: "the collector's configuration is broken",
+    breakIt: async () => {
+      await cluster.patch(reference('v1', 'ConfigMap', 'collector'), { data: { 'config.yaml': 'receivers: [}' } })
+      await restart('order')
+    },
+    checks: ['pods of order'],
+    says: /^pods of order: .*collector ended with 1.*ConfigMap shop\/collector: data\.config\.yaml is "receivers: \[\}"/,
+  },
+  {
+    what: 'the Secret with the URL of a database is gone',
+    breakIt: () => cluster.remove(reference('v1', 'Secret', 'order-database')),
+    checks: ['mounted files'],
+    says: /^mounted files: Secret shop\/order-database, which pods of order mount, is not there/,
+  },
+  {
+    what: 'the tag of an image is wrong',
+    breakIt: () =>
+      edit(apps('Deployment', 'user'), ({ spec }) => ({
+        spec: {
+          template: {
+            spec: { containers: spec.template.spec.containers.map((container: object) => ({ ...container, image: 'fairlead/user:gone' })) },
+          },
+        },
+      })),
+    checks: ['pods of user'],
+    says: /^pods of user: .*(ErrImagePull|ImagePullBackOff) fairlead\/user:gone.*Deployment shop\/user: spec\.template\.spec\.containers\.0\.image is "fairlead\/user:gone"/,
+  },
+  {
+    what: 'a port of a Service has another name',
+    breakIt: () =>
+      edit(reference('v1', 'Service', 'user-pods'), ({ spec }) => ({
+        spec: { ports: spec.ports.map((port: { name: string }) => (port.name === 'admin' ? { ...port, name: 'management' } : port)) },
+      })),
+    checks: ['scrape of user'],
+    says: /^scrape of user: Prometheus does not know user-.*Service shop\/user-pods: spec\.ports\.1\.name is "management", the graph says "admin"/,
+  },
+  {
+    what: 'a CustomResourceDefinition is missing',
+    breakIt: () => cluster.remove(reference('apiextensions.k8s.io/v1', 'CustomResourceDefinition', 'prometheusrules.monitoring.coreos.com', '')),
+    checks: ['kinds'],
+    says: /^kinds: the cluster knows no PrometheusRule\.monitoring\.coreos\.com\/v1: the CustomResourceDefinition is missing/,
+  },
+  {
+    what: 'a route names a class that nobody serves',
+    breakIt: () => cluster.patch(reference('networking.k8s.io/v1', 'Ingress', 'order'), { spec: { ingressClassName: 'nginx' } }),
+    checks: ['ingress to'],
+    says: /^ingress to order: GET .*\/products answered 404: it has no route.*Ingress shop\/order: spec\.ingressClassName is "nginx", the graph says "traefik"/,
+  },
+  {
+    what: 'the ingress is down',
+    breakIt: () => cluster.patch(apps('Deployment', 'traefik', settings.INGRESS_NAMESPACE), { spec: { replicas: 0 } }),
+    checks: ['ingress', 'certificate'],
+    says: /^ingress to user: nobody answers at .*Deployment ingress\/traefik: spec\.replicas is 0, the graph says 1/,
+  },
+  {
+    what: 'Prometheus may not reach the pods',
+    breakIt: () =>
+      edit(policy('user'), ({ spec }) => ({
+        spec: { ingress: spec.ingress.filter(({ ports }: { ports: { port: number }[] }) => !ports.some(({ port }) => port === 9_090)) },
+      })),
+    checks: ['edges to the platform'],
+    says: /^edges to the platform: observability\/prometheus cannot connect to user:\d+.*NetworkPolicy shop\/user: spec\.ingress has 2 entries, the graph says 3/,
+  },
+  {
+    what: 'Alertmanager has no pod',
+    breakIt: () => cluster.patch(reference('monitoring.coreos.com/v1', 'Alertmanager', 'alertmanager', MONITORING), { spec: { replicas: 0 } }),
+    checks: ['alert path', 'pods of alertmanager'],
+    says: /^alert path: observability\/alertmanager has no pod/,
+  },
+  {
+    what: 'Jaeger is down',
+    breakIt: () => cluster.patch(apps('Deployment', 'jaeger', settings.TRACING_NAMESPACE), { spec: { replicas: 0 } }),
+    checks: ['trace', 'exemplar', 'pods of jaeger'],
+    says: /^trace: observability\/jaeger has no pod/,
+  },
+  {
+    what: 'the database is down',
+    breakIt: () => cluster.patch(apps('StatefulSet', 'postgres'), { spec: { replicas: 0 } }),
+    checks: ['database'],
+    says: /^database of order: order-\S+ does not reach its database: postgres has no ready pod.*StatefulSet shop\/postgres: spec\.replicas is 0, the graph says 1/,
+  },
+  {
+    what: "the copy of the cluster's token keys is of another cluster",
+    breakIt: () => cluster.patch(reference('v1', 'ConfigMap', 'workload-issuer'), { data: { 'jwks.json': '{"keys":[]}' } }),
+    checks: ['workload identity'],
+    says: /^workload identity: ConfigMap shop\/workload-issuer lacks the key \S+ that the cluster signs tokens with/,
+  },
+  {
+    what: 'the certificate of the ingress is gone',
+    breakIt: () => cluster.remove(reference('v1', 'Secret', settings.TLS_SECRET)),
+    checks: ['certificate'],
+    says: /^certificate: the certificate of \S+ is for .*, not for shop\.localhost: Secret shop\/shop-tls is not there/,
+  },
+]
+
+afterAll(async () => {
+  await cluster.remove(policy('let-me-in'))
+  await heal()
+}, 300_000)
+
+describe('npm run doctor', () => {
+  test('finds nothing wrong with a system that npm run up has made', async () => {
+    const found = await eventually(doctor, ({ exitCode, checks }) => expect([failures({ exitCode, checks }), exitCode]).toEqual([[], 0]), 60_000)
+    report(`${found.checks.length} checks passed`)
+    expect(found.checks.length).toBeGreaterThan(35)
+  })
+
+  describe('names the cause when', () => {
+    afterEach(async () => {
+      await cluster.remove(policy('let-me-in'))
+      await heal()
+    }, 240_000)
+
+    test.each(breakages)('$what', async ({ breakIt, checks, says }) => {
+      await breakIt()
+      const { exitCode } = await eventually(
+        () => doctor(...checks),
+        found => expect(failures(found).join('\n')).toMatch(new RegExp(says.source, 'm')),
+        120_000,
+      )
+      expect(exitCode).toBe(1)
+    })
+  })
+
+  test('finds nothing wrong once all is put back', async () => {
+    await eventually(doctor, found => expect(failures(found)).toEqual([]), 180_000)
+    expect((await readyPods('order')).length).toBeGreaterThan(0)
+  })
+})
