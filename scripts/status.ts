@@ -1,13 +1,18 @@
-import { loadSettings } from '../infra/settings.ts'
+import { loadSettings, type Settings } from '../infra/settings.ts'
+import { system } from '../infra/system.ts'
 import { type Cluster, openCluster, type Reference } from './cluster/cluster.ts'
 import { readInventory } from './cluster/inventory.ts'
 import { parseFlags } from './cluster/options.ts'
+import { openPrometheus } from './cluster/prometheus.ts'
+import { ApiError } from './cluster/rest.ts'
 import { stateOf, type WorkloadState, workloadsOf } from './cluster/rollout.ts'
-import { CommandError, dim, green, red, runCommand, say } from './terminal.ts'
+import { type Red, readRed } from './red.ts'
+import { CommandError, dim, green, red, runCommand, say, yellow } from './terminal.ts'
 
 const HELP = `npm run status [-- options]
 
-What runs, in one screen. Ends with 1 when something is not ready.
+What runs, and what its clients see of it, in one screen: requests, failures and durations of the last five minutes and what is left of
+each error budget of 30 days, by Prometheus. Ends with 1 when something is not ready.
 
   --context NAME  a context of the kubeconfig (default: kind-fairlead)
   --json          as JSON
@@ -41,10 +46,21 @@ const age = (seconds: number): string =>
         ? `${Math.round(seconds / 3_600)}h`
         : `${Math.round(seconds / 86_400)}d`
 
-function table(rows: readonly Row[]): string {
-  const lines = [
+/** Lines of cells under a dim head, each column as wide as its widest cell. */
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const widths = head.map((_, column) => Math.max(...[head, ...rows].map(line => (line[column] ?? '').length)))
+  const lineOf = (cells: readonly string[]) =>
+    cells
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join('  ')
+      .trimEnd()
+  return [dim(lineOf(head)), ...rows.map(row => lineOf(row).replace('✓', green('✓')).replace('✗', red('✗')))].join('\n')
+}
+
+const workloads = (rows: readonly Row[]): string =>
+  table(
     ['', 'namespace', 'workload', 'ready', 'restarts', 'age', 'image'],
-    ...rows.map(({ done, namespace, name, ready, desired, restarts, ageSeconds, image }) => [
+    rows.map(({ done, namespace, name, ready, desired, restarts, ageSeconds, image }) => [
       done ? '✓' : '✗',
       namespace,
       name,
@@ -53,18 +69,41 @@ function table(rows: readonly Row[]): string {
       age(ageSeconds),
       image,
     ]),
-  ]
-  const widths = lines[0]?.map((_, column) => Math.max(...lines.map(line => (line[column] ?? '').length))) ?? []
-  return lines
-    .map((line, index) => {
-      const text = line
-        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-        .join('  ')
-        .trimEnd()
-      if (index === 0) return dim(text)
-      return text.replace('✓', green('✓')).replace('✗', red('✗'))
-    })
-    .join('\n')
+  )
+
+const percent = (share: number | undefined): string =>
+  share === undefined ? '-' : `${(share * 100).toFixed(share !== 0 && Math.abs(share) < 0.1 ? 2 : 0)} %`
+const milliseconds = (seconds: number | undefined): string => (seconds === undefined ? '-' : `${Math.round(seconds * 1_000)} ms`)
+
+const figures = (rows: readonly Red[]): string =>
+  table(
+    ['', 'service', 'requests/s', '5xx', 'p50', 'p99', 'budget left: failures', 'slowness', 'alerts'],
+    rows.map(({ service, requestsPerSecond, failed, p50, p99, budgetLeft, alerts }) => [
+      alerts.length > 0 ? '✗' : '✓',
+      service,
+      requestsPerSecond?.toFixed(1) ?? '-',
+      percent(failed),
+      milliseconds(p50),
+      milliseconds(p99),
+      percent(budgetLeft.failures),
+      percent(budgetLeft.slowness),
+      alerts.join(', ') || 'none',
+    ]),
+  )
+
+/** Figures of the services, or why there are none: what runs is worth knowing without them. */
+async function readFigures(cluster: Cluster, settings: Settings): Promise<{ services: Red[]; missing?: string }> {
+  try {
+    const prometheus = await openPrometheus(cluster, settings.MONITORING_NAMESPACE)
+    try {
+      return { services: await readRed(prometheus, system, settings.NAMESPACE) }
+    } finally {
+      await prometheus.close()
+    }
+  } catch (error) {
+    if (!(error instanceof CommandError || error instanceof ApiError)) throw error
+    return { services: [], missing: error.message }
+  }
 }
 
 await runCommand('npm run status', async () => {
@@ -77,7 +116,8 @@ await runCommand('npm run status', async () => {
     process.stdout.write(HELP)
     return 0
   }
-  const { NAMESPACE } = loadSettings(process.env)
+  const settings = loadSettings(process.env)
+  const { NAMESPACE } = settings
   const cluster = openCluster(flags.context)
   const known = await readInventory(cluster, NAMESPACE)
   if (known.length === 0)
@@ -85,17 +125,21 @@ await runCommand('npm run status', async () => {
       `nothing was deployed to '${flags.context}' (namespace ${NAMESPACE})`,
       flags.context === 'kind-fairlead' ? 'npm run up' : `npm run deploy -- --context ${flags.context}`,
     )
-  const rows = await Promise.all(workloadsOf(known).map(reference => rowOf(cluster, reference)))
+  const [rows, { services, missing }] = await Promise.all([
+    Promise.all(workloadsOf(known).map(reference => rowOf(cluster, reference))),
+    readFigures(cluster, settings),
+  ])
   const ready = rows.every(({ done }) => done)
   const hosts = [
     ...new Set(
       (await cluster.list('networking.k8s.io/v1', 'Ingress', NAMESPACE)).flatMap(({ spec }) => spec.rules.map(({ host }: { host: string }) => host)),
     ),
   ]
-  if (flags.json) process.stdout.write(`${JSON.stringify({ context: flags.context, ready, hosts, workloads: rows }, null, 2)}\n`)
+  if (flags.json) process.stdout.write(`${JSON.stringify({ context: flags.context, ready, hosts, workloads: rows, services }, null, 2)}\n`)
   else {
-    process.stdout.write(`${table(rows)}\n`)
+    process.stdout.write(`${workloads(rows)}\n`)
     for (const { name, reason } of rows) if (reason) process.stdout.write(`${red('✗')} ${name}: ${reason}\n`)
+    process.stdout.write(missing ? `\n${yellow('!')} no figures: ${missing}\n` : `\n${figures(services)}\n`)
     say(dim(`ingress: ${hosts.join(', ') || 'none'}`))
   }
   return ready ? 0 : 1

@@ -1,0 +1,54 @@
+import type { SystemDefinition } from '../services/chassis/graph.ts'
+import type { Prometheus, Sample } from './cluster/prometheus.ts'
+
+/** What a service's clients see of it, over the last five minutes (RED), and what is left of its objectives. */
+export interface Red {
+  service: string
+  requestsPerSecond: number | undefined
+  /** Share of requests that were answered 5xx. */
+  failed: number | undefined
+  /** Seconds. */
+  p50: number | undefined
+  p99: number | undefined
+  /** What is left of the error budget: 1 is untouched, 0 spent, below 0 overdrawn. */
+  budgetLeft: { failures: number | undefined; slowness: number | undefined }
+  /** Names of its alerts that fire. */
+  alerts: string[]
+}
+
+const WINDOW = '5m'
+
+/** @returns one entry a service, in the order of the system; what Prometheus has no figure for is undefined */
+export async function readRed(prometheus: Prometheus, { services }: SystemDefinition, namespace: string): Promise<Red[]> {
+  const of = `namespace="${namespace}"`
+  const requests = `sum by (job) (rate(http_server_request_duration_seconds_count{${of}}[${WINDOW}]))`
+  const failed = `sum by (job) (rate(http_server_request_duration_seconds_count{${of},http_response_status_code=~"5.."}[${WINDOW}]))`
+  const quantile = (q: number) => `histogram_quantile(${q}, sum by (le, job) (rate(http_server_request_duration_seconds_bucket{${of}}[${WINDOW}])))`
+  const budget = (what: string) => `service:http_server_${what}:budget_left{${of}}`
+  const [count = [], failures = [], p50 = [], p99 = [], budgetFailures = [], budgetSlowness = [], firing = []] = await Promise.all(
+    [
+      requests,
+      `(${failed} or 0 * ${requests}) / ${requests}`,
+      quantile(0.5),
+      quantile(0.99),
+      budget('errors'),
+      budget('slow'),
+      `ALERTS{${of},alertstate="firing",severity!="none"}`,
+    ].map(prometheus.query),
+  )
+  return services.map(({ name }) => {
+    const figure = (samples: readonly Sample[], label: string) => {
+      const value = samples.find(({ labels }) => labels[label] === name)?.value
+      return value === undefined || Number.isNaN(value) ? undefined : value
+    }
+    return {
+      service: name,
+      requestsPerSecond: figure(count, 'job'),
+      failed: figure(failures, 'job'),
+      p50: figure(p50, 'job'),
+      p99: figure(p99, 'job'),
+      budgetLeft: { failures: figure(budgetFailures, 'service'), slowness: figure(budgetSlowness, 'service') },
+      alerts: [...new Set(firing.filter(({ labels }) => labels.service === name).map(({ labels }) => labels.alertname ?? ''))].sort(),
+    }
+  })
+}
