@@ -1,9 +1,9 @@
-import { createInterface } from 'node:readline'
 import { styleText } from 'node:util'
 import { prettyFactory } from 'pino-pretty'
 import { loadSettings } from '../infra/settings.ts'
 import { system } from '../infra/system.ts'
-import { type Cluster, openCluster } from './cluster/cluster.ts'
+import { openCluster } from './cluster/cluster.ts'
+import { followLogs } from './cluster/follow-logs.ts'
 import { parseFlags, wholeNumber } from './cluster/options.ts'
 import { CommandError, runCommand } from './terminal.ts'
 
@@ -17,38 +17,7 @@ Follows the logs of all pods of a service, also of those that come later. Ctrl-C
   --help          this text
 `
 
-const LOOK_MS = 2_000
 const COLOURS = ['cyan', 'magenta', 'yellow', 'green', 'blue'] as const
-
-/** Follows each pod once for as long as it is there. */
-async function follow(
-  cluster: Cluster,
-  service: string,
-  lines: number,
-  print: (pod: string, line: string) => void,
-  signal: AbortSignal,
-): Promise<void> {
-  const namespace = loadSettings(process.env).NAMESPACE
-  const following = new Set<string>()
-  while (!signal.aborted) {
-    const pods = await cluster.list('v1', 'Pod', namespace, `app.kubernetes.io/name=${service}`)
-    for (const { metadata, status } of pods) {
-      const started = status?.containerStatuses?.some(
-        ({ name, state }: { name: string; state: { running?: object } }) => name === service && state.running,
-      )
-      if (!started || following.has(metadata.name)) continue
-      following.add(metadata.name)
-      const log = cluster.followLog(namespace, metadata.name, service, { lines, signal })
-      void log
-        .then(async stream => {
-          for await (const line of createInterface({ input: stream })) print(metadata.name, line)
-        })
-        .catch(() => {})
-        .finally(() => following.delete(metadata.name))
-    }
-    await new Promise(resolve => setTimeout(resolve, LOOK_MS))
-  }
-}
 
 /** Prints lines for people: the pod in a colour of its own, then the line as pino-pretty has it. */
 function prettyPrinter(): (pod: string, line: string) => void {
@@ -83,12 +52,12 @@ await runCommand('npm run logs', async signal => {
       { exitCode: 2 },
     )
   const asJson = (pod: string, line: string) => process.stdout.write(`${JSON.stringify({ pod, line })}\n`)
-  await follow(
+  const lines = wholeNumber('lines', flags.lines, { min: 0, max: 100_000 })
+  const print = flags.json ? asJson : prettyPrinter()
+  await followLogs(
     openCluster(flags.context),
-    service,
-    wholeNumber('lines', flags.lines, { min: 0, max: 100_000 }),
-    flags.json ? asJson : prettyPrinter(),
-    signal,
+    { namespace: loadSettings(process.env).NAMESPACE, selector: `app.kubernetes.io/name=${service}`, container: service, lines, signal },
+    (pod, _container, line) => print(pod, line),
   )
   return 0
 })

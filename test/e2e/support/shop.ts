@@ -1,5 +1,6 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import { Agent, request } from 'undici'
+import { noteSecrets } from './secrets.ts'
 import { ingressUrl, settings } from './target.ts'
 
 const dispatcher = new Agent({ keepAliveTimeout: 60_000 })
@@ -49,7 +50,9 @@ export async function newCustomer(): Promise<Customer> {
   if (registered.status !== 201) throw new Error(`register: ${registered.status} ${JSON.stringify(registered.body)}`)
   const session = await http('POST', '/sessions', { body: customer })
   if (session.status !== 201) throw new Error(`log in: ${session.status} ${JSON.stringify(session.body)}`)
-  return { ...customer, token: session.body.accessToken }
+  const { accessToken, refreshToken } = session.body
+  noteSecrets(customer.email, customer.password, accessToken, accessToken.split('.')[2], refreshToken)
+  return { ...customer, token: accessToken }
 }
 
 /** A few at a time: each costs the user service two password hashes. */

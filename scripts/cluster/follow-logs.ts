@@ -1,0 +1,62 @@
+import { createInterface } from 'node:readline'
+import type { Cluster } from './cluster.ts'
+
+export interface FollowOptions {
+  namespace: string
+  /** Pods, e.g. `app.kubernetes.io/name=order`. @default all */
+  selector?: string
+  /** Containers by their name. @default all, init containers too */
+  container?: string
+  /** Lines of each container to begin with. */
+  lines: number
+  signal: AbortSignal
+}
+
+const LOOK_MS = 2_000
+
+interface ContainerStatus {
+  name: string
+  restartCount: number
+  state?: { running?: object; terminated?: object }
+}
+
+/** Follows every container that has started, and those that start later, until the signal. */
+export async function followLogs(
+  cluster: Cluster,
+  { namespace, selector, container, lines, signal }: FollowOptions,
+  print: (pod: string, container: string, line: string) => void,
+): Promise<void> {
+  /** A container anew after each restart. */
+  const following = new Set<string>()
+  while (!signal.aborted) {
+    for (const { metadata, status } of await cluster.list('v1', 'Pod', namespace, selector)) {
+      const pod: string = metadata.name
+      const statuses: ContainerStatus[] = [...(status?.initContainerStatuses ?? []), ...(status?.containerStatuses ?? [])]
+      for (const { name, restartCount, state } of statuses) {
+        const key = `${pod}/${name}/${restartCount}`
+        if ((container && name !== container) || !(state?.running || state?.terminated) || following.has(key)) continue
+        following.add(key)
+        const copy = async () => {
+          for await (const line of createInterface({ input: await cluster.followLog(namespace, pod, name, { lines, signal }) }))
+            print(pod, name, line)
+        }
+        // Its node may not answer just now; a pod that is gone is not listed again.
+        void copy().catch(() => following.delete(key))
+      }
+    }
+    await pause(LOOK_MS, signal)
+  }
+}
+
+const pause = (ms: number, signal: AbortSignal): Promise<void> =>
+  new Promise(resolve => {
+    const timer = setTimeout(resolve, ms)
+    signal.addEventListener(
+      'abort',
+      () => {
+        clearTimeout(timer)
+        resolve()
+      },
+      { once: true },
+    )
+  })

@@ -1,0 +1,43 @@
+import { createWriteStream, type WriteStream } from 'node:fs'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { TestProject } from 'vitest/node'
+import { followLogs } from '../../../scripts/cluster/follow-logs.ts'
+import { cluster, NAMESPACE } from './target.ts'
+
+declare module 'vitest' {
+  interface ProvidedContext {
+    /** Folder with everything that the containers of the system write during the run, a file each. */
+    logs: string
+  }
+}
+
+/** Keeps the logs of the whole run, also of pods that do not live to its end. */
+export default async function record(project: TestProject): Promise<() => Promise<void>> {
+  const dir = await mkdtemp(join(tmpdir(), 'fairlead-logs-'))
+  project.provide('logs', dir)
+  const stop = new AbortController()
+  const files = new Map<string, WriteStream>()
+  const write = (pod: string, container: string, line: string) => {
+    const name = `${pod}.${container}.log`
+    const file = files.get(name) ?? createWriteStream(join(dir, name))
+    files.set(name, file)
+    file.write(`${line}\n`)
+  }
+  const recording = follow(write, stop.signal)
+  return async () => {
+    stop.abort()
+    await recording
+    for (const file of files.values()) await new Promise(resolve => file.end(resolve))
+    await rm(dir, { recursive: true, force: true })
+  }
+}
+
+/** Again when the API server did not answer for a moment. */
+async function follow(write: (pod: string, container: string, line: string) => void, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    await followLogs(cluster, { namespace: NAMESPACE, lines: 1_000_000, signal }, write).catch(() => {})
+    await new Promise(resolve => setTimeout(resolve, signal.aborted ? 0 : 1_000))
+  }
+}
