@@ -1,4 +1,6 @@
 import { chmod, mkdtemp, rm } from 'node:fs/promises'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -18,7 +20,7 @@ import { measureInRounds, type RoundOptions } from './rounds.ts'
 import { STAGES } from './stages.ts'
 import { median, medianRatio } from './statistics.ts'
 
-const PARTS = ['products', 'orders', 'process', 'stages']
+const PARTS = ['products', 'orders', 'process', 'stages', 'collector']
 const HELP = `npm run bench [-- options]
 
 Measures the order service beside bare Koa, Koa, Fastify and NestJS on this machine, one core for the server under test and one for
@@ -115,6 +117,7 @@ async function measure(bench: Bench): Promise<void> {
   if (options.parts.includes('orders')) results.orders = await measureOrders(bench, users, orders)
   if (fresh) results.residentMiB = { 'after start': fresh, 'after load': await resting() }
   if (options.parts.includes('stages')) results.stages = await measureStages(bench)
+  if (options.parts.includes('collector')) results.collector = await measureCollector(bench)
 }
 
 /** Runs `work` with this process on the core of the server under test, so that what it starts stays there. */
@@ -216,25 +219,55 @@ async function measureOrders(bench: Bench, users: ServiceProcess, orders: Servic
   }
 }
 
+/** The order service in a process of its own, without one stage (`all`: with all of them). */
+const startStages = (bench: Bench, name: string, env: Record<string, string>): Promise<Server> =>
+  startPeer(bench, {
+    name,
+    args: [fileURLToPath(new URL('./stages.ts', import.meta.url))],
+    env: {
+      HOST: '127.0.0.1',
+      ADMIN_PORT: '0',
+      NAMESPACE: 'bench',
+      LINGER_MS: '0',
+      DATABASE_URL_FILE: join(bench.dir, 'database-urls', order.name),
+      ...env,
+    },
+  })
+
 async function measureStages(bench: Bench) {
-  const program = fileURLToPath(new URL('./stages.ts', import.meta.url))
-  const base = {
-    HOST: '127.0.0.1',
-    ADMIN_PORT: '0',
-    NAMESPACE: 'bench',
-    LINGER_MS: '0',
-    DATABASE_URL_FILE: join(bench.dir, 'database-urls', order.name),
-  }
   const servers: Server[] = []
   try {
     say(`starting ${STAGES.length + 1} services`)
     for (const name of ['all', ...STAGES]) {
       bench.signal.throwIfAborted()
-      servers.push(await startPeer(bench, { name, args: [program], env: { ...base, WITHOUT: name } }))
+      servers.push(await startStages(bench, name, { WITHOUT: name }))
     }
     return await measureInRounds(servers, { ...rounds(bench), seconds: bench.options.seconds / 2, warmUpSeconds: 1.5 })
   } finally {
     await Promise.all(servers.map(server => server.stop()))
+  }
+}
+
+/** With a collector that takes the spans, with none, and with one that takes connections and never answers. */
+async function measureCollector(bench: Bench): Promise<Results['collector']> {
+  const hanging = createServer(() => {})
+  await new Promise<void>(resolve => hanging.listen(0, '127.0.0.1', resolve))
+  const collectors = {
+    'takes spans': endpoint(bench, 'takes spans'),
+    'is killed': `http://127.0.0.1:${await freePort()}`,
+    hangs: `http://127.0.0.1:${(hanging.address() as AddressInfo).port}`,
+  }
+  const servers: Server[] = []
+  try {
+    say(`starting ${Object.keys(collectors).length} services`)
+    for (const [name, url] of Object.entries(collectors))
+      servers.push(await startStages(bench, name, { WITHOUT: 'none', OTEL_EXPORTER_OTLP_ENDPOINT: url }))
+    const measured = await measureInRounds(servers, rounds(bench))
+    return measured.map((row, i) => ({ ...row, residentMiB: residentMiB(servers[i]?.pid as number) }))
+  } finally {
+    await Promise.all(servers.map(server => server.stop()))
+    hanging.closeAllConnections()
+    hanging.close()
   }
 }
 

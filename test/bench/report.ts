@@ -11,6 +11,8 @@ export interface Results {
   /** When nothing is asked of it for 5 s, by what was before and by service. */
   residentMiB?: Record<'after start' | 'after load', Record<string, number>>
   stages?: Measured[]
+  /** By what the collector does; the first takes spans. */
+  collector?: (Measured & { residentMiB: number })[]
 }
 
 export interface Budget {
@@ -23,7 +25,7 @@ export const OURS = 'order service'
 export const BARE = 'Koa, bare'
 
 /** What the design promises, beside what was measured. */
-export function budgets({ products, readyMs, residentMiB }: Results): Budget[] {
+export function budgets({ products, readyMs, residentMiB, collector = [] }: Results): Budget[] {
   const list: Budget[] = []
   const find = (name: string) => products?.find(row => row.name === name)
   const ours = find(OURS)
@@ -40,11 +42,13 @@ export function budgets({ products, readyMs, residentMiB }: Results): Budget[] {
       list.push({ text: `${name} at most 120 MiB at rest ${when}`, value: `${mib.toFixed(0)} MiB`, met: mib <= 120 })
     }
   }
+  for (const { name, p99Ratio } of collector.slice(1))
+    list.push({ text: `p99 within 5 % while the collector ${name}`, value: `${p99Ratio.toFixed(2)} times`, met: p99Ratio <= 1.05 })
   return list
 }
 
 export function print(results: Results): string {
-  const { products, orders, stages, notes } = results
+  const { products, orders, stages, collector, notes } = results
   const parts: string[] = []
   if (products) {
     const head = ['GET /products/{sku}', 'requests/s', 'p50', 'p99', 'to bare Koa', 'CPU a request', 'spans a request', 'core used']
@@ -64,6 +68,18 @@ export function print(results: Results): string {
     const [all, ...others] = stages as [Measured, ...Measured[]]
     const rows = others.map(row => [row.name, `+${((row.ratio - 1) * 100).toFixed(1)} %`.replace('+-', '-'), micros(all.cpuMicros - row.cpuMicros)])
     parts.push(table(['without the stage', 'throughput', 'CPU saved a request'], rows), `all stages: ${micros(all.cpuMicros)} a request`)
+  }
+  if (collector) {
+    const head = ['the collector', 'throughput', 'p99', 'ratio of p99', 'CPU a request', 'memory']
+    const row = (at: (typeof collector)[number]) => [
+      at.name,
+      percent(at.ratio),
+      ms(at.p99Ms),
+      at.p99Ratio.toFixed(2),
+      micros(at.cpuMicros),
+      `${at.residentMiB.toFixed(0)} MiB`,
+    ]
+    parts.push(table(head, collector.map(row)))
   }
   const list = budgets(results)
   if (list.length > 0) {

@@ -11,6 +11,8 @@ export interface Measured {
   p99Ms: number
   /** Throughput relative to the first server, round by round. */
   ratio: number
+  /** The 99th percentile relative to that of the first server, round by round. */
+  p99Ratio: number
   /** Processor time a request, in microseconds, in the rounds that others disturbed least; NaN where it is not known. */
   cpuMicros: number
   /** Share of its core that the server used; far below 1 means that something else was the limit. */
@@ -52,6 +54,7 @@ export async function measureInRounds(servers: readonly Server[], options: Round
   await sleep(1_500, undefined, { signal })
   const spans = (await (await fetch(collector, { signal })).json()) as Record<string, number>
   const perSecond = samples.map(list => list.map(sample => sample.perSecond))
+  const p99 = samples.map(list => list.map(sample => sample.p99Ms))
   return servers.map(({ name }, i) => {
     const middle = (what: Exclude<keyof Sample, 'statuses'>) => median((samples[i] as Sample[]).map(sample => sample[what]))
     return {
@@ -60,6 +63,7 @@ export async function measureInRounds(servers: readonly Server[], options: Round
       p50Ms: middle('p50Ms'),
       p99Ms: middle('p99Ms'),
       ratio: medianRatio(perSecond[i] as number[], perSecond[0] as number[]),
+      p99Ratio: medianRatio(p99[i] as number[], p99[0] as number[]),
       cpuMicros: lowerQuartile((samples[i] as Sample[]).map(sample => sample.cpuMicros)),
       busy: middle('busy'),
       spans: (spans[name] ?? 0) / (sent[i] as number),
