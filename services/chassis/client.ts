@@ -118,15 +118,24 @@ export function createClient<D extends ServiceDefinition, N extends CalleeName<D
   }
 
   /** Gives an attempt its span, its metric and its own time limit. */
-  const attempt = async (scope: Scope, name: string, operation: Operation, request: Request, timeoutMs: number): Promise<RawAnswer> => {
+  const attempt = async (
+    scope: Scope,
+    name: string,
+    operation: Operation,
+    request: Request,
+    timeoutMs: number,
+    resends: number,
+  ): Promise<RawAnswer> => {
     const span = childSpan(tracer, scope.span, `${operation.method} ${operation.path}`, {
       kind: SpanKind.CLIENT,
       attributes: {
         'http.request.method': operation.method,
         'url.template': operation.path,
+        'url.full': `http://${authority}${request.path}`,
         'server.address': hostname,
         'server.port': Number(calleePort),
         'peer.service': callee,
+        ...(resends > 0 && { 'http.request.resend_count': resends }),
       },
     })
     const startedAt = performance.now()
@@ -170,7 +179,7 @@ export function createClient<D extends ServiceDefinition, N extends CalleeName<D
       for (let n = 1; ; n++) {
         const timeoutMs = Math.min(edge.attemptTimeoutMs, scope.deadline.remainingMs() - marginMs)
         if (timeoutMs <= 0) throw new CallError('deadline-exceeded', `no time is left to call ${callee}`)
-        const result = await attempt(scope, name, operation, request, timeoutMs).catch((error: CallError) => error)
+        const result = await attempt(scope, name, operation, request, timeoutMs, n - 1).catch((error: CallError) => error)
         const failure = result instanceof CallError ? result : undefinedAnswer(result, operation, name, callee)
         if (!failure) return received(result as RawAnswer) as never
         const waitMs = backoffMs(n - 1, { ...RETRY_BACKOFF, ...(random && { random }) })

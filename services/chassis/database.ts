@@ -65,11 +65,11 @@ export function openDatabase({ url, service, tracer, log, metrics, poolSize = 10
   pool.on('error', error => log.warn({ err: error }, 'database connection lost'))
   gaugePool(metrics, pool)
 
+  const { hostname, pathname } = new URL(url)
+  const place = { 'db.system.name': 'postgresql', 'db.namespace': decodeURIComponent(pathname.slice(1)), 'server.address': hostname }
+  /** With the statement as it is prepared: values are never part of it. */
   const spanOf = (scope: Scope, name: string, text: string) =>
-    childSpan(tracer, scope.span, name, {
-      kind: SpanKind.CLIENT,
-      attributes: { 'db.system.name': 'postgresql', 'db.query.summary': name, 'db.query.text': text },
-    })
+    childSpan(tracer, scope.span, name, { kind: SpanKind.CLIENT, attributes: { ...place, 'db.query.summary': name, 'db.query.text': text } })
 
   const run = async <Row>(client: pg.PoolClient, scope: Scope, { name, text }: Statement<Row>, values: readonly unknown[]): Promise<Row[]> => {
     const span = spanOf(scope, name, text)
@@ -78,6 +78,7 @@ export function openDatabase({ url, service, tracer, log, metrics, poolSize = 10
       return result.rows as Row[]
     } catch (error) {
       failSpan(span, error)
+      if (error instanceof pg.DatabaseError && error.code) span.setAttribute('db.response.status_code', error.code)
       throw error
     } finally {
       span.end()

@@ -1,11 +1,11 @@
-import type { Tracer } from '@opentelemetry/api'
+import type { Span, Tracer } from '@opentelemetry/api'
 import type { Logger } from 'pino'
 import { backoffMs } from './backoff.ts'
 import { type Database, type Queries, statement } from './database.ts'
 import { aborted, createDeadline } from './deadline.ts'
 import type { Metrics } from './metrics.ts'
 import type { Scope } from './scope.ts'
-import { failSpan, linkedSpan, traceHeaders } from './tracing.ts'
+import { failSpan, linkedSpan, traceHeaders, unrecordedSpan } from './tracing.ts'
 
 /** A command that must reach another service at least once. It is written in the transaction that decides it. */
 export interface Message {
@@ -128,9 +128,8 @@ export function startRelay({
   let closed = false
   let wake = () => {}
 
-  const within = async <T>(name: string, traceparent: string | undefined, work: (scope: Scope) => Promise<T>): Promise<T> => {
+  const within = async <T>(span: Span, work: (scope: Scope) => Promise<T>): Promise<T> => {
     const deadline = createDeadline(attemptMs)
-    const span = linkedSpan(tracer, name, traceparent)
     try {
       return await work({ deadline, span, log: log.child({ trace_id: span.spanContext().traceId }) })
     } catch (error) {
@@ -143,7 +142,7 @@ export function startRelay({
   }
 
   const attempt = (message: Message) =>
-    within(`outbox ${message.kind}`, message.traceparent, async scope => {
+    within(linkedSpan(tracer, `outbox ${message.kind}`, message.traceparent), async scope => {
       const outcome = await Promise.race([handle(message, scope), aborted(scope.deadline.signal)]).catch(
         (error: Error): Outcome => ({ kind: 'retry', reason: (error as { code?: string }).code ?? error.name }),
       )
@@ -152,11 +151,11 @@ export function startRelay({
       if (outcome.kind === 'park') scope.log.error({ messageId: message.id, kind: message.kind, reason: outcome.reason }, 'outbox message parked')
       // At attempt n the wait is at most base * 2^n; the deadline of the attempt may be spent, so this has its own.
       const waitMs = backoffMs(message.attempts, { baseMs: 100, capMs: maxBackoffMs })
-      await within('outbox put back', message.traceparent, own => putBack(database, own, message, outcome, waitMs))
+      await within(linkedSpan(tracer, 'outbox put back', message.traceparent), own => putBack(database, own, message, outcome, waitMs))
     }).catch(error => log.warn({ err: error, messageId: message.id }, 'outbox attempt failed; its lease runs out by itself'))
 
   const round = () =>
-    within('outbox poll', undefined, async scope => {
+    within(unrecordedSpan(), async scope => {
       const messages = await database.query(scope, CLAIM, [attemptMs * 2, batch])
       const [stats] = await database.query(scope, STATS)
       pending.set(Number(stats?.pending ?? 0))

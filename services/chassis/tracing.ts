@@ -128,12 +128,19 @@ export function childSpan(tracer: Tracer, parent: Span, name: string, { kind = S
   return span
 }
 
-/** A span that starts a trace of its own, linked to the trace that caused it (`traceparent` as text). */
+/** For work that goes on and on whether or not there is anything to do: ids for its log lines, and nothing that is sent. */
+export const unrecordedSpan = (): Span => trace.wrapSpanContext({ traceId: randomHex(16), spanId: randomHex(8), traceFlags: TraceFlags.NONE })
+
+/**
+ * A span that starts a trace of its own, linked to the trace that caused it (`traceparent` as text). It belongs to the kept share when
+ * that one does, too: whoever looks at an order finds what was done for it later.
+ */
 export function linkedSpan(tracer: Tracer, name: string, traceparent: string | undefined, kind = SpanKind.CONSUMER): Span {
   const cause = parseTraceparent(traceparent)
   const links = cause ? [{ context: { traceId: cause.traceId, spanId: cause.spanId, traceFlags: cause.sampled ? 1 : 0, isRemote: true } }] : []
   const span = tracer.startSpan(name, { kind, links, root: true }, ROOT_CONTEXT)
   randomFlags.set(span, true)
+  if ([span.spanContext().traceId, cause?.traceId].some(id => id !== undefined && isKept(id, KEPT_SHARE))) span.setAttribute(KEPT_ATTRIBUTE, true)
   return span
 }
 

@@ -538,6 +538,7 @@ describe('telemetry', () => {
     const attributes = {
       'http.request.method': 'GET',
       'url.template': '/things/{id}',
+      'url.full': `http://callee:${started.port}${started.requests[0]?.url}`,
       'server.address': 'callee',
       'server.port': started.port,
       'peer.service': 'callee',
@@ -550,7 +551,7 @@ describe('telemetry', () => {
       }),
       expect.objectContaining({
         name: 'GET /things/{id}',
-        attributes: { ...attributes, 'http.response.status_code': 200 },
+        attributes: { ...attributes, 'http.request.resend_count': 1, 'http.response.status_code': 200 },
         status: { code: SpanStatusCode.UNSET },
       }),
     ])

@@ -131,7 +131,13 @@ describe('database.query', () => {
     expect(span).toMatchObject({
       name: 'note-insert',
       kind: SpanKind.CLIENT,
-      attributes: { 'db.system.name': 'postgresql', 'db.query.summary': 'note-insert', 'db.query.text': INSERT.text },
+      attributes: {
+        'db.system.name': 'postgresql',
+        'db.namespace': new URL(db.url).pathname.slice(1),
+        'server.address': new URL(db.url).hostname,
+        'db.query.summary': 'note-insert',
+        'db.query.text': INSERT.text,
+      },
       status: { code: SpanStatusCode.UNSET },
     })
     expect(span?.parentSpanContext?.spanId).toBe(scope.span.spanContext().spanId)
@@ -143,7 +149,7 @@ describe('database.query', () => {
     await database.query(runtime.scope(), INSERT, [1, 'a secret value'])
     await expect(database.query(runtime.scope(), INSERT, [1, 'a secret value'])).rejects.toMatchObject({ code: '23505', constraint: 'notes_pkey' })
     const span = runtime.spans.getFinishedSpans().at(-1)
-    expect(span).toMatchObject({ attributes: { 'error.type': '23505' }, status: { code: SpanStatusCode.ERROR } })
+    expect(span).toMatchObject({ attributes: { 'error.type': '23505', 'db.response.status_code': '23505' }, status: { code: SpanStatusCode.ERROR } })
     expect(JSON.stringify([span?.attributes, span?.events, span?.status])).not.toMatch(/secret|duplicate/)
     expect(database.stats()).toEqual({ total: 1, idle: 1, waiting: 0 })
   })

@@ -4,7 +4,16 @@ import fc from 'fast-check'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import { defineContract } from '../../services/chassis/contract.ts'
 import { ProblemError } from '../../services/chassis/problem.ts'
-import { childSpan, createTracing, failSpan, isKept, KEPT_ATTRIBUTE, linkedSpan, traceHeaders } from '../../services/chassis/tracing.ts'
+import {
+  childSpan,
+  createTracing,
+  failSpan,
+  isKept,
+  KEPT_ATTRIBUTE,
+  linkedSpan,
+  traceHeaders,
+  unrecordedSpan,
+} from '../../services/chassis/tracing.ts'
 import { listen } from '../support/http.ts'
 import { testRuntime } from '../support/runtime.ts'
 import { startTinyService, type TinyService } from '../support/tiny-service.ts'
@@ -147,6 +156,29 @@ describe('linkedSpan', () => {
     const { tracer, spans } = testRuntime()
     linkedSpan(tracer, 'deliver', traceparent, SpanKind.PRODUCER).end()
     expect(spans.getFinishedSpans()).toEqual([expect.objectContaining({ kind: SpanKind.PRODUCER, links: [] })])
+  })
+
+  test.each([
+    ['0', true],
+    ['f', false],
+  ])('is kept when its cause is: trace id with 4 bits of %s', (digit, kept) => {
+    const { tracer, spans } = testRuntime()
+    const cause = `00-${'a'.repeat(19)}${digit}${'b'.repeat(12)}-${SPAN}-01`
+    for (let n = 0; n < 200; n++) linkedSpan(tracer, 'deliver', cause).end()
+    const marked = spans.getFinishedSpans().filter(({ attributes }) => attributes[KEPT_ATTRIBUTE] === true)
+    // Of those whose cause is not kept, the ones that are by their own id.
+    expect(marked).toHaveLength(kept ? 200 : spans.getFinishedSpans().filter(span => isKept(span.spanContext().traceId, 0.1)).length)
+  })
+})
+
+describe('unrecordedSpan', () => {
+  test('has ids for the log, and neither it nor what is below it is sent', () => {
+    const { tracer, spans } = testRuntime()
+    const span = unrecordedSpan()
+    childSpan(tracer, span, 'statement').end()
+    span.end()
+    expect(span.spanContext().traceId).toMatch(/^(?!0{32})[0-9a-f]{32}$/)
+    expect(spans.getFinishedSpans()).toEqual([])
   })
 })
 

@@ -9,7 +9,7 @@ import { keptTraceId } from '../../scripts/doctor/checks/order.ts'
 import { edgesOf, type Trace } from '../../scripts/doctor/checks/traces.ts'
 import { isKept, KEPT_SHARE } from '../../services/chassis/tracing.ts'
 import { forwardTo, getJson } from './support/monitoring.ts'
-import { http, newCustomer } from './support/shop.ts'
+import { http, newCustomer, type Reply } from './support/shop.ts'
 import { cluster, eventually, readyPods, report, settings, sleep } from './support/target.ts'
 
 const open: Forwarded[] = []
@@ -40,21 +40,23 @@ interface Target {
 
 test('Prometheus scrapes every pod of every program, and none is down', async () => {
   const programs = [...system.services.map(({ name }) => name), 'traefik', 'jaeger', 'prometheus', 'alertmanager', 'prometheus-operator']
-  const targets = await eventually<Target[]>(
-    async () => (await getJson(`${prometheus}/api/v1/targets?state=active`)).data.activeTargets,
-    found => {
-      expect(found.filter(({ health }) => health !== 'up').map(({ labels, lastError }) => `${labels.pod} ${labels.endpoint}: ${lastError}`)).toEqual(
-        [],
+  const targets = await eventually(
+    async () => {
+      const active: Target[] = (await getJson(`${prometheus}/api/v1/targets?state=active`)).data.activeTargets
+      const pods = await Promise.all(system.services.map(async ({ name }) => (await readyPods(name)).map(({ metadata }) => metadata.name as string)))
+      return { active, pods: pods.flat() }
+    },
+    ({ active, pods }) => {
+      const down = active.filter(({ health }) => health !== 'up')
+      expect(down.map(({ labels, lastError }) => `${labels.pod} ${labels.endpoint}: ${lastError}`)).toEqual([])
+      expect([...new Set(active.map(({ labels }) => labels.job))].sort()).toEqual(programs.sort())
+      const ofServices = active.filter(({ labels }) => system.services.some(({ name }) => name === labels.job))
+      expect(ofServices.map(({ labels }) => `${labels.pod} ${labels.endpoint}`).sort()).toEqual(
+        pods.flatMap(pod => [`${pod} admin`, `${pod} otel-metrics`]).sort(),
       )
-      expect([...new Set(found.map(({ labels }) => labels.job))].sort()).toEqual(programs.sort())
     },
     90_000,
-  )
-  for (const { name } of system.services) {
-    const pods = (await readyPods(name)).map(({ metadata }) => metadata.name)
-    const scraped = targets.filter(({ labels }) => labels.job === name).map(({ labels }) => `${labels.pod} ${labels.endpoint}`)
-    expect(scraped.sort()).toEqual(pods.flatMap(pod => [`${pod} admin`, `${pod} otel-metrics`]).sort())
-  }
+  ).then(({ active }) => active)
   report(`${targets.length} targets of ${programs.length} programs, all up`)
 })
 
@@ -86,6 +88,67 @@ test('an order is one trace, whose edges are those of the graph', async () => {
   expect(JSON.stringify(trace)).not.toContain(token)
   report(`${trace?.spans.length} spans, ${statements.length} of them SQL; edges ${seen.join(', ')}`)
 })
+
+const graphEdges = [
+  ...entryServices({ system }).map(({ name }) => `traefik -> ${name}`),
+  ...system.services.flatMap(service => service.calls.map(({ to }) => `${service.name} -> ${to.name}`)),
+].sort()
+
+test('all traces together show every edge of the graph and no other', async () => {
+  const { token } = await newCustomer()
+  const trace = () => ({ traceparent: `00-${keptTraceId()}-${randomBytes(8).toString('hex')}-01` })
+  await http('GET', '/users/me', { token, headers: trace() })
+  const body = { items: [{ sku: 'phone-case', quantity: 1 }] }
+  await http('POST', '/orders', { token, key: randomBytes(8).toString('hex'), body, headers: trace() })
+  const programs = ['traefik', ...system.services.map(({ name }) => name)]
+  const traces = await eventually<Trace[]>(
+    async () =>
+      (await Promise.all(programs.map(name => getJson(`${jaeger}/api/traces?service=${name}&limit=1000&lookback=1h`)))).flatMap(({ data }) => data),
+    found => expect([...new Set(found.flatMap(edgesOf))].sort()).toEqual(graphEdges),
+    60_000,
+  )
+  report(`${traces.length} traces show the ${graphEdges.length} edges ${graphEdges.join(', ')}`)
+})
+
+test('what the relay does later links to the trace of the order', async () => {
+  const { token } = await newCustomer()
+  const sql = await openDatabase()
+  const traceId = keptTraceId()
+  const headers = { traceparent: `00-${traceId}-${randomBytes(8).toString('hex')}-01` }
+  const body = { items: [{ sku: 'phone-case', quantity: 1 }] }
+  await sql.query('alter table reservations rename to reservations_away')
+  let placed: Reply
+  try {
+    placed = await http('POST', '/orders', { token, key: traceId, body, headers })
+    await sleep(2_000)
+  } finally {
+    await sql.query('alter table reservations_away rename to reservations')
+    await sql.end()
+  }
+  expect([placed.status, placed.body.state]).toEqual([202, 'pending'])
+  await eventually(
+    () => http('GET', `/orders/${placed.body.id}`, { token }),
+    reply => expect(reply.body.state).toBe('confirmed'),
+    60_000,
+  )
+  const query = `service=order&operation=${encodeURIComponent('outbox reserve-credit')}&limit=200&lookback=1h`
+  const linked = await eventually<Trace[]>(
+    async () => {
+      const { data } = await getJson(`${jaeger}/api/traces?${query}`)
+      return data.filter(({ spans }: Trace) => spans.some(span => span.references.some(({ traceID }) => traceID === traceId)))
+    },
+    // Those that failed, and the one that went well.
+    found => {
+      const failed = found.filter(trace => JSON.stringify(trace).includes('"error.type"'))
+      expect([failed.length > 0, found.length > failed.length]).toEqual([true, true])
+    },
+    30_000,
+  )
+  // Linked, not part of it: the order was answered long before.
+  const links = linked.flatMap(({ spans }) => spans.flatMap(({ references }) => references)).filter(({ traceID }) => traceID === traceId)
+  expect([...new Set(links.map(({ refType }) => refType))]).toEqual(['FOLLOWS_FROM'])
+  report(`${linked.length} later attempts link to the trace of their order`)
+}, 180_000)
 
 test('a request can be found from the histogram that counted it', async () => {
   const customer = await newCustomer()
