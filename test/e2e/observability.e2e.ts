@@ -60,6 +60,21 @@ test('Prometheus scrapes every pod of every program, and none is down', async ()
   report(`${targets.length} targets of ${programs.length} programs, all up`)
 })
 
+/** What OpenTelemetry's stable conventions require of HTTP and database spans, of spans that are ours. */
+function missingAttributes({ operationName, tags }: Trace['spans'][number]): string[] {
+  const has = new Map(tags.map(({ key, value }) => [key, value]))
+  const required = has.has('db.system.name')
+    ? ['db.namespace', 'db.query.text', 'db.query.summary', 'server.address']
+    : has.get('span.kind') === 'client' && has.has('url.template')
+      ? ['http.request.method', 'url.full', 'server.address', 'server.port', 'http.response.status_code']
+      : has.get('span.kind') === 'server' && has.has('http.route')
+        ? ['http.request.method', 'url.path', 'url.scheme', 'http.response.status_code']
+        : []
+  // Values are parameters: no statement has a literal of the order in it.
+  const leaks = String(has.get('db.query.text') ?? '').includes('phone-case') ? [`${operationName} has a value`] : []
+  return [...required.filter(key => !has.has(key)), ...leaks]
+}
+
 test('an order is one trace, whose edges are those of the graph', async () => {
   const { token } = await newCustomer()
   const traceId = keptTraceId()
@@ -83,6 +98,7 @@ test('an order is one trace, whose edges are those of the graph', async () => {
   expect(entryServices({ system }).map(({ name }) => name)).toContain('order')
   const seen = edgesOf(trace as Trace)
   expect(seen).toEqual(['traefik -> order', ...edges].sort())
+  for (const span of trace?.spans ?? []) expect([span.operationName, missingAttributes(span)]).toEqual([span.operationName, []])
   const statements = trace?.spans.filter(({ tags }) => tags.some(({ key }) => key === 'db.system.name')) ?? []
   expect(statements.length).toBeGreaterThan(0)
   expect(JSON.stringify(trace)).not.toContain(token)
