@@ -13,7 +13,7 @@ import { kubeObject } from './object.ts'
 export function dashboardsOf({ system, settings }: { system: SystemDefinition; settings: Settings }): Map<string, Dashboard> {
   const { NAMESPACE, PLATFORM } = settings
   return new Map([
-    ['overview', overviewDashboard(system, NAMESPACE, { withIngress: PLATFORM === 'bundled' })],
+    ['overview', overviewDashboard(system, NAMESPACE, { withPlatform: PLATFORM === 'bundled' })],
     ...system.services.map((service): [string, Dashboard] => [service.name, serviceDashboard(system.name, service, NAMESPACE)]),
     ['runbooks', runbooksDashboard(system.name)],
   ])

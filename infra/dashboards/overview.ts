@@ -105,6 +105,30 @@ const services: Panel[] = [
   },
 ]
 
+/** What only the bundled tracing backend tells. */
+const traces: Panel[] = [
+  {
+    title: 'Traces',
+    description: 'Traces a second that the tail sampler keeps, and that it drops: ordinary ones beyond the share that is kept.',
+    unit: 'cps',
+    queries: [
+      {
+        expr: `sum by (decision) (${rate('otelcol_processor_tail_sampling_global_count_traces_sampled_total', 'job="jaeger"')})`,
+        legend: '{{decision}}',
+      },
+    ],
+    runbook: 'target-down',
+  },
+  {
+    title: 'Traces dropped too early',
+    description:
+      'Traces a second for which there was no room until their decision: more of them at once than num_traces of infra/platform/jaeger.ts.',
+    unit: 'cps',
+    queries: [{ expr: `sum(${rate('otelcol_processor_tail_sampling_sampling_trace_dropped_too_early_total', 'job="jaeger"')})`, legend: 'dropped' }],
+    runbook: 'target-down',
+  },
+]
+
 /** What only the bundled ingress tells. */
 const ingress: Panel[] = [
   {
@@ -131,7 +155,7 @@ const ingress: Panel[] = [
 ]
 
 /** The whole system on one screen. */
-export function overviewDashboard(system: SystemDefinition, namespace: string, { withIngress }: { withIngress: boolean }): Dashboard {
+export function overviewDashboard(system: SystemDefinition, namespace: string, { withPlatform }: { withPlatform: boolean }): Dashboard {
   return grafanaDashboard({
     system: system.name,
     name: 'overview',
@@ -142,7 +166,12 @@ export function overviewDashboard(system: SystemDefinition, namespace: string, {
     rows: [
       { title: 'Health', panels: health },
       { title: 'Services', panels: services },
-      ...(withIngress ? [{ title: 'Ingress', panels: ingress }] : []),
+      ...(withPlatform
+        ? [
+            { title: 'Ingress', panels: ingress },
+            { title: 'Traces', panels: traces },
+          ]
+        : []),
     ],
   })
 }

@@ -135,8 +135,8 @@ const breakages: Breakage[] = [
           },
         },
       })),
-    checks: ['pods of user'],
-    says: /^pods of user: .*(ErrImagePull|ImagePullBackOff) fairlead\/user:gone.*Deployment shop\/user: spec\.template\.spec\.containers\.0\.image is "fairlead\/user:gone"/,
+    checks: ['images', 'pods of user'],
+    says: /^images: the node of pod shop\/user-\S+ cannot get fairlead\/user:gone \((?:ErrImagePull|ImagePullBackOff|ErrImageNeverPull)\).*Deployment shop\/user: spec\.template\.spec\.containers\.0\.image is "fairlead\/user:gone"/,
   },
   {
     what: 'a port of a Service has another name',

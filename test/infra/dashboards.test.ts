@@ -74,9 +74,9 @@ test('the bundled Grafana is provisioned with the same', () => {
   for (const [name, dashboard] of all) expect(JSON.parse(mounted[`${name}.json`] ?? '')).toEqual(dashboard)
 })
 
-test('without the bundled ingress the overview has none of its figures', () => {
+test('without the bundled platform the overview has none of its figures', () => {
   const existing = dashboardsOf({ system, settings: loadSettings({ PLATFORM: 'existing' }) })
-  expect(JSON.stringify(existing.get('overview'))).not.toContain('traefik')
+  expect(JSON.stringify(existing.get('overview'))).not.toMatch(/traefik|tail_sampling/)
   expect(JSON.stringify(all.get('overview'))).toContain('traefik_service_requests_total')
 })
 
@@ -155,8 +155,8 @@ describe.each(targets)('%s', (_, { expr }) => {
 
   test('asks of the chosen namespace and service (target-job-rule)', () => {
     for (const [, selector] of expr.matchAll(/\{([^}]*)\}/g)) {
-      // What the ingress says, it says of everything behind it.
-      if (/^exported_service=/.test(selector ?? '')) continue
+      // What the platform says, it says of every service.
+      if (/^exported_service=|^job="jaeger"$/.test(selector ?? '')) continue
       expect(selector).toContain('namespace="$namespace"')
       if (!/^namespace="\$namespace"(,alertstate="firing",severity!="none")?$/.test(selector ?? ''))
         expect(selector).toMatch(/(job|service)=~?"\$service"/)

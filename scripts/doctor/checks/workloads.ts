@@ -8,6 +8,7 @@ const ROLLOUT_MS = 15_000
 
 /** Whether every program runs as it should, and could start again. */
 export const workloadChecks = (context: Context): Check[] => [
+  { name: 'images', run: () => imagesAreHad(context) },
   { name: 'mounted files', run: () => mountsAreThere(context) },
   ...workloadsOf(context.manifests).map(
     (reference): Check => ({
@@ -35,6 +36,39 @@ const concerns =
     (kind === 'ConfigMap'
       ? !name.endsWith('-dashboard')
       : ['Deployment', 'StatefulSet', 'Prometheus', 'Alertmanager', 'ServiceAccount'].includes(kind) && metadata.name.endsWith(name))
+
+interface Running {
+  image: string
+  state?: { waiting?: { reason?: string } }
+}
+
+/** Whether every node could get what it is to run, and whether that is what the sources here give. */
+async function imagesAreHad({ cluster, manifests, system, settings, blame }: Context): Promise<string> {
+  const namespaces = new Set(workloadsOf(manifests).map(({ metadata }) => metadata.namespace))
+  const pods = (await Promise.all([...namespaces].map(namespace => cluster.list('v1', 'Pod', namespace)))).flat()
+  for (const { metadata, status } of pods) {
+    const containers: Running[] = [...(status?.initContainerStatuses ?? []), ...(status?.containerStatuses ?? [])]
+    const without = containers.find(({ state }) => /Image/.test(state?.waiting?.reason ?? ''))
+    if (without)
+      throw await blame(
+        `the node of pod ${metadata.namespace}/${metadata.name} cannot get ${without.image} (${without.state?.waiting?.reason})`,
+        ({ kind, metadata: { name, namespace } }) =>
+          kind === 'Deployment' && namespace === metadata.namespace && metadata.name.startsWith(`${name}-`),
+        `kubectl -n ${metadata.namespace} describe pod ${metadata.name}; on kind npm run up loads the images of the services`,
+      )
+  }
+  const others = await Promise.all(
+    system.services.map(async ({ name }) => {
+      const reference = { apiVersion: 'apps/v1', kind: 'Deployment', metadata: { name, namespace: settings.NAMESPACE } }
+      const imageOf = (deployment: object | undefined) =>
+        (deployment as { spec: { template: { spec: { containers: { image: string }[] } } } } | undefined)?.spec.template.spec.containers[0]?.image
+      const wanted = imageOf(manifests.find(({ kind, metadata }) => kind === 'Deployment' && metadata.name === name))
+      const runs = imageOf(await cluster.read(reference))
+      return runs && runs !== wanted ? [`${name} runs ${runs}, the sources here give ${wanted}`] : []
+    }),
+  )
+  return [`of ${pods.length} pods`, ...others.flat()].join('; ')
+}
 
 interface Volume {
   secret?: { secretName: string; optional?: boolean }
