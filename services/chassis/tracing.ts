@@ -57,12 +57,20 @@ export function createTracing({ service, version, endpoint, processor }: Tracing
   }
 }
 
+const MAX_QUEUED_SPANS = 4_096
+const MAX_BATCH_SPANS = 512
+
 /** The queue is bounded: with the collector gone spans are dropped and nothing else changes. */
 const batchTo = (endpoint: string) =>
   new BatchSpanProcessor({
-    exporter: new OTLPTraceExporter({ url: `${endpoint.replace(/\/$/, '')}/v1/traces`, timeoutMillis: 2_000, concurrencyLimit: 2 }),
-    maxQueueSize: 4_096,
-    maxExportBatchSize: 512,
+    exporter: new OTLPTraceExporter({
+      url: `${endpoint.replace(/\/$/, '')}/v1/traces`,
+      timeoutMillis: 2_000,
+      // At the end a full queue goes out at once, beside the batch under way.
+      concurrencyLimit: MAX_QUEUED_SPANS / MAX_BATCH_SPANS + 1,
+    }),
+    maxQueueSize: MAX_QUEUED_SPANS,
+    maxExportBatchSize: MAX_BATCH_SPANS,
     scheduledDelayMillis: 1_000,
     exportTimeoutMillis: 2_000,
   })

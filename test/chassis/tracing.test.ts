@@ -279,6 +279,32 @@ describe('createTracing', () => {
     await collector.close()
   })
 
+  test('keeps 4,096 spans at the most for an endpoint that hangs, and sends them when it is closed', async () => {
+    let hangs = true
+    let spans = 0
+    const collector = await listen((req, res) => {
+      let body = ''
+      req.on('data', chunk => {
+        body += chunk
+      })
+      req.on('end', () => {
+        if (hangs) return
+        spans += body.split('"spanId"').length - 1
+        res.writeHead(200, { 'content-type': 'application/json' }).end('{}')
+      })
+    })
+    const { tracer, close } = createTracing({ service: 'order', endpoint: collector.url })
+    for (let n = 0; n < 20_000; n++) {
+      tracer.startSpan('work').end()
+      if (n % 500 === 0) await new Promise(resolve => setImmediate(resolve))
+    }
+    hangs = false
+    await close()
+    await collector.close()
+    expect(spans).toBeGreaterThan(2 * 512)
+    expect(spans).toBeLessThanOrEqual(4_096)
+  })
+
   test('closes although nobody listens at the endpoint', async () => {
     const gone = await listen(() => {})
     await gone.close()

@@ -1,0 +1,169 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:https'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
+import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
+import { ensureAuthority, issueCertificate } from '../../scripts/certificates.ts'
+
+const MAIN = ['--disable-warning=ExperimentalWarning', 'scripts/doctor.ts']
+
+let dir: string
+let server: ReturnType<typeof createServer>
+/** Answers of the API server by path; it says nothing to whoever asks for what has none. */
+let answers: Record<string, object>
+let asked: string[]
+
+beforeAll(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'fairlead-doctor-'))
+  const { certificate, key } = await issueCertificate(await ensureAuthority(dir), ['localhost'])
+  server = createServer({ cert: certificate, key }, ({ url = '' }, response) => {
+    asked.push(url)
+    const answer = answers[url]
+    if (answer) response.end(JSON.stringify(answer))
+  })
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as AddressInfo
+  const cluster = (name: string, url: string) => ({ name, cluster: { server: url, 'insecure-skip-tls-verify': true } })
+  const context = (name: string, to: string) => ({ name, context: { cluster: to, user: 'nobody' } })
+  const config = {
+    apiVersion: 'v1',
+    kind: 'Config',
+    clusters: [cluster('here', `https://127.0.0.1:${port}`), cluster('away', 'https://127.0.0.1:9')],
+    contexts: [context('kind-test', 'here'), context('kind-away', 'away'), context('production', 'here'), context('kind-lost', 'gone')],
+    users: [{ name: 'nobody', user: {} }],
+  }
+  await writeFile(join(dir, 'config'), JSON.stringify(config))
+})
+beforeEach(() => {
+  asked = []
+  answers = serving('True')
+  return () => server.closeAllConnections()
+})
+afterAll(async () => {
+  server.close()
+  await rm(dir, { recursive: true, force: true })
+})
+
+function start(args: string[], env: Record<string, string> = {}) {
+  const child = spawn(process.execPath, [...MAIN, ...args], {
+    env: { PATH: process.env.PATH ?? '', HOME: dir, KUBECONFIG: join(dir, 'config'), IMAGE_TAG: 'test', ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+    timeout: 25_000,
+  })
+  const [stdout, stderr] = [text(child.stdout), text(child.stderr)]
+  return { child, ended: Promise.all([once(child, 'close'), stdout, stderr]).then(([[code], out, err]) => ({ code, stdout: out, stderr: err })) }
+}
+
+const doctor = (...args: string[]) => start(args).ended
+
+/** An API server with one node. */
+const serving = (ready: 'True' | 'False') => ({
+  '/api/v1': { resources: [{ name: 'nodes', kind: 'Node', namespaced: false }] },
+  '/api/v1/nodes': {
+    items: [
+      {
+        metadata: { name: 'a' },
+        status: { conditions: [{ type: 'Ready', status: ready, message: 'no CNI' }], nodeInfo: { kubeletVersion: 'v1.34.2' } },
+      },
+    ],
+  },
+})
+const ON_TEST = ['--context', 'kind-test']
+
+describe('npm run doctor', () => {
+  test('--help tells the options and asks nobody', async () => {
+    const { code, stdout, stderr } = await start(['--help'], { KUBECONFIG: '/dev/null/none' }).ended
+    expect([code, stderr]).toEqual([0, ''])
+    for (const flag of ['--context NAME', '--url URL', '--only WORDS', '--json']) expect(stdout).toContain(flag)
+  })
+
+  test.each<[string[], string]>([
+    [['--port', '1'], "error: Unknown option '--port'; see --help"],
+    [['--only'], "error: Option '--only <value>' argument missing; see --help"],
+    [['order'], "error: Unexpected argument 'order'"],
+    [[...ON_TEST, '--only', 'nothing'], 'error: --only nothing names no check'],
+    [[...ON_TEST, '--url', 'ftp://x'], 'error: --url ftp://x is not an http or https URL'],
+    [[...ON_TEST, '--url', 'x'], 'error: --url x is not an http or https URL'],
+    [['--context', 'production'], 'error: --url is missing: where is the ingress reached?'],
+  ])('%j is refused in one line that names it', async (args, line) => {
+    const { code, stdout, stderr } = await doctor(...args)
+    expect([code, stdout]).toEqual([2, ''])
+    expect(stderr.trim().split('\n')).toEqual([expect.stringContaining(line)])
+  })
+
+  test.each<[string, string[], Record<string, string>, string]>([
+    [
+      'a context that is not there',
+      ['--context', 'kind-gone'],
+      {},
+      "error: the kubeconfig has no context 'kind-gone'; it has kind-test, kind-away, production, kind-lost\n  look further: npm run up makes one\n",
+    ],
+    ['a setting that is wrong', ON_TEST, { PLATFORM: 'none' }, 'error: the environment has 1 problem:\n  PLATFORM is wrong'],
+    ['a kubeconfig that is not there', ON_TEST, { KUBECONFIG: '/dev/null/none' }, 'error: the kubeconfig cannot be read'],
+    [
+      'a context whose cluster is not there',
+      ['--context', 'kind-lost'],
+      {},
+      "error: context 'kind-lost' names a cluster that the kubeconfig does not have",
+    ],
+  ])('%s is told without a stack trace', async (_, args, env, says) => {
+    const { code, stdout, stderr } = await start(args, env).ended
+    expect([code, stdout]).toEqual([1, ''])
+    expect(stderr.startsWith(says), stderr).toBe(true)
+    expect(stderr).not.toMatch(/^ +at /m)
+  })
+
+  test('ends with 0 when all that it was to look at works', async () => {
+    const { code, stdout, stderr } = await doctor(...ON_TEST, '--only', 'nod,nothing')
+    expect([code, stdout]).toEqual([0, ''])
+    expect(stderr).toMatch(/^✓ nodes: 1 ready, Kubernetes v1\.34\.2 \d+\.\d s\nall 1 checks passed\n$/)
+  })
+
+  test('ends with 1 when something does not work, and says what to do and where to begin', async () => {
+    answers = serving('False')
+    const { code, stdout, stderr } = await doctor(...ON_TEST, '--only', 'nodes,workload identity,certificate,tools', '--url', 'http://127.0.0.1:9')
+    expect([code, stdout]).toEqual([1, ''])
+    expect(stderr).toMatch(/^✗ nodes: node a is not ready: no CNI \d+\.\d s\n {4}do: kubectl describe node a\n/m)
+    expect(stderr).toMatch(/^- certificate: no TLS address is known/m)
+    expect(stderr).toMatch(/^2 of 4 checks failed; begin with nodes\n$/m)
+  })
+
+  test('--json gives the results on standard output', async () => {
+    answers = serving('False')
+    const { code, stdout } = await doctor(...ON_TEST, '--only', 'nodes', '--json')
+    const nodes = {
+      name: 'nodes',
+      outcome: 'failed',
+      message: 'node a is not ready: no CNI',
+      remedy: 'kubectl describe node a',
+      ms: expect.any(Number),
+    }
+    expect(JSON.parse(stdout)).toEqual({ context: 'kind-test', healthy: false, checks: [nodes] })
+    expect(code).toBe(1)
+  })
+
+  test('says that the API server does not answer', async () => {
+    const { code, stderr } = await doctor('--context', 'kind-away', '--only', 'nodes')
+    expect(code).toBe(1)
+    expect(stderr).toMatch(
+      /^✗ nodes: the API server of 'kind-away' does not answer \(ECONNREFUSED\) \d+\.\d s\n {4}do: kubectl --context kind-away get nodes\n1 of 1 checks failed; begin with nodes\n$/,
+    )
+  })
+
+  test('ends with 130 when it is interrupted', async () => {
+    answers = {}
+    const { child, ended } = start([...ON_TEST, '--only', 'nodes'])
+    await vi.waitFor(() => expect(asked).not.toEqual([]), { timeout: 20_000, interval: 5 })
+    child.kill('SIGINT')
+    await once(child.stderr, 'data')
+    // What was asked for last is still awaited, as long as the API server may take.
+    server.closeAllConnections()
+    const { code, stdout, stderr } = await ended
+    expect([code, stdout]).toEqual([130, ''])
+    expect(stderr).toBe('\nnpm run doctor was interrupted; what is there stays, and npm run doctor again goes on from it\n')
+  })
+})

@@ -1,0 +1,107 @@
+import { execFile } from 'node:child_process'
+import { promisify } from 'node:util'
+import { describe, expect, test } from 'vitest'
+import { type Check, NotHere, type Result, runChecks, Trouble } from '../../../scripts/doctor/check.ts'
+import { CommandError } from '../../../scripts/terminal.ts'
+
+const check = (name: string, run: Check['run']): Check => ({ name, run })
+const forever = () => new Promise<never>(() => {})
+
+/** Runs checks and notes what is shown. */
+function running(checks: readonly Check[], { signal = new AbortController().signal, timeoutMs }: { signal?: AbortSignal; timeoutMs?: number } = {}) {
+  const shown: Result[] = []
+  const options = { signal, show: (result: Result) => void shown.push(result), ...(timeoutMs !== undefined && { timeoutMs }) }
+  return { shown, results: runChecks(checks, options) }
+}
+
+const outcome = async (run: Check['run']): Promise<Result | undefined> => (await running([check('x', run)]).results)[0]
+
+describe('runChecks(checks, { signal, show })', () => {
+  test('runs all at once, and keeps the order of the list in what it shows and returns', async () => {
+    const last = Promise.withResolvers<void>()
+    const { results, shown } = running(
+      [
+        check('first', () => last.promise.then(() => 'after the last')),
+        check('second', async () => 'at once'),
+        check('last', async () => {
+          last.resolve()
+          return 'at once'
+        }),
+      ],
+      { timeoutMs: 5_000 },
+    )
+    expect((await results).map(({ name, message }) => `${name}: ${message}`)).toEqual(['first: after the last', 'second: at once', 'last: at once'])
+    expect(shown).toEqual(await results)
+  })
+
+  test('shows a result as soon as it and those before it are known', async () => {
+    const firstIsShown = Promise.withResolvers<void>()
+    const show = ({ name }: Result) => {
+      if (name === 'first') firstIsShown.resolve()
+    }
+    const checks = [check('first', async () => 'seen'), check('last', () => firstIsShown.promise.then(() => 'seen'))]
+    const results = await runChecks(checks, { signal: new AbortController().signal, show, timeoutMs: 5_000 })
+    expect(results.map(result => result.outcome)).toEqual(['passed', 'passed'])
+  })
+
+  test('says what a check saw, and how long it took', async () => {
+    expect(await outcome(async () => '3 ready')).toEqual({ name: 'x', outcome: 'passed', message: '3 ready', ms: expect.any(Number) })
+  })
+
+  test.each<[string, Error, Partial<Result>]>([
+    ['trouble', new Trouble('order has no pod', 'npm run deploy'), { outcome: 'failed', message: 'order has no pod', remedy: 'npm run deploy' }],
+    [
+      'an error of a command',
+      new CommandError('the API server does not answer', 'kubectl get nodes'),
+      { outcome: 'failed', message: 'the API server does not answer', remedy: 'kubectl get nodes' },
+    ],
+    ['any other error', new Error('a surprise'), { outcome: 'failed', message: 'a surprise', remedy: 'npm run status' }],
+    ['nothing to look at', new NotHere('no service calls another'), { outcome: 'skipped', message: 'no service calls another' }],
+  ])('of %s makes a result', async (_, error, result) => {
+    expect(await outcome(() => Promise.reject(error))).toEqual({ name: 'x', ms: expect.any(Number), ...result })
+  })
+
+  test('fails a check that hangs and tells it to stop, and waits for no other because of it', async () => {
+    const hanging = Promise.withResolvers<AbortSignal>()
+    const { results } = running(
+      [
+        check('hangs', signal => {
+          hanging.resolve(signal)
+          return forever()
+        }),
+        check('quick', async () => 'seen'),
+      ],
+      { timeoutMs: 20 },
+    )
+    expect(await results).toMatchObject([
+      { name: 'hangs', outcome: 'failed', message: 'no answer in 0.02 s', remedy: 'npm run status' },
+      { name: 'quick', outcome: 'passed' },
+    ])
+    expect((await hanging.promise).aborted).toBe(true)
+  })
+
+  test('leaves a process nothing to wait for, after checks that hang and after checks that end', async () => {
+    const program = `
+      import { runChecks } from './scripts/doctor/check.ts'
+      const options = { signal: new AbortController().signal, show: ({ name, outcome }) => console.log(name, outcome) }
+      await runChecks([{ name: 'hangs', run: () => new Promise(() => {}) }], { ...options, timeoutMs: 50 })
+      await runChecks([{ name: 'listens', run: async signal => signal.addEventListener('abort', () => {}) }], options)`
+    const args = ['--disable-warning=ExperimentalWarning', '--input-type=module', '--eval', program]
+    const { stdout } = await promisify(execFile)(process.execPath, args, { timeout: 20_000 })
+    expect(stdout).toBe('hangs failed\nlistens passed\n')
+  })
+
+  test('rejects when it is interrupted, tells every check, and shows nothing more', async () => {
+    const interrupt = new AbortController()
+    const signals: AbortSignal[] = []
+    const hang: Check['run'] = signal => {
+      signals.push(signal)
+      return forever()
+    }
+    const { results, shown } = running([check('a', hang), check('b', hang)], { signal: interrupt.signal })
+    interrupt.abort(new Error('Ctrl-C'))
+    await expect(results).rejects.toThrow('Ctrl-C')
+    expect(signals.map(({ aborted }) => aborted)).toEqual([true, true])
+    expect(shown).toEqual([])
+  })
+})

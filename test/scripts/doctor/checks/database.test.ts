@@ -1,0 +1,87 @@
+import { describe, expect, test } from 'vitest'
+import { loadSettings } from '../../../../infra/settings.ts'
+import { Trouble } from '../../../../scripts/doctor/check.ts'
+import { databaseChecks } from '../../../../scripts/doctor/checks/database.ts'
+import { answering, contextOf, type FakeCluster, fakeCluster, podOf, runCheck } from '../../../support/fake-cluster.ts'
+
+/** A pod of orders whose admin port says whether it is ready. */
+async function addOrderPod(fake: FakeCluster, name: string, status: number, text: string): Promise<void> {
+  fake.put(podOf('order', { name, ready: status === 200 }))
+  const readyz = () => new Response(`${text}\n`, { status, headers: { 'content-type': 'text/plain' } })
+  fake.listening.set(`shop/${name}:9090`, await answering({ '/readyz': readyz }))
+}
+
+async function clusterSaying(status: number, text: string, { postgres = true } = {}): Promise<FakeCluster> {
+  const fake = fakeCluster()
+  await addOrderPod(fake, 'order-a', status, text)
+  if (postgres) fake.put(podOf('postgres', { name: 'postgres-0' }))
+  return fake
+}
+
+const run = (fake: FakeCluster, more = {}) => runCheck(databaseChecks(contextOf(fake, more)), 'database of order')
+
+const SECRETS = 'does Secret order-database have the right URL and password? npm run secrets -- --context kind-test'
+
+describe('database of a service', () => {
+  test('is checked for each that has one', () => {
+    const { system } = contextOf(fakeCluster())
+    const [user, order] = system.services
+    const withoutOne = { ...system, services: [user, { ...order, database: undefined }] as never }
+    expect(databaseChecks(contextOf(fakeCluster())).map(({ name }) => name)).toEqual(['database of user', 'database of order'])
+    expect(databaseChecks(contextOf(fakeCluster(), { system: withoutOne })).map(({ name }) => name)).toEqual(['database of user'])
+  })
+
+  test('answers every pod that runs', async () => {
+    const fake = await clusterSaying(200, 'ok')
+    await addOrderPod(fake, 'order-b', 200, 'ok')
+    const ended = podOf('order', { name: 'order-ended' })
+    ended.status.containerStatuses[0].state = { terminated: { exitCode: 1 } }
+    const leaving = podOf('order', { name: 'order-leaving' })
+    leaving.metadata.deletionTimestamp = '2026-01-01T00:00:00Z'
+    const looking = podOf('order', { name: 'probe-1' })
+    looking.status.containerStatuses[0].name = 'probe'
+    fake.put(ended, leaving, looking)
+    expect(await run(fake)).toBe('answers 2 pods')
+    expect(fake.forwarded).toEqual([])
+  })
+
+  test('is not reached by one of the pods', async () => {
+    const fake = await clusterSaying(200, 'ok')
+    await addOrderPod(fake, 'order-b', 503, 'database: connect ECONNREFUSED')
+    await expect(run(fake)).rejects.toEqual(new Trouble('order-b does not reach its database', SECRETS))
+    expect(fake.forwarded).toEqual([])
+  })
+
+  test('is down', async () => {
+    const fake = await clusterSaying(503, 'database', { postgres: false })
+    fake.edit('StatefulSet shop/postgres', ({ spec }) => {
+      spec.replicas = 0
+    })
+    await expect(run(fake)).rejects.toEqual(
+      new Trouble(
+        'order-a does not reach its database: postgres has no ready pod; the cause: StatefulSet shop/postgres: spec.replicas is 0, the graph says 1',
+        'npm run deploy',
+      ),
+    )
+  })
+
+  test.each(['order', 'postgres', 'default-deny'])('is blamed on NetworkPolicy %s when that is gone, and not on those of others', async name => {
+    const fake = await clusterSaying(503, 'database')
+    fake.objects.delete(`NetworkPolicy shop/${name}`)
+    fake.objects.delete('NetworkPolicy shop/user')
+    await expect(run(fake)).rejects.toThrow(new RegExp(`^order-a does not reach its database; the cause: NetworkPolicy shop/${name} is not there$`))
+  })
+
+  test('that is external has no pods to look at', async () => {
+    const fake = await clusterSaying(503, 'database', { postgres: false })
+    await expect(run(fake, { settings: loadSettings({ DATABASE: 'external' }) })).rejects.toThrow(/^order-a does not reach its database$/)
+  })
+
+  test('is not to blame when the pod says something else', async () => {
+    await expect(run(await clusterSaying(503, 'draining'))).rejects.toEqual(new Trouble('order-a says: draining', 'npm run logs -- order'))
+  })
+
+  test('is not known without a pod that runs', async () => {
+    await expect(run(fakeCluster())).rejects.toEqual(new Trouble('order has no pod that runs', 'npm run status'))
+  })
+})

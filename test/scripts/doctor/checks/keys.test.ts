@@ -1,0 +1,114 @@
+import { afterEach, describe, expect, test, vi } from 'vitest'
+import { NotHere, Trouble } from '../../../../scripts/doctor/check.ts'
+import { keyChecks } from '../../../../scripts/doctor/checks/keys.ts'
+import { answering, contextOf, type FakeCluster, fakeCluster, podOf, runCheck, settings } from '../../../support/fake-cluster.ts'
+
+const ISSUER = settings.WORKLOAD_ISSUER
+const SECRETS = 'npm run secrets -- --context kind-test'
+const jwks = (...kids: string[]) => JSON.stringify({ keys: kids.map(kid => ({ kty: 'RSA', kid })) })
+
+/** Callees have one set of keys, and the cluster signs with another. */
+function clusterSigning(copied: string | undefined, signing: string, issuer = ISSUER): FakeCluster {
+  const fake = fakeCluster()
+  const metadata = { name: 'workload-issuer', namespace: 'shop' }
+  if (copied !== undefined) fake.put({ apiVersion: 'v1', kind: 'ConfigMap', metadata, data: { 'jwks.json': copied } } as never)
+  fake.issuer = { issuer, jwks: signing }
+  return fake
+}
+
+const run = (fake: FakeCluster, more = {}) => runCheck(keyChecks(contextOf(fake, more)), 'workload identity')
+
+describe('workload identity', () => {
+  test('is good when callees have every key that the cluster signs with', async () => {
+    expect(await run(clusterSigning(jwks('old', 'new'), jwks('new')))).toBe(`2 key of ${ISSUER}`)
+  })
+
+  test('names the keys that callees lack', async () => {
+    await expect(run(clusterSigning(jwks('old'), jwks('old', 'new', 'newer')))).rejects.toEqual(
+      new Trouble(
+        'ConfigMap shop/workload-issuer lacks the key new, newer that the cluster signs tokens with: calls between services are refused',
+        SECRETS,
+      ),
+    )
+  })
+
+  test('is missing', async () => {
+    await expect(run(clusterSigning(undefined, jwks('new')))).rejects.toEqual(
+      new Trouble("ConfigMap shop/workload-issuer is not there: no callee can verify its callers' tokens", SECRETS),
+    )
+  })
+
+  test('lacks the file', async () => {
+    const fake = clusterSigning('', jwks('new'))
+    fake.edit('ConfigMap shop/workload-issuer', live => {
+      live.data = {}
+    })
+    await expect(run(fake)).rejects.toThrow('ConfigMap shop/workload-issuer lacks the key new ')
+  })
+
+  test('is of another issuer than the services expect', async () => {
+    await expect(run(clusterSigning(jwks('new'), jwks('new'), 'https://oidc.example.org'))).rejects.toEqual(
+      new Trouble(
+        `the cluster's tokens are issued by https://oidc.example.org, and the services expect WORKLOAD_ISSUER ${ISSUER}`,
+        'WORKLOAD_ISSUER=https://oidc.example.org npm run deploy',
+      ),
+    )
+  })
+
+  test('is nothing to look at where no service calls another', async () => {
+    const { system } = contextOf(fakeCluster())
+    const alone = { ...system, services: system.services.slice(0, 1) }
+    await expect(run(clusterSigning(undefined, jwks('new')), { system: alone })).rejects.toEqual(new NotHere('no service calls another'))
+  })
+})
+
+describe('age of a key', () => {
+  const NOW = Date.parse('2026-11-24T12:00:00Z')
+  afterEach(() => vi.useRealTimers())
+
+  /** A Prometheus that knows since when keys are in use. */
+  async function inUseFor(days?: number) {
+    vi.useFakeTimers({ toFake: ['Date'], now: NOW })
+    const fake = fakeCluster()
+    fake.put(podOf('prometheus', { namespace: 'observability', name: 'prometheus-0' }))
+    const queries: (string | null)[] = []
+    const query = (search: URLSearchParams) => {
+      queries.push(search.get('query'))
+      return Response.json({ data: { result: days === undefined ? [] : [{ metric: {}, value: [0, String(NOW / 1_000 - days * 86_400)] }] } })
+    }
+    fake.listening.set('observability/prometheus-0:9090', await answering({ '/api/v1/query': query }))
+    return { queries, age: () => runCheck(keyChecks(contextOf(fake)), 'age of signing-keys') }
+  }
+
+  test('is asked of Prometheus, of the service that has it', async () => {
+    const { age, queries } = await inUseFor(3)
+    await age()
+    expect(queries).toEqual(['min(secret_since_timestamp_seconds{job="user",namespace="shop",secret="signing-keys"})'])
+  })
+
+  test.each([
+    [-0.01, '0 of 90 days'],
+    [0.5, '0 of 90 days'],
+    [90, '90 of 90 days'],
+  ])('of %d days is young', async (days, said) => {
+    expect(await (await inUseFor(days)).age()).toBe(said)
+  })
+
+  test('of 91 days is too old', async () => {
+    await expect((await inUseFor(91)).age()).rejects.toEqual(
+      new Trouble('signing-keys is in use for 91 days; it is to be rotated after 90', 'docs/runbooks/secret-overdue.md'),
+    )
+  })
+
+  test('is not known before the first scrape', async () => {
+    await expect((await inUseFor()).age()).rejects.toEqual(new NotHere('Prometheus does not know since when signing-keys is in use'))
+  })
+
+  test('is not checked of keys without one', () => {
+    const { system } = contextOf(fakeCluster())
+    const [user, order] = system.services
+    const more = { ...user, secrets: [{ name: 'payment', env: 'PAYMENT_DIR' }] }
+    const checks = keyChecks(contextOf(fakeCluster(), { system: { ...system, services: [more, order] as never } }))
+    expect(checks.map(({ name }) => name)).toEqual(['workload identity'])
+  })
+})

@@ -1,0 +1,270 @@
+import { describe, expect, test } from 'vitest'
+import type { Live } from '../../../../scripts/cluster/cluster.ts'
+import { NotHere, Trouble } from '../../../../scripts/doctor/check.ts'
+import { metricsChecks } from '../../../../scripts/doctor/checks/metrics.ts'
+import {
+  answering,
+  contextOf,
+  type FakeCluster,
+  fakeCluster,
+  LONG_AGO,
+  manifests,
+  podOf,
+  runCheck,
+  skipPauses,
+} from '../../../support/fake-cluster.ts'
+
+const PODS = ['order-a', 'order-b']
+const PORTS = ['admin', 'otel-metrics']
+
+const target = (pod: string, endpoint: string, more: object = {}) => ({
+  labels: { job: 'order', namespace: 'shop', pod, endpoint },
+  health: 'up',
+  lastError: '',
+  ...more,
+})
+const allUp = PODS.flatMap(pod => PORTS.map(port => target(pod, port)))
+
+const groups = manifests
+  .filter(({ kind }) => kind === 'PrometheusRule')
+  .flatMap(({ spec }) => (spec as { groups: { name: string; rules: object[] }[] }).groups)
+  .map(({ name, rules }) => ({ name, rules: rules.map((_, index) => ({ name: `${name}-${index}`, health: 'ok' })) }))
+
+interface Answers {
+  targets?: () => object[]
+  rules?: () => object[]
+  alerts?: (filter: string | null) => object[]
+}
+
+/** The shipped system with two pods of orders that run since long ago, and what its Prometheus and its Alertmanager say. */
+async function clusterWith({ targets = () => allUp, rules = () => groups, alerts = () => [{}] }: Answers) {
+  const fake = fakeCluster()
+  for (const name of PODS) fake.put(podOf('order', { name }))
+  for (const name of ['prometheus', 'alertmanager']) fake.put(podOf(name, { namespace: 'observability' }))
+  let asked = 0
+  const note = <T>(answer: T): T => {
+    asked++
+    return answer
+  }
+  const prometheus = {
+    '/api/v1/targets': (query: URLSearchParams) => note(Response.json({ data: { activeTargets: query.get('state') === 'active' ? targets() : [] } })),
+    '/api/v1/rules': () => note(Response.json({ data: { groups: rules() } })),
+  }
+  const alertmanager = { '/api/v2/alerts': (query: URLSearchParams) => note(Response.json(alerts(query.get('filter')))) }
+  fake.listening.set('observability/prometheus-a:9090', await answering(prometheus))
+  fake.listening.set('observability/alertmanager-a:9093', await answering(alertmanager))
+  return { fake, asked: () => asked }
+}
+
+const run = (fake: FakeCluster, name: string, signal?: AbortSignal) => runCheck(metricsChecks(contextOf(fake)), name, signal)
+
+const changedNow = (live: Live | undefined, more: object = {}) => {
+  if (!live) throw new Error('it is not there')
+  live.metadata.managedFields = [
+    { manager: 'fairlead', time: LONG_AGO },
+    { manager: 'kubectl', time: new Date().toISOString(), ...more },
+  ]
+}
+
+test('every ServiceMonitor has a check, and is skipped where there is no Prometheus', async () => {
+  const names = metricsChecks(contextOf(fakeCluster())).map(({ name }) => name)
+  const monitored = ['traefik', 'prometheus-operator', 'prometheus', 'alertmanager', 'jaeger', 'user', 'order']
+  expect(names).toEqual([...monitored.map(name => `scrape of ${name}`), 'rules', 'alert path'])
+  const services = manifests.filter(({ metadata }) => metadata.namespace === 'shop')
+  for (const name of ['scrape of order', 'rules']) {
+    const check = runCheck(metricsChecks(contextOf(fakeCluster(services), { manifests: services })), name)
+    await expect(check).rejects.toEqual(new NotHere('there is no prometheus in namespace observability'))
+  }
+})
+
+describe('scrape of a program', () => {
+  test('is good when every port of every ready pod is up', async () => {
+    const { fake } = await clusterWith({ targets: () => [...allUp, target('order-gone', 'admin', { health: 'down' })] })
+    fake.put(podOf('order', { name: 'order-starting', ready: false }))
+    expect(await run(fake, 'scrape of order')).toBe('4 targets up')
+  })
+
+  test('names the ServiceMonitor that is not as the graph gives it, and does not wait for it', async () => {
+    const { fake, asked } = await clusterWith({ targets: () => [] })
+    fake.edit('ServiceMonitor shop/order', live => {
+      live.spec.selector.matchLabels['app.kubernetes.io/name'] = 'ordr'
+      changedNow(live)
+    })
+    await expect(run(fake, 'scrape of order')).rejects.toEqual(
+      new Trouble(
+        'Prometheus does not know order-a (admin) as a target, nor 3 more of order; the cause: ServiceMonitor shop/order: spec.selector.matchLabels.app.kubernetes.io/name is "ordr", the graph says "order"',
+        'npm run deploy',
+      ),
+    )
+    expect(asked()).toBe(1)
+  })
+
+  test.each([
+    'Service shop/order-pods',
+    'NetworkPolicy shop/order',
+    'NetworkPolicy observability/prometheus',
+    'Prometheus observability/prometheus',
+    'RoleBinding shop/prometheus',
+  ])('is blamed on %s when that is gone', async name => {
+    const { fake } = await clusterWith({ targets: () => [] })
+    fake.objects.delete(name)
+    await expect(run(fake, 'scrape of order')).rejects.toThrow(`nor 3 more of order; the cause: ${name} is not there`)
+  })
+
+  test('is not blamed on what others are made of, and says what Prometheus selects by', async () => {
+    const { fake } = await clusterWith({ targets: () => allUp.slice(1) })
+    for (const name of ['ServiceMonitor shop/user', 'Service shop/user-pods', 'NetworkPolicy shop/user', 'Deployment shop/order'])
+      fake.objects.delete(name)
+    await expect(run(fake, 'scrape of order')).rejects.toEqual(
+      new Trouble(
+        'Prometheus does not know order-a (admin) as a target',
+        'does Prometheus select it? MONITORING_LABELS={}; kubectl -n shop describe servicemonitor order',
+      ),
+    )
+  })
+
+  test('tells why a target is down', async () => {
+    const down = target('order-b', 'admin', { health: 'down', lastError: 'context deadline exceeded' })
+    const { fake } = await clusterWith({
+      targets: () => [...allUp.filter(({ labels }) => labels.pod === 'order-a'), down, target('order-b', PORTS[1] as string)],
+    })
+    await expect(run(fake, 'scrape of order')).rejects.toThrow(/^Prometheus cannot scrape order-b \(admin\): context deadline exceeded$/)
+  })
+
+  test.each([
+    ['another job', { job: 'user' }],
+    ['another namespace', { namespace: 'other' }],
+  ])('is not taken from %s', async (_, labels) => {
+    const { fake } = await clusterWith({ targets: () => allUp.map(known => ({ ...known, labels: { ...known.labels, ...labels } })) })
+    await expect(run(fake, 'scrape of order')).rejects.toThrow('Prometheus does not know order-a (admin) as a target, nor 3 more of order')
+  })
+
+  test('is not there without a ready pod', async () => {
+    const { fake } = await clusterWith({})
+    for (const name of PODS) fake.objects.delete(`Pod shop/${name}`)
+    await expect(run(fake, 'scrape of order')).rejects.toEqual(new Trouble('shop/order has no ready pod to scrape', 'npm run status'))
+  })
+})
+
+describe('a change that may still be on its way', () => {
+  const unknown = (name: string) => target(name, 'admin', { health: 'unknown' })
+
+  /** Targets that come up at the third look. */
+  async function comingUp() {
+    skipPauses()
+    let looks = 0
+    return clusterWith({ targets: () => (++looks < 3 ? [unknown('order-a')] : allUp) })
+  }
+
+  test.each<[string, (fake: FakeCluster) => void]>([
+    [
+      'a pod that has just started',
+      fake => fake.edit('Pod shop/order-b', ({ status }) => Object.assign(status, { startTime: new Date().toISOString() })),
+    ],
+    [
+      'a Prometheus that has just started',
+      fake => fake.edit('Pod observability/prometheus-a', ({ status }) => Object.assign(status, { startTime: new Date().toISOString() })),
+    ],
+    ['an object that somebody has just put back', fake => changedNow(fake.objects.get('NetworkPolicy shop/order'))],
+  ])('is waited for: %s', async (_, change) => {
+    const { fake, asked } = await comingUp()
+    change(fake)
+    expect(await run(fake, 'scrape of order')).toBe('4 targets up')
+    expect(asked()).toBe(3)
+  })
+
+  test.each<[string, (fake: FakeCluster) => void]>([
+    ['nothing has changed', () => {}],
+    ['a controller has written a status', fake => changedNow(fake.objects.get('Prometheus observability/prometheus'), { subresource: 'status' })],
+    ['something else has changed', fake => changedNow(fake.objects.get('NetworkPolicy shop/user'))],
+  ])('is not waited for: %s', async (_, change) => {
+    const { fake } = await comingUp()
+    change(fake)
+    await expect(run(fake, 'scrape of order')).rejects.toThrow('Prometheus cannot scrape order-a (admin): it has not tried yet')
+  })
+
+  test('is waited for up to two minutes', async () => {
+    skipPauses()
+    const { fake, asked } = await clusterWith({ targets: () => [unknown('order-a')] })
+    changedNow(fake.objects.get('Service shop/order-pods'))
+    await expect(run(fake, 'scrape of order')).rejects.toThrow('it has not tried yet')
+    expect(asked()).toBeGreaterThan(100)
+    expect(asked()).toBeLessThan(125)
+  })
+
+  test('is not waited for once it is interrupted', async () => {
+    const { fake } = await clusterWith({ targets: () => [] })
+    changedNow(fake.objects.get('Service shop/order-pods'))
+    await expect(run(fake, 'scrape of order', AbortSignal.abort(new Error('Ctrl-C')))).rejects.toThrow('Ctrl-C')
+  })
+})
+
+describe('rules', () => {
+  test('are all evaluated, and those of others do not matter', async () => {
+    const other = { name: 'theirs', rules: [{ name: 'x', health: 'err' }] }
+    const { fake } = await clusterWith({ rules: () => [other, ...groups] })
+    const count = groups.reduce((sum, { rules }) => sum + rules.length, 0)
+    expect(count).toBeGreaterThan(60)
+    expect(await run(fake, 'rules')).toBe(`${count} in ${groups.length} groups, all evaluated`)
+  })
+
+  test('that are missing are named, with what is not as the graph gives it', async () => {
+    const { fake } = await clusterWith({ rules: () => groups.filter(({ name }) => !name.startsWith('order-')) })
+    fake.objects.delete('PrometheusRule shop/order')
+    await expect(run(fake, 'rules')).rejects.toEqual(
+      new Trouble(
+        'Prometheus has no rules order-slo, order-budget, order-health: nothing would alert; the cause: PrometheusRule shop/order is not there',
+        'npm run deploy',
+      ),
+    )
+  })
+
+  test.each([
+    ['many-to-many matching not allowed', 'err'],
+    ['not yet', 'unknown'],
+  ])('that are not evaluated are told: %s', async (says, health) => {
+    const broken = { name: 'user-slo', rules: [{ name: 'UserErrors', health, ...(health === 'err' && { lastError: says }) }] }
+    const { fake } = await clusterWith({ rules: () => [...groups.filter(({ name }) => name !== 'user-slo'), broken] })
+    await expect(run(fake, 'rules')).rejects.toEqual(
+      new Trouble(`rule UserErrors is not evaluated: ${says}`, 'kubectl -n observability logs prometheus-prometheus-0'),
+    )
+  })
+
+  test('that somebody has just put back are waited for', async () => {
+    skipPauses()
+    let looks = 0
+    const { fake } = await clusterWith({ rules: () => (++looks < 3 ? [] : groups) })
+    changedNow(fake.objects.get('PrometheusRule shop/order'))
+    expect(await run(fake, 'rules')).toContain('all evaluated')
+  })
+})
+
+describe('alert path', () => {
+  test('is whole when the alert that fires always is in Alertmanager', async () => {
+    const { fake } = await clusterWith({ alerts: filter => (filter === 'alertname="Watchdog"' ? [{}] : []) })
+    expect(await run(fake, 'alert path')).toBe('Watchdog is in Alertmanager')
+  })
+
+  test.each(['Alertmanager', 'Prometheus', 'PrometheusRule', 'NetworkPolicy', 'Service'])('is blamed on the %s that is gone', async kind => {
+    const { fake } = await clusterWith({ alerts: () => [] })
+    fake.objects.delete(`${kind} observability/${kind === 'Alertmanager' ? 'alertmanager' : 'prometheus'}`)
+    await expect(run(fake, 'alert path')).rejects.toThrow(
+      new RegExp(`^Watchdog, which fires always, has not come to Alertmanager: no other alert would; the cause: ${kind} observability/`),
+    )
+  })
+
+  test('is broken somewhere else: Prometheus knows more', async () => {
+    const { fake } = await clusterWith({ alerts: () => [] })
+    fake.objects.delete('PrometheusRule shop/order')
+    await expect(run(fake, 'alert path')).rejects.toMatchObject({
+      message: 'Watchdog, which fires always, has not come to Alertmanager: no other alert would',
+      remedy: 'kubectl -n observability logs prometheus-prometheus-0',
+    })
+  })
+
+  test('has nobody at its end', async () => {
+    const { fake } = await clusterWith({})
+    fake.objects.delete('Pod observability/alertmanager-a')
+    await expect(run(fake, 'alert path')).rejects.toThrow('observability/alertmanager has no pod')
+  })
+})

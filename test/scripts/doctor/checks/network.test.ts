@@ -1,0 +1,328 @@
+import { execFileSync } from 'node:child_process'
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import { loadSettings } from '../../../../infra/settings.ts'
+import type { Manifest } from '../../../../infra/synth.ts'
+import type { Live } from '../../../../scripts/cluster/cluster.ts'
+import { type Check, Trouble } from '../../../../scripts/doctor/check.ts'
+import { networkChecks } from '../../../../scripts/doctor/checks/network.ts'
+import { allows } from '../../../../scripts/doctor/expected-traffic.ts'
+import { probe } from '../../../../scripts/doctor/probe.ts'
+import { contextOf, type FakeCluster, fakeCluster, podOf, runCheck, skipPauses } from '../../../support/fake-cluster.ts'
+
+const PROGRAMS: [name: string, namespace: string, ports: number[]][] = [
+  ['user', 'shop', [8_080, 9_090, 8_888]],
+  ['order', 'shop', [8_081, 9_090, 8_888]],
+  ['postgres', 'shop', [5_432]],
+  ['traefik', 'ingress', [8_000, 8_443, 8_080]],
+  ['prometheus', 'observability', [9_090]],
+  ['prometheus-operator', 'observability', [8_080]],
+  ['alertmanager', 'observability', [9_093]],
+  ['jaeger', 'observability', [4_317, 16_686, 8_888]],
+  ['grafana', 'observability', [3_000]],
+]
+/** Each of them, and a stranger in each namespace and in another. */
+const LOOKING = PROGRAMS.length + 4
+
+const isProbe = ({ kind, metadata }: { kind: string; metadata: { name: string } }) => kind === 'Pod' && metadata.name.startsWith('probe-')
+const probesIn = ({ objects }: FakeCluster) => [...objects.values()].filter(isProbe)
+const scriptOf = ({ spec }: Live): string => spec.containers[0].command[2]
+
+interface Network {
+  /** Whether policies are kept. @default true */
+  enforced?: boolean
+  /** Names that the DNS does not know. */
+  lost?: (name: string) => boolean
+}
+
+/** The shipped system on a network that does what the policies there say, with a DNS. */
+function clusterWith({ enforced = true, lost = () => false }: Network = {}): FakeCluster {
+  const fake = fakeCluster()
+  for (const [index, [name, namespace, ports]] of PROGRAMS.entries()) fake.put(podOf(name, { namespace, ports, address: `10.0.0.${index}` }))
+  fake.logs = pod => {
+    const live = [...fake.objects.values()]
+    const policies = enforced ? (live.filter(({ kind }) => kind === 'NetworkPolicy') as unknown as Manifest[]) : []
+    const endOf = ({ metadata }: Live) => ({ namespace: metadata.namespace as string, labels: metadata.labels })
+    const endpoints = [...scriptOf(pod).matchAll(/^(\d+) (10\.\S+) (\d+)$/gm)].filter(([, , address, port]) => {
+      const callee = live.find(({ status }) => status?.podIP === address) as Live
+      return allows(policies, endOf(pod), endOf(callee), Number(port))
+    })
+    const names = [...scriptOf(pod).matchAll(/^(\d+) (\S+\.svc)$/gm)].filter(([, , name = '']) => !lost(name))
+    return [...endpoints.map(([, index]) => `open ${index}`), ...names.map(([, index]) => `found ${index}`), 'done'].join('\n')
+  }
+  return fake
+}
+
+const run = (fake: FakeCluster, name: string, more = {}) => runCheck(networkChecks(contextOf(fake, more)), name)
+
+const foreign = (name: string, namespace: string, spec: object) => ({
+  apiVersion: 'networking.k8s.io/v1',
+  kind: 'NetworkPolicy',
+  metadata: { name, namespace },
+  spec,
+})
+
+describe('the checks of the network', () => {
+  const runAll = (checks: readonly Check[]) => Promise.all(checks.map(async ({ name, run }) => `${name}: ${await run(new AbortController().signal)}`))
+
+  test('find the edges of the graph open and everything else closed, with one look from every program and from strangers', async () => {
+    const fake = clusterWith()
+    expect(await runAll(networkChecks(contextOf(fake)))).toEqual([
+      'DNS: 4 names found from pods of 2 services',
+      'edge order -> user: 1 connect',
+      'edges to the platform: 20 connect',
+      'policies: 200 pairs that are no edge are refused',
+    ])
+    expect(fake.log.filter(line => line.startsWith('create'))).toHaveLength(LOOKING)
+    expect(probesIn(fake)).toEqual([])
+  })
+
+  test('look at no namespace of a platform that somebody else runs', async () => {
+    const fake = clusterWith()
+    const checks = networkChecks(contextOf(fake, { settings: loadSettings({ PLATFORM: 'existing' }) }))
+    expect((await runAll(checks)).at(1)).toBe('edge order -> user: 1 connect')
+    expect([...new Set(fake.log.map(line => line.split(/[ /]/)[2]))].sort()).toEqual(['default', 'shop'])
+  })
+
+  test('look at pods that are ready and stay, and not at ports of UDP', async () => {
+    const fake = clusterWith()
+    const leaving = podOf('user', { name: 'user-0', ports: [1], address: '10.0.1.1' })
+    leaving.metadata.deletionTimestamp = '2026-01-01T00:00:00Z'
+    fake.objects.delete('Pod shop/user-a')
+    fake.put(podOf('user', { name: 'user-1', ready: false, ports: [2], address: '10.0.1.2' }), leaving)
+    const user = podOf('user', { name: 'user-2', ports: [8_080], address: '10.0.1.3' })
+    user.spec.containers[0].ports.push({ containerPort: 53, protocol: 'UDP' })
+    user.spec.initContainers = [{ name: 'collector', ports: [{ containerPort: 8_888 }] }]
+    fake.put(user)
+    const { logs } = fake
+    let script = ''
+    fake.logs = pod => {
+      script = scriptOf(pod)
+      return logs(pod)
+    }
+    await run(fake, 'edge order -> user')
+    expect([...script.matchAll(/ (10\.0\.1\.\d+ \d+)$/gm)].map(([, endpoint]) => endpoint)).toEqual(['10.0.1.3 8888', '10.0.1.3 8080'])
+  })
+})
+
+describe('an edge', () => {
+  test.each(['order', 'user'])('is refused, for the policy of %s is gone', async name => {
+    const fake = clusterWith()
+    fake.objects.delete(`NetworkPolicy shop/${name}`)
+    fake.objects.delete('NetworkPolicy shop/postgres')
+    await expect(run(fake, 'edge order -> user')).rejects.toEqual(
+      new Trouble(`shop/order cannot connect to user:8080; the cause: NetworkPolicy shop/${name} is not there`, 'npm run deploy'),
+    )
+  })
+
+  test('is refused, and all policies are as the graph gives them', async () => {
+    const fake = clusterWith()
+    fake.logs = () => 'done'
+    await expect(run(fake, 'edge order -> user')).rejects.toEqual(
+      new Trouble('shop/order cannot connect to user:8080', 'kubectl -n shop describe networkpolicy'),
+    )
+  })
+
+  test('is not tried without a callee', async () => {
+    const fake = clusterWith()
+    fake.objects.delete('Pod shop/user-a')
+    await expect(run(fake, 'edge order -> user')).rejects.toEqual(new Trouble('the callee has no ready pod to try', 'npm run status'))
+  })
+})
+
+describe('edges to the platform', () => {
+  test('are refused, for a rule is missing', async () => {
+    const fake = clusterWith()
+    fake.edit('NetworkPolicy shop/user', ({ spec }) => {
+      spec.ingress = spec.ingress.filter(({ ports }: { ports: { port: number }[] }) => !ports.some(({ port }) => port === 9_090))
+    })
+    await expect(run(fake, 'edges to the platform')).rejects.toThrow(
+      'observability/prometheus cannot connect to user:9090, nor can 1 more pairs that the graph allows; the cause: NetworkPolicy shop/user: spec.ingress has 2 entries, the graph says 3',
+    )
+    expect(await run(fake, 'edge order -> user')).toBe('1 connect')
+  })
+})
+
+describe('policies', () => {
+  test('are opened by one that is not of the graph', async () => {
+    const fake = clusterWith()
+    const toUser = { podSelector: { matchLabels: { 'app.kubernetes.io/name': 'user' } }, policyTypes: ['Ingress'], ingress: [{}] }
+    fake.put(foreign('let-me-in', 'shop', toUser), foreign('theirs', 'ingress', { podSelector: {}, policyTypes: [] }))
+    await expect(run(fake, 'policies')).rejects.toEqual(
+      new Trouble(
+        'a stranger in default can connect to user:8080, and 2 more pairs that are no edge can connect; the cause: NetworkPolicy shop/let-me-in is not of the graph',
+        'kubectl -n shop describe networkpolicy',
+      ),
+    )
+  })
+
+  test('of the graph that are gone are named', async () => {
+    const fake = clusterWith()
+    for (const name of ['default-deny', 'user', 'postgres']) fake.objects.delete(`NetworkPolicy shop/${name}`)
+    fake.objects.delete('NetworkPolicy ingress/default-deny')
+    await expect(run(fake, 'policies')).rejects.toMatchObject({
+      message: expect.stringMatching(
+        /and \d+ more pairs that are no edge can connect; the cause: NetworkPolicy ingress\/default-deny is not there; NetworkPolicy shop\/default-deny is not there; NetworkPolicy shop\/postgres is not there; and 1 more$/,
+      ),
+      remedy: 'npm run deploy',
+    })
+  })
+
+  test('are not kept by the network', async () => {
+    await expect(run(clusterWith({ enforced: false }), 'policies')).rejects.toMatchObject({
+      message: 'ingress/traefik can connect to traefik:8000, and 199 more pairs that are no edge can connect',
+      remedy: expect.stringMatching(/^does the network of this cluster enforce NetworkPolicies\?/),
+    })
+  })
+})
+
+describe('DNS', () => {
+  const coredns = (ready: boolean): Live => {
+    const pod = podOf('coredns', { namespace: 'kube-system', ready })
+    pod.metadata.labels['k8s-app'] = 'kube-dns'
+    return pod
+  }
+
+  test('is down', async () => {
+    const fake = clusterWith({ lost: () => true })
+    fake.put(coredns(false))
+    await expect(run(fake, 'DNS')).rejects.toEqual(
+      new Trouble(
+        'user.shop.svc is not found from pods of user, order: kube-system/coredns has no ready pod, so no name is found in the cluster',
+        'kubectl -n kube-system get deploy,pods -l k8s-app=kube-dns',
+      ),
+    )
+  })
+
+  test('does not know one name, for the Service is gone', async () => {
+    const fake = clusterWith({ lost: name => name === 'order-pods.shop.svc' })
+    fake.put(coredns(true))
+    fake.objects.delete('Service shop/order-pods')
+    await expect(run(fake, 'DNS')).rejects.toThrow(
+      /^order-pods\.shop\.svc is not found from pods of user, order; the cause: Service shop\/order-pods is not there$/,
+    )
+  })
+
+  test('answers one service alone', async () => {
+    const fake = clusterWith()
+    fake.put(coredns(true))
+    const { logs } = fake
+    fake.logs = pod => (pod.metadata.labels['app.kubernetes.io/name'] === 'user' ? 'done' : logs(pod))
+    await expect(run(fake, 'DNS')).rejects.toEqual(
+      new Trouble('user.shop.svc is not found from pods of user', 'kubectl -n kube-system logs -l k8s-app=kube-dns'),
+    )
+  })
+})
+
+describe('probe(cluster, identities, { endpoints, names })', () => {
+  const endpoints = [
+    { title: 'taken', address: '10.0.0.1', port: 80 },
+    { title: 'refused', address: '10.0.0.1', port: 81 },
+    { title: 'silent', address: '10.0.0.1', port: 82 },
+    { title: 'closed a moment later', address: '10.0.0.1', port: 83 },
+  ]
+  const stranger = { namespace: 'shop' }
+
+  /** Programs as they are in the image of the pod, which know what is open. */
+  const stubs = {
+    timeout: 'shift; exec "$@"',
+    sleep: '',
+    sed: 'echo cluster.local',
+    // As busybox's: 1 when it cannot connect; 143 when it was stopped because nobody said anything.
+    nc: 'case "$4" in 80) ;; 82) exit 143 ;; 83) mkdir "$0.asked" 2>/dev/null || exit 1 ;; *) exit 1 ;; esac',
+    nslookup: '[ "$1" = user.shop.svc.cluster.local ]',
+  }
+
+  test('sees by its shell script what takes connections once that does not change, and which names are known', async () => {
+    const dir = mkdtempSync(join(tmpdir(), 'fairlead-probe-'))
+    onTestFinished(() => rmSync(dir, { recursive: true, force: true }))
+    for (const [name, script] of Object.entries(stubs)) {
+      writeFileSync(join(dir, name), `#!/bin/sh\n${script}\n`)
+      chmodSync(join(dir, name), 0o755)
+    }
+    const fake = fakeCluster([])
+    fake.logs = ({ spec }) => {
+      const [shell, ...args] = spec.containers[0].command
+      return execFileSync(shell, args, { encoding: 'utf8', env: { PATH: `${dir}:/usr/bin:/bin` }, timeout: 20_000 }).trim()
+    }
+    const [seen] = await probe(fake.cluster, [stranger], { endpoints, names: ['user.shop.svc', 'gone.shop.svc'] })
+    expect(seen).toEqual({ open: new Set(['taken', 'silent']), found: new Set(['user.shop.svc']) })
+  })
+
+  test('tells the identities apart, and gives each what it saw', async () => {
+    const fake = fakeCluster([])
+    fake.logs = ({ metadata }) => (metadata.labels['app.kubernetes.io/name'] === 'order' ? 'open 0\nopen 3\ndone' : 'found 0\ndone')
+    const seen = await probe(fake.cluster, [stranger, { namespace: 'shop', name: 'order' }], { endpoints, names: ['user.shop.svc'] })
+    expect(seen).toEqual([
+      { open: new Set(), found: new Set(['user.shop.svc']) },
+      { open: new Set(['taken', 'closed a moment later']), found: new Set() },
+    ])
+  })
+
+  test('starts pods that are never ready, end by themselves and have no rights', async () => {
+    const fake = fakeCluster([])
+    let pod: Live | undefined
+    fake.logs = started => {
+      pod = started
+      return 'done'
+    }
+    await probe(fake.cluster, [{ namespace: 'shop', name: 'order' }], { endpoints })
+    expect(pod).toMatchObject({
+      metadata: { namespace: 'shop', labels: { 'app.kubernetes.io/name': 'order', 'fairlead.dev/probe': 'true' } },
+      spec: {
+        restartPolicy: 'Never',
+        activeDeadlineSeconds: expect.any(Number),
+        automountServiceAccountToken: false,
+        containers: [{ readinessProbe: { exec: { command: ['false'] } } }],
+      },
+    })
+    expect(fake.objects.size).toBe(0)
+  })
+
+  test('waits until every pod has said all', async () => {
+    skipPauses()
+    const fake = fakeCluster([])
+    let looks = 0
+    fake.logs = () => ['', 'open 0', 'open 0\ndone'][looks++] as string
+    expect(await probe(fake.cluster, [stranger], { endpoints })).toEqual([{ open: new Set(['taken']), found: new Set() }])
+  })
+
+  test('names a pod that does not answer, and removes all of them', async () => {
+    skipPauses()
+    const fake = fakeCluster([])
+    fake.logs = ({ metadata }) => (metadata.namespace === 'default' ? '' : 'done')
+    await expect(probe(fake.cluster, [stranger, { namespace: 'default' }], { endpoints })).rejects.toMatchObject({
+      name: 'Trouble',
+      message: expect.stringMatching(/^pod default\/probe-[0-9a-f]{6}-1, which looks at the network from inside, has not answered in 90 s$/),
+      remedy: 'kubectl -n default get events',
+    })
+    expect(fake.objects.size).toBe(0)
+  })
+
+  test('removes its pods when it is interrupted', async () => {
+    const fake = fakeCluster([])
+    const signal = AbortSignal.abort(new Error('Ctrl-C'))
+    await expect(probe(fake.cluster, [stranger], { endpoints, signal })).rejects.toThrow('Ctrl-C')
+    expect([fake.log.length, fake.objects.size]).toEqual([2, 0])
+  })
+
+  test('removes its pods when one of them is refused', async () => {
+    const fake = fakeCluster([])
+    const { create } = fake.cluster
+    fake.cluster.create = pod => (pod.metadata.namespace === 'default' ? Promise.reject(new Error('forbidden')) : create(pod))
+    await expect(probe(fake.cluster, [stranger, { namespace: 'default' }], { endpoints })).rejects.toThrow('forbidden')
+    expect(fake.objects.size).toBe(0)
+  })
+
+  test('sweeps up what a killed run has left, and leaves alone what another one uses and what is not its own', async () => {
+    const fake = fakeCluster([podOf('order'), podOf('order', { name: 'probe-killed' }), podOf('order', { name: 'probe-other' })])
+    for (const name of ['probe-killed', 'probe-other'])
+      fake.edit(`Pod shop/${name}`, ({ metadata }) => Object.assign(metadata.labels, { 'fairlead.dev/probe': 'true' }))
+    fake.edit('Pod shop/probe-other', ({ metadata }) => Object.assign(metadata, { creationTimestamp: new Date().toISOString() }))
+    fake.logs = () => 'done'
+    await probe(fake.cluster, [stranger], { endpoints })
+    expect([...fake.objects.keys()]).toEqual(['Pod shop/order-a', 'Pod shop/probe-other'])
+  })
+})

@@ -1,0 +1,270 @@
+import { describe, expect, test } from 'vitest'
+import { loadSettings } from '../../../../infra/settings.ts'
+import { Trouble } from '../../../../scripts/doctor/check.ts'
+import { edgesOf, type Trace, traceChecks } from '../../../../scripts/doctor/checks/traces.ts'
+import {
+  answering,
+  contextOf,
+  type FakeCluster,
+  fakeCluster,
+  hangingUp,
+  podOf,
+  type Routes,
+  runCheck,
+  skipPauses,
+} from '../../../support/fake-cluster.ts'
+
+const TRACE_ID = '0af7651916cd43dd8448eb211c80319c'
+
+/** A span as `[id, service, parent]`, the parent by a reference of some type. */
+type Row = [id: string, service: string, parent?: string, refType?: string]
+
+const traceOf = (...rows: Row[]): Trace => ({
+  processes: Object.fromEntries(rows.map(([, serviceName]) => [`p-${serviceName}`, { serviceName }])),
+  spans: rows.map(([spanID, service, parent, refType = 'CHILD_OF']) => ({
+    spanID,
+    operationName: 'x',
+    processID: `p-${service}`,
+    references: parent ? [{ refType, traceID: TRACE_ID, spanID: parent }] : [],
+    tags: [],
+  })),
+})
+
+const order: Row[] = [
+  ['1', 'traefik'],
+  ['2', 'order', '1'],
+  ['3', 'order', '2'],
+  ['4', 'user', '3'],
+]
+
+describe('edgesOf(trace)', () => {
+  test.each<[string, Row[], string[]]>([
+    ['an order', order, ['order -> user', 'traefik -> order']],
+    ['spans in any order, and each edge once', [['5', 'user', '3'], ...order.toReversed()], ['order -> user', 'traefik -> order']],
+    [
+      'one service',
+      [
+        ['1', 'order'],
+        ['2', 'order', '1'],
+      ],
+      [],
+    ],
+    ['a caller of another trace', [['2', 'order', 'elsewhere']], []],
+    [
+      'what merely follows',
+      [
+        ['1', 'order'],
+        ['2', 'user', '1', 'FOLLOWS_FROM'],
+      ],
+      [],
+    ],
+    ['nothing', [], []],
+  ])('of %s', (_, rows, edges) => {
+    expect(edgesOf(traceOf(...rows))).toEqual(edges)
+  })
+})
+
+/** The shipped system with a Jaeger that has some traces, and a Prometheus. */
+async function clusterWith({ traces = {}, ...more }: { traces?: Record<string, () => Trace | undefined>; exemplars?: () => object[] }) {
+  const fake = fakeCluster()
+  for (const name of ['jaeger', 'prometheus']) fake.put(podOf(name, { namespace: 'observability' }))
+  const routes = Object.entries(traces).map(([id, trace]): [string, Routes[string]] => [
+    `/api/traces/${id}`,
+    () => {
+      const found = trace()
+      return found ? Response.json({ data: [found] }) : Response.json({ errors: [{ msg: 'trace not found' }] }, { status: 404 })
+    },
+  ])
+  const jaeger = { '/api/services': () => Response.json({ data: ['order'] }), ...Object.fromEntries(routes) }
+  fake.listening.set('observability/jaeger-a:16686', await answering(jaeger))
+  const exemplars = (query: URLSearchParams) =>
+    Response.json({ data: query.get('query') === 'http_server_request_duration_seconds_bucket{namespace="shop"}' ? more.exemplars?.() : [] })
+  fake.listening.set('observability/prometheus-a:9090', await answering({ '/api/v1/query_exemplars': exemplars }))
+  return fake
+}
+
+const run = (fake: FakeCluster, name: string, more = {}, signal?: AbortSignal) => runCheck(traceChecks(contextOf(fake, more), TRACE_ID), name, signal)
+
+describe('trace', () => {
+  test('is whole when it shows every edge of an order, from the ingress on', async () => {
+    const fake = await clusterWith({ traces: { [TRACE_ID]: () => traceOf(...order) } })
+    expect(await run(fake, 'trace')).toBe('4 spans: order -> user, traefik -> order')
+  })
+
+  test('is waited for, and for the rest of it', async () => {
+    skipPauses()
+    const answers = [undefined, traceOf(), traceOf(...order.slice(0, 3)), traceOf(...order)]
+    let looks = 0
+    const fake = await clusterWith({ traces: { [TRACE_ID]: () => answers[looks++] } })
+    expect(await run(fake, 'trace')).toBe('4 spans: order -> user, traefik -> order')
+    expect(looks).toBe(4)
+  })
+
+  test('lacks an edge, for what carries it is not as the graph gives it', async () => {
+    skipPauses()
+    const fake = await clusterWith({ traces: { [TRACE_ID]: () => traceOf(...order.slice(1)) } })
+    fake.objects.delete('NetworkPolicy ingress/traefik')
+    await expect(run(fake, 'trace')).rejects.toEqual(
+      new Trouble(
+        `the trace ${TRACE_ID} of an order lacks traefik -> order; the cause: NetworkPolicy ingress/traefik is not there`,
+        'npm run deploy',
+      ),
+    )
+  })
+
+  test('begins at the service where the ingress is not ours', async () => {
+    const fake = await clusterWith({ traces: { [TRACE_ID]: () => traceOf(...order.slice(1)) } })
+    expect(await run(fake, 'trace', { settings: loadSettings({ PLATFORM: 'existing' }) })).toBe('3 spans: order -> user')
+  })
+
+  test('does not come', async () => {
+    skipPauses()
+    const fake = await clusterWith({})
+    await expect(run(fake, 'trace')).rejects.toEqual(
+      new Trouble(
+        `the trace ${TRACE_ID} of an order has not come to Jaeger`,
+        'was the order placed at all? Then: kubectl -n shop logs -l app.kubernetes.io/name=order -c collector',
+      ),
+    )
+  })
+
+  test.each(['ConfigMap shop/collector', 'ConfigMap observability/jaeger', 'Service observability/jaeger', 'Deployment observability/jaeger'])(
+    'does not come for want of %s',
+    async name => {
+      skipPauses()
+      const fake = await clusterWith({})
+      fake.objects.delete(name)
+      await expect(run(fake, 'trace')).rejects.toThrow(`has not come to Jaeger; the cause: ${name} is not there`)
+    },
+  )
+
+  test('is not waited for without a Jaeger', async () => {
+    const fake = await clusterWith({})
+    fake.objects.delete('Pod observability/jaeger-a')
+    await expect(run(fake, 'trace')).rejects.toThrow('observability/jaeger has no pod')
+  })
+
+  test('is not waited for once Jaeger is broken', async () => {
+    const fake = await clusterWith({})
+    const broken = { '/api/services': () => Response.json({}), [`/api/traces/${TRACE_ID}`]: () => new Response('no storage', { status: 500 }) }
+    fake.listening.set('observability/jaeger-a:16686', await answering(broken))
+    await expect(run(fake, 'trace')).rejects.toThrow(`observability/jaeger:16686/api/traces/${TRACE_ID} answered 500: no storage`)
+  })
+
+  test('is not waited for once it is interrupted', async () => {
+    await expect(run(await clusterWith({}), 'trace', {}, AbortSignal.abort(new Error('Ctrl-C')))).rejects.toThrow('Ctrl-C')
+  })
+})
+
+describe('collector of a service', () => {
+  const figures = (queued: number, lost: number, sent: number) => `# HELP otelcol_exporter_queue_size Current size
+# TYPE otelcol_exporter_queue_size gauge
+otelcol_exporter_queue_size{data_type="traces",exporter="otlp"} ${queued}
+otelcol_exporter_queue_capacity{exporter="otlp"} 1000
+otelcol_exporter_send_failed_spans_total{exporter="otlp"} ${lost}
+otelcol_exporter_sent_spans_total{exporter="otlp"} ${sent}
+otelcol_exporter_sent_spans_total{exporter="other"} 1
+`
+
+  async function withCollectors(...texts: string[]): Promise<FakeCluster> {
+    const fake = fakeCluster()
+    for (const [index, text] of texts.entries()) {
+      const name = `order-${index}`
+      fake.put(podOf('order', { name }))
+      fake.listening.set(`shop/${name}:8888`, await answering({ '/metrics': () => new Response(text) }))
+    }
+    return fake
+  }
+
+  test('has sent all that it was given, as those of all pods together say', async () => {
+    const fake = await withCollectors(figures(0, 0, 4), figures(0, 0, 1e3))
+    expect(await run(fake, 'collector of order')).toBe('1006 spans sent on by 2 pods')
+    expect(fake.forwarded).toEqual([])
+  })
+
+  test('has sent nothing yet', async () => {
+    expect(await run(await withCollectors(''), 'collector of order')).toBe('0 spans sent on by 1 pods')
+  })
+
+  test.each([
+    [2, 0],
+    [0, 7],
+  ])('does not get rid of its spans: %i batches wait, %i spans were given up', async (queued, lost) => {
+    skipPauses()
+    const fake = await withCollectors(figures(0, 0, 4), figures(queued, lost, 4))
+    await expect(run(fake, 'collector of order')).rejects.toEqual(
+      new Trouble(
+        `the collector of order-1 does not get rid of its spans (${queued} batches wait, ${lost} spans were given up)`,
+        'kubectl -n shop logs order-1 -c collector',
+      ),
+    )
+    expect(fake.forwarded).toEqual([])
+  })
+
+  test('does not get rid of its spans, for its way to Jaeger is closed', async () => {
+    skipPauses()
+    const fake = await withCollectors(figures(1, 0, 4))
+    fake.objects.delete('NetworkPolicy shop/order')
+    await expect(run(fake, 'collector of order')).rejects.toThrow('were given up); the cause: NetworkPolicy shop/order is not there')
+  })
+
+  test('does not answer', async () => {
+    const fake = await withCollectors('')
+    fake.listening.set('shop/order-0:8888', await hangingUp())
+    fake.edit('ConfigMap shop/collector', ({ data }) => Object.assign(data as object, { 'config.yaml': '' }))
+    await expect(run(fake, 'collector of order')).rejects.toThrow(
+      /^the collector of order-0 does not answer; the cause: ConfigMap shop\/collector: data\.config\.yaml is ""/,
+    )
+    expect(fake.forwarded).toEqual([])
+  })
+
+  test('is not there without a ready pod', async () => {
+    await expect(run(fakeCluster(), 'collector of order')).rejects.toEqual(new Trouble('order has no ready pod', 'npm run status'))
+  })
+})
+
+describe('exemplar', () => {
+  const exemplar = (trace_id: string | undefined, timestamp: number) => ({ labels: trace_id ? { trace_id } : {}, timestamp })
+  const series = (...exemplars: object[]) => [{ seriesLabels: {}, exemplars }]
+
+  test('of the newest leads to its trace', async () => {
+    const fake = await clusterWith({
+      exemplars: () => [...series(exemplar('old', 1), exemplar('gone', 9)), ...series(exemplar('new', 8), exemplar(undefined, 10))],
+      traces: { old: () => traceOf(...order), new: () => traceOf(...order) },
+    })
+    expect(await run(fake, 'exemplar')).toBe('new leads to its trace')
+  })
+
+  test('is waited for', async () => {
+    skipPauses()
+    let looks = 0
+    const fake = await clusterWith({ exemplars: () => (++looks < 3 ? [] : series(exemplar('a', 1))), traces: { a: () => traceOf(...order) } })
+    expect(await run(fake, 'exemplar')).toBe('a leads to its trace')
+  })
+
+  test('names a trace that Jaeger does not have', async () => {
+    skipPauses()
+    const fake = await clusterWith({ exemplars: () => series(exemplar('gone', 1)) })
+    await expect(run(fake, 'exemplar')).rejects.toEqual(
+      new Trouble('exemplars name traces that Jaeger does not have, e.g. gone', 'kubectl -n observability logs -l app.kubernetes.io/name=jaeger'),
+    )
+  })
+
+  test('is not there, for Prometheus is not as the graph gives it', async () => {
+    skipPauses()
+    const fake = await clusterWith({ exemplars: () => [] })
+    fake.edit('Prometheus observability/prometheus', ({ spec }) => {
+      spec.enableFeatures = undefined
+    })
+    await expect(run(fake, 'exemplar')).rejects.toThrow(
+      'Prometheus has no exemplar of any request; the cause: Prometheus observability/prometheus: spec.enableFeatures is absent, the graph says ["exemplar-storage"]',
+    )
+  })
+
+  test('is not there, and all is as the graph gives it', async () => {
+    skipPauses()
+    await expect(run(await clusterWith({ exemplars: () => [] }), 'exemplar')).rejects.toEqual(
+      new Trouble('Prometheus has no exemplar of any request', 'Prometheus needs the feature exemplar-storage'),
+    )
+  })
+})

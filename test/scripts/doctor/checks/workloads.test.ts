@@ -1,0 +1,200 @@
+import { describe, expect, test } from 'vitest'
+import type { Live } from '../../../../scripts/cluster/cluster.ts'
+import { Trouble } from '../../../../scripts/doctor/check.ts'
+import { workloadChecks } from '../../../../scripts/doctor/checks/workloads.ts'
+import { contextOf, type FakeCluster, fakeCluster, podOf, runCheck, skipPauses } from '../../../support/fake-cluster.ts'
+
+const run = (fake: FakeCluster, name: string, signal?: AbortSignal) => runCheck(workloadChecks(contextOf(fake)), name, signal)
+
+const keeping = (kind: string, name: string) => ({ apiVersion: 'v1', kind, metadata: { name, namespace: 'shop' } })
+const secrets = ['signing-keys', 'postgres', 'postgres-roles', 'user-database', 'order-database'].map(name => keeping('Secret', name))
+
+/** A cluster that has also what is not of the graph. */
+function wholeCluster(): FakeCluster {
+  const fake = fakeCluster()
+  fake.put(...secrets, keeping('ConfigMap', 'workload-issuer'))
+  return fake
+}
+
+test('every workload has a check, and those that an operator makes', () => {
+  const names = workloadChecks(contextOf(fakeCluster())).map(({ name }) => name)
+  expect(names.filter(name => name.startsWith('pods of ')).sort()).toEqual(
+    [
+      'alertmanager-alertmanager',
+      'grafana',
+      'jaeger',
+      'metrics-server',
+      'order',
+      'postgres',
+      'prometheus-operator',
+      'prometheus-prometheus',
+      'traefik',
+      'user',
+    ].map(name => `pods of ${name}`),
+  )
+  expect(names.filter(name => name.startsWith('autoscaler'))).toEqual(['autoscaler of user', 'autoscaler of order'])
+})
+
+describe('mounted files', () => {
+  test('are counted once, whoever mounts them', async () => {
+    expect(await run(wholeCluster(), 'mounted files')).toBe('13 there')
+  })
+
+  test.each([
+    ['Secret', 'shop/order-database', 'order', 'npm run secrets -- --context kind-test'],
+    ['Secret', 'shop/postgres-roles', 'postgres', 'npm run secrets -- --context kind-test'],
+    ['ConfigMap', 'shop/workload-issuer', 'user', 'npm run deploy'],
+    ['ConfigMap', 'observability/grafana-datasources', 'grafana', 'npm run deploy'],
+  ])('%s %s is missed by %s', async (kind, name, by, remedy) => {
+    const fake = wholeCluster()
+    fake.objects.delete(`${kind} ${name}`)
+    await expect(run(fake, 'mounted files')).rejects.toEqual(
+      new Trouble(`${kind} ${name}, which pods of ${by} mount, is not there: those that run go on, no new one starts`, remedy),
+    )
+  })
+
+  test('that are optional are not missed', async () => {
+    const deployment = {
+      apiVersion: 'apps/v1',
+      kind: 'Deployment',
+      metadata: { name: 'order', namespace: 'shop' },
+      spec: { template: { spec: { volumes: [{ secret: { secretName: 'a', optional: true } }, { configMap: { name: 'b', optional: true } }] } } },
+    }
+    const context = contextOf(fakeCluster([]), { manifests: [deployment] })
+    expect(await runCheck(workloadChecks(context), 'mounted files')).toBe('0 there')
+  })
+})
+
+const whole = { observedGeneration: 1, replicas: 2, updatedReplicas: 2, readyReplicas: 2 }
+
+/** The Deployment of orders in some state, with a pod that is not ready. */
+function rollingOut(status: object, pod: object = {}): FakeCluster {
+  const fake = fakeCluster()
+  fake.edit('Deployment shop/order', live => {
+    Object.assign(live.metadata, { generation: 1 })
+    Object.assign(live, { status })
+    live.spec.replicas = 2
+  })
+  const starting = podOf('order', { ready: false })
+  fake.put({ ...starting, status: { ...starting.status, containerStatuses: [], ...pod } } as Live)
+  return fake
+}
+
+const crashing = {
+  containerStatuses: [
+    {
+      name: 'order',
+      image: 'fairlead/order:1',
+      restartCount: 4,
+      state: { waiting: { reason: 'CrashLoopBackOff' } },
+      lastState: { terminated: { exitCode: 1 } },
+    },
+  ],
+}
+
+describe('pods of a workload', () => {
+  test('are counted when all are ready', async () => {
+    expect(await run(rollingOut(whole), 'pods of order')).toBe('2/2 ready')
+  })
+
+  test('that cannot start are told at once, with their last words and what is not as the graph gives it', async () => {
+    const fake = rollingOut({ ...whole, readyReplicas: 1 }, crashing)
+    fake.logs = () => 'order cannot start: collector has no receiver'
+    fake.edit('ConfigMap shop/collector', ({ data }) => Object.assign(data as object, { 'config.yaml': '{}' }))
+    await expect(run(fake, 'pods of order')).rejects.toMatchObject({
+      message: expect.stringMatching(
+        /^order: 1\/2 ready, pod order-a: order ended with 1, 4 restarts: order cannot start: collector has no receiver; the cause: ConfigMap shop\/collector: data\.config\.yaml is "\{\}", the graph says "/,
+      ),
+      remedy: 'npm run deploy',
+    })
+  })
+
+  test("are nobody else's fault when all that they are made of is as the graph gives it", async () => {
+    const fake = rollingOut({ ...whole, readyReplicas: 1 }, crashing)
+    // Of another workload, of another namespace, and what no pod mounts.
+    for (const name of ['Deployment shop/user', 'ConfigMap observability/jaeger', 'ConfigMap shop/order-dashboard']) fake.objects.delete(name)
+    await expect(run(fake, 'pods of order')).rejects.toEqual(
+      new Trouble('order: 1/2 ready, pod order-a: order ended with 1, 4 restarts', 'npm run status'),
+    )
+  })
+
+  test('of an operator are blamed on what the operator makes them from', async () => {
+    const fake = fakeCluster()
+    fake.edit('Alertmanager observability/alertmanager', ({ spec }) => {
+      spec.replicas = 0
+    })
+    await expect(run(fake, 'pods of alertmanager-alertmanager')).rejects.toThrow(
+      'alertmanager-alertmanager: 0/1 ready, is not there; the cause: Alertmanager observability/alertmanager: spec.replicas is 0, the graph says 1',
+    )
+  })
+
+  test('are not there when nobody has made the workload', async () => {
+    const fake = fakeCluster()
+    fake.objects.delete('Deployment shop/order')
+    await expect(run(fake, 'pods of order')).rejects.toThrow('order: 0/1 ready, is not there; the cause: Deployment shop/order is not there')
+  })
+
+  test('that start are waited for', async () => {
+    skipPauses()
+    const fake = rollingOut({ ...whole, readyReplicas: 1 })
+    let looks = 0
+    const { read } = fake.cluster
+    fake.cluster.read = reference => {
+      if (++looks === 5) fake.edit('Deployment shop/order', live => Object.assign(live.status, whole))
+      return read(reference)
+    }
+    expect(await run(fake, 'pods of order')).toBe('2/2 ready')
+    expect(looks).toBe(5)
+  })
+
+  test('that start for too long are told', async () => {
+    skipPauses()
+    await expect(run(rollingOut({ ...whole, readyReplicas: 1 }), 'pods of order')).rejects.toThrow(/^order: 1\/2 ready, pod order-a: starts$/)
+  })
+
+  test('are not waited for once it is interrupted', async () => {
+    await expect(run(rollingOut({ ...whole, readyReplicas: 1 }), 'pods of order', AbortSignal.abort(new Error('Ctrl-C')))).rejects.toThrow('Ctrl-C')
+  })
+})
+
+describe('autoscaler of a service', () => {
+  const scaling = (...conditions: object[]) => {
+    const fake = fakeCluster()
+    fake.edit('HorizontalPodAutoscaler shop/order', live => Object.assign(live, { status: { currentReplicas: 3, conditions } }))
+    return fake
+  }
+
+  test('tells its bounds when it works', async () => {
+    const able = { type: 'AbleToScale', status: 'False' }
+    expect(await run(scaling(able, { type: 'ScalingActive', status: 'True' }), 'autoscaler of order')).toBe('3 pods of 2 to 6')
+  })
+
+  test('is waited for while its metrics come, and then tells why it does not', async () => {
+    skipPauses()
+    const fake = scaling({ type: 'ScalingActive', status: 'False', message: 'unable to get metrics for resource cpu' })
+    await expect(run(fake, 'autoscaler of order')).rejects.toEqual(
+      new Trouble('nothing adds pods under load: unable to get metrics for resource cpu', 'kubectl get apiservice v1beta1.metrics.k8s.io'),
+    )
+    const { read } = fake.cluster
+    let looks = 0
+    fake.cluster.read = async reference => {
+      if (++looks === 3) fake.edit('HorizontalPodAutoscaler shop/order', live => Object.assign(live.status.conditions[0], { status: 'True' }))
+      return read(reference)
+    }
+    expect(await run(fake, 'autoscaler of order')).toBe('3 pods of 2 to 6')
+  })
+
+  test('that nobody has looked at is told as such', async () => {
+    skipPauses()
+    await expect(run(scaling(), 'autoscaler of order')).rejects.toThrow('nothing adds pods under load: it has not been looked at yet')
+  })
+
+  test('is not there', async () => {
+    skipPauses()
+    const fake = fakeCluster()
+    fake.objects.delete('HorizontalPodAutoscaler shop/order')
+    await expect(run(fake, 'autoscaler of order')).rejects.toEqual(
+      new Trouble('HorizontalPodAutoscaler order is not there: nothing adds pods under load', 'npm run deploy'),
+    )
+  })
+})

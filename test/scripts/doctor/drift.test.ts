@@ -1,0 +1,119 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { ApiError } from '../../../scripts/cluster/rest.ts'
+import { contradiction, createDrift } from '../../../scripts/doctor/drift.ts'
+import { fakeCluster, manifests } from '../../support/fake-cluster.ts'
+
+describe('contradiction(wanted, live)', () => {
+  test.each<[string, object, object, string | undefined]>([
+    ['nothing, of the same', { spec: { replicas: 2, names: ['a'] } }, { spec: { replicas: 2, names: ['a'] } }, undefined],
+    ['nothing, of members in another order', { a: 1, b: 2 }, { b: 2, a: 1 }, undefined],
+    [
+      'a value that is another',
+      { spec: { selector: { app: 'order' } } },
+      { spec: { selector: { app: 'ordr' } } },
+      'spec.selector.app is "ordr", the graph says "order"',
+    ],
+    ['a value of another type', { spec: { port: 80 } }, { spec: { port: '80' } }, 'spec.port is "80", the graph says 80'],
+    ['a member that is missing', { spec: { replicas: 2 } }, { spec: {} }, 'spec.replicas is absent, the graph says 2'],
+    ['an object that is missing', { spec: { selector: {} } }, { spec: {} }, 'spec.selector is absent, the graph says {}'],
+    ['no object', { spec: { selector: {} } }, { spec: { selector: null } }, 'spec.selector is null, the graph says {}'],
+    ['an object instead of a list', { spec: ['a'] }, { spec: { 0: 'a' } }, 'spec is {"0":"a"}, the graph says ["a"]'],
+    ['a list instead of an object', { spec: { 0: 'a' } }, { spec: ['a'] }, 'spec is ["a"], the graph says {"0":"a"}'],
+    ['a list that is longer', { spec: { ports: [1] } }, { spec: { ports: [1, 2] } }, 'spec.ports has 2 entries, the graph says 1'],
+    ['a list that is shorter', { spec: { ports: [1, 2] } }, { spec: { ports: [1] } }, 'spec.ports has 1 entries, the graph says 2'],
+    [
+      'an entry of a list',
+      { ports: [{ name: 'http' }, { name: 'admin' }] },
+      { ports: [{ name: 'http' }, { name: 'x' }] },
+      'ports.1.name is "x", the graph says "admin"',
+    ],
+    ['only the first of several', { a: 1, b: 1 }, { a: 2, b: 2 }, 'a is 2, the graph says 1'],
+    ['a text that is long, cut short', { data: 'a'.repeat(90) }, { data: '' }, `data is "", the graph says "${'a'.repeat(79)}...`],
+    [
+      'nothing, of what the API server keeps elsewhere',
+      { stringData: { a: 'b' }, status: { replicas: 1 } },
+      { data: { a: 'Yg==' }, status: {} },
+      undefined,
+    ],
+    ["a status that is not the object's own", { spec: { status: 'on' } }, { spec: { status: 'off' } }, 'spec.status is "off", the graph says "on"'],
+  ])('names %s', (_, wanted, live, found) => {
+    expect(contradiction(wanted, live)).toBe(found)
+  })
+
+  const value = fc.letrec(tie => ({
+    any: fc.oneof({ maxDepth: 4 }, tie('leaf'), tie('object'), fc.array(tie('any'), { maxLength: 3 })),
+    leaf: fc.oneof(fc.string(), fc.integer(), fc.boolean(), fc.constant(null)),
+    object: fc.dictionary(fc.constantFrom('a', 'b', 'c', 'd'), tie('any'), { maxKeys: 3 }),
+  }))
+
+  /** With members that nobody asked for, in every object. */
+  const withDefaults = (given: unknown): unknown => {
+    if (typeof given !== 'object' || given === null) return given
+    if (Array.isArray(given)) return given.map(withDefaults)
+    const kept = Object.fromEntries(Object.entries(given).map(([key, member]) => [key, withDefaults(member)]))
+    return { uid: 'c0ffee', ...kept, defaults: [{ added: true }] }
+  }
+
+  test('ignores whatever the API server has added', () => {
+    fc.assert(
+      fc.property(value.object, wanted => {
+        expect(contradiction(wanted, withDefaults(wanted))).toBeUndefined()
+      }),
+    )
+  })
+
+  test('finds whatever was taken away', () => {
+    fc.assert(
+      fc.property(value.object, wanted => {
+        for (const key of Object.keys(wanted as object)) {
+          const { [key]: _, ...rest } = withDefaults(wanted) as Record<string, unknown>
+          expect(contradiction(wanted, rest)).toMatch(new RegExp(`^${key} is absent, the graph says `))
+        }
+      }),
+    )
+  })
+})
+
+describe('createDrift(cluster, manifests)', () => {
+  const about =
+    (...names: string[]) =>
+    ({ kind, metadata }: { kind: string; metadata: { name: string } }) =>
+      names.includes(`${kind} ${metadata.name}`)
+
+  test('finds nothing in a cluster that has every object as the graph gives it', async () => {
+    expect(await createDrift(fakeCluster().cluster, manifests)(() => true)).toEqual([])
+  })
+
+  test('names every object that is not, and how', async () => {
+    const fake = fakeCluster()
+    fake.objects.delete('NetworkPolicy shop/order')
+    fake.edit('Service shop/order', ({ spec }) => {
+      spec.ports[0].port = 1
+    })
+    expect(await createDrift(fake.cluster, manifests)(() => true)).toEqual([
+      'Service shop/order: spec.ports.0.port is 1, the graph says 8081',
+      'NetworkPolicy shop/order is not there',
+    ])
+  })
+
+  test('looks at nothing but what is asked about', async () => {
+    const fake = fakeCluster([])
+    expect(await createDrift(fake.cluster, manifests)(about('Service order', 'Namespace shop'))).toEqual([
+      'Namespace shop is not there',
+      'Service shop/order is not there',
+    ])
+  })
+
+  test('names what the API server does not show, and why', async () => {
+    const { cluster } = fakeCluster()
+    const closed = { ...cluster, read: () => Promise.reject(new ApiError(403, 'services is forbidden')) }
+    expect(await createDrift(closed, manifests)(about('Service order'))).toEqual(['Service shop/order cannot be read: services is forbidden'])
+  })
+
+  test('fails when the API server does not answer', async () => {
+    const { cluster } = fakeCluster()
+    const gone = { ...cluster, read: () => Promise.reject(new Error('ECONNREFUSED')) }
+    await expect(createDrift(gone, manifests)(about('Service order'))).rejects.toThrow('ECONNREFUSED')
+  })
+})

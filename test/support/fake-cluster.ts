@@ -1,0 +1,183 @@
+import type { IncomingMessage } from 'node:http'
+import { onTestFinished, vi } from 'vitest'
+import { loadSettings } from '../../infra/settings.ts'
+import { synthesize } from '../../infra/synth.ts'
+import { system } from '../../infra/system.ts'
+import { nameOf } from '../../scripts/cluster/apply.ts'
+import type { Cluster, Live, Reference } from '../../scripts/cluster/cluster.ts'
+import { ApiError } from '../../scripts/cluster/rest.ts'
+import type { Check } from '../../scripts/doctor/check.ts'
+import { type Context, createContext } from '../../scripts/doctor/context.ts'
+import { listen } from './http.ts'
+
+export const settings = loadSettings({})
+const { platform, shop } = synthesize({ system, settings, images: { user: 'fairlead/user:1', order: 'fairlead/order:1' } })
+
+/** Every object of the shipped system. */
+export const manifests = [...platform, ...shop]
+
+/** Before anything that may still be on its way. */
+export const LONG_AGO = '2026-01-01T00:00:00Z'
+
+export interface FakeCluster {
+  cluster: Cluster
+  /** By `Kind namespace/name`. */
+  objects: Map<string, Live>
+  put(...objects: Reference[]): void
+  /** Changes one that is there. */
+  edit(name: string, change: (live: Live) => void): void
+  /** What was created and removed, in order. */
+  log: string[]
+  /** Kinds that the API server does not serve. */
+  unknown: Set<string>
+  /** URLs of what listens at `namespace/pod:port`. */
+  listening: Map<string, string>
+  /** Ports that are forwarded at the moment. */
+  forwarded: string[]
+  /** What a pod has logged. */
+  logs: (pod: Live) => string
+  issuer: { issuer: string; jwks: string }
+}
+
+/** A cluster in memory that has what it is given, by default the shipped system just as the graph gives it. */
+export function fakeCluster(initial: readonly Reference[] = manifests): FakeCluster {
+  const objects = new Map<string, Live>()
+  const refused = () => Promise.reject(new Error('nothing that looks may change what is there'))
+  const fake: FakeCluster = {
+    objects,
+    put: (...added) => {
+      for (const object of added) objects.set(nameOf(object), structuredClone(object) as Live)
+    },
+    edit: (name, change) => {
+      const live = objects.get(name)
+      if (!live) throw new Error(`there is no ${name}`)
+      change(live)
+    },
+    log: [],
+    unknown: new Set(),
+    listening: new Map(),
+    forwarded: [],
+    logs: () => '',
+    issuer: { issuer: settings.WORKLOAD_ISSUER, jwks: '{"keys":[]}' },
+    cluster: {
+      context: 'kind-test',
+      read: async reference => {
+        const live = objects.get(nameOf(reference))
+        return live?.apiVersion === reference.apiVersion ? live : undefined
+      },
+      list: async (apiVersion, kind, namespace, labelSelector = '') => {
+        if (fake.unknown.has(kind)) throw new ApiError(404, `the cluster knows no ${kind} in ${apiVersion}`)
+        const labels = labelSelector.split(',').filter(Boolean)
+        return [...objects.values()].filter(
+          live =>
+            live.apiVersion === apiVersion &&
+            live.kind === kind &&
+            (!namespace || live.metadata.namespace === namespace) &&
+            labels.every(label => label === `${label.split('=')[0]}=${live.metadata.labels?.[label.split('=')[0] as string]}`),
+        )
+      },
+      create: async manifest => {
+        fake.log.push(`create ${nameOf(manifest)}`)
+        fake.put(manifest)
+        return true
+      },
+      remove: async reference => {
+        fake.log.push(`remove ${nameOf(reference)}`)
+        return objects.delete(nameOf(reference))
+      },
+      logTail: async (namespace, pod) => fake.logs(objects.get(`Pod ${namespace}/${pod}`) as Live),
+      forward: async (namespace, pod, port) => {
+        const key = `${namespace}/${pod}:${port}`
+        const url = fake.listening.get(key)
+        if (!url) throw new Error(`the test has nothing that listens at ${key}`)
+        fake.forwarded.push(key)
+        return { url, close: async () => void fake.forwarded.splice(fake.forwarded.indexOf(key), 1) }
+      },
+      tokenIssuer: async () => fake.issuer,
+      apply: refused,
+      patch: refused,
+      evict: refused,
+      followLog: refused,
+    },
+  }
+  fake.put(...initial)
+  return fake
+}
+
+export interface PodOptions {
+  namespace?: string
+  /** Of the pod. @default the program's and `-a` */
+  name?: string
+  ready?: boolean
+  ports?: readonly number[]
+  address?: string
+}
+
+/** A pod of a program that runs since long ago. */
+export function podOf(program: string, { namespace = 'shop', name = `${program}-a`, ready = true, ports = [], address }: PodOptions = {}): Live {
+  return {
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { name, namespace, labels: { 'app.kubernetes.io/name': program }, creationTimestamp: LONG_AGO },
+    spec: { containers: [{ name: program, ports: ports.map(containerPort => ({ containerPort })) }] },
+    status: {
+      podIP: address,
+      startTime: LONG_AGO,
+      conditions: [{ type: 'Ready', status: ready ? 'True' : 'False' }],
+      containerStatuses: [{ name: program, state: { running: {} } }],
+    },
+  }
+}
+
+/** The shipped system, looked at in a fake cluster. */
+export const contextOf = ({ cluster }: FakeCluster, more: Partial<Parameters<typeof createContext>[0]> = {}): Context =>
+  createContext({ cluster, system, settings, manifests, baseUrl: 'http://127.0.0.1:9', tlsAddress: undefined, deploy: 'npm run deploy', ...more })
+
+/** What the check of a name sees. */
+export function runCheck(checks: readonly Check[], name: string, signal: AbortSignal = new AbortController().signal): Promise<string> {
+  const check = checks.find(candidate => candidate.name === name)
+  if (!check) throw new Error(`there is no check ${name}, but ${checks.map(known => known.name).join(', ')}`)
+  return check.run(signal)
+}
+
+export type Routes = Record<string, (query: URLSearchParams, request: IncomingMessage) => Response>
+
+/** A program on 127.0.0.1 that knows some paths, until the test is over. @returns its URL */
+export async function answering(routes: Routes): Promise<string> {
+  const server = await listen(async (request, answer) => {
+    const { pathname, searchParams } = new URL(request.url ?? '', 'http://localhost')
+    const given = routes[pathname]?.(searchParams, request) ?? new Response('404 page not found', { status: 404 })
+    answer.writeHead(given.status, Object.fromEntries(given.headers)).end(await given.text())
+  })
+  onTestFinished(server.close)
+  return server.url
+}
+
+/** A program on 127.0.0.1 that hangs up on everybody, as a forwarded port does that nobody listens at. @returns its URL */
+export async function hangingUp(): Promise<string> {
+  const server = await listen(request => request.socket.destroy())
+  onTestFinished(server.close)
+  return server.url
+}
+
+const PAUSES_MS = [500, 1_000]
+
+/**
+ * Lets the pauses between two looks take no time, on a clock that counts them, until the test is over. Fake timers would hold up the
+ * HTTP client too.
+ */
+export function skipPauses(): void {
+  const { setTimeout } = globalThis
+  const now = performance.now.bind(performance)
+  let skippedMs = 0
+  const clock = vi.spyOn(performance, 'now').mockImplementation(() => now() + skippedMs)
+  const timer = vi.spyOn(globalThis, 'setTimeout').mockImplementation(((work: () => void, ms = 0) => {
+    if (!PAUSES_MS.includes(ms)) return setTimeout(work, ms)
+    skippedMs += ms
+    return setTimeout(work, 0)
+  }) as typeof setTimeout)
+  onTestFinished(() => {
+    clock.mockRestore()
+    timer.mockRestore()
+  })
+}
