@@ -17,6 +17,8 @@ import { JAEGER } from './ports.ts'
 import { addService } from './service.ts'
 
 const HEALTH = 13_133
+/** Kept in memory, the newest ones: at 20 spans of a kilobyte each, half of what the pod may have. */
+const MAX_TRACES = 8_000
 
 /**
  * A collector configuration, as Jaeger 2 is one (https://www.jaegertracing.io/docs/2.13/deployment/configuration). Here every span of a
@@ -27,7 +29,7 @@ const configFor = ({ services }: SystemDefinition): string =>
   stringify({
     extensions: {
       healthcheckv2: { use_v2: true, http: { endpoint: `0.0.0.0:${HEALTH}` } },
-      jaeger_storage: { backends: { memory: { memory: { max_traces: 20_000 } } } },
+      jaeger_storage: { backends: { memory: { memory: { max_traces: MAX_TRACES } } } },
       jaeger_query: { storage: { traces: 'memory' }, http: { endpoint: `0.0.0.0:${JAEGER.query}` } },
     },
     receivers: { otlp: { protocols: { grpc: { endpoint: `0.0.0.0:${JAEGER.otlp}` } } } },
@@ -72,6 +74,8 @@ export function addJaeger(scope: Construct, { system, settings }: PlatformContex
     namespace,
     image: images.jaeger,
     args: ['--config=/etc/jaeger/config.yaml'],
+    // Below the limit, so that the collector of garbage works harder before the kernel ends it.
+    env: [{ name: 'GOMEMLIMIT', value: '320MiB' }],
     ports: { ...JAEGER, health: HEALTH },
     live: { path: '/status', port: 'health' },
     ready: { path: '/', port: 'query' },

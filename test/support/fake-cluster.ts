@@ -39,6 +39,13 @@ export interface FakeCluster {
   issuer: { issuer: string; jwks: string }
 }
 
+/** Of a label selector: `key=value`, or `!key`. */
+function meets(labels: Record<string, string>, requirement: string): boolean {
+  if (requirement.startsWith('!')) return !(requirement.slice(1) in labels)
+  const [key = '', value] = requirement.split('=')
+  return labels[key] === value
+}
+
 /** A cluster in memory that has what it is given, by default the shipped system just as the graph gives it. */
 export function fakeCluster(initial: readonly Reference[] = manifests): FakeCluster {
   const objects = new Map<string, Live>()
@@ -67,13 +74,13 @@ export function fakeCluster(initial: readonly Reference[] = manifests): FakeClus
       },
       list: async (apiVersion, kind, namespace, labelSelector = '') => {
         if (fake.unknown.has(kind)) throw new ApiError(404, `the cluster knows no ${kind} in ${apiVersion}`)
-        const labels = labelSelector.split(',').filter(Boolean)
+        const requirements = labelSelector.split(',').filter(Boolean)
         return [...objects.values()].filter(
           live =>
             live.apiVersion === apiVersion &&
             live.kind === kind &&
             (!namespace || live.metadata.namespace === namespace) &&
-            labels.every(label => label === `${label.split('=')[0]}=${live.metadata.labels?.[label.split('=')[0] as string]}`),
+            requirements.every(requirement => meets(live.metadata.labels ?? {}, requirement)),
         )
       },
       create: async manifest => {

@@ -91,6 +91,17 @@ describe('runChecks(checks, { signal, show })', () => {
     expect(stdout).toBe('hangs failed\nlistens passed\n')
   })
 
+  test('rejects at once when it was interrupted before, and begins nothing', async () => {
+    const begun: string[] = []
+    const hang: Check['run'] = () => {
+      begun.push('a')
+      return forever()
+    }
+    const { results } = running([check('a', hang)], { signal: AbortSignal.abort(new Error('Ctrl-C')) })
+    await expect(results).rejects.toThrow('Ctrl-C')
+    expect(begun).toEqual([])
+  })
+
   test('rejects when it is interrupted, tells every check, and shows nothing more', async () => {
     const interrupt = new AbortController()
     const signals: AbortSignal[] = []

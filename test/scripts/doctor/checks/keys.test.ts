@@ -46,6 +46,14 @@ describe('workload identity', () => {
     await expect(run(fake)).rejects.toThrow('ConfigMap shop/workload-issuer lacks the key new ')
   })
 
+  test('cannot be read', async () => {
+    await expect(run(clusterSigning('{"keys', jwks('new')))).rejects.toMatchObject({
+      name: 'Trouble',
+      message: expect.stringMatching(/^ConfigMap shop\/workload-issuer /),
+      remedy: SECRETS,
+    })
+  })
+
   test('is of another issuer than the services expect', async () => {
     await expect(run(clusterSigning(jwks('new'), jwks('new'), 'https://oidc.example.org'))).rejects.toEqual(
       new Trouble(

@@ -158,6 +158,25 @@ describe('policies', () => {
     )
   })
 
+  test('are opened by one of the caller that is not of the graph', async () => {
+    const fake = clusterWith()
+    const fromUser = { podSelector: { matchLabels: { 'app.kubernetes.io/name': 'user' } }, policyTypes: ['Egress'], egress: [{}] }
+    fake.put(foreign('anywhere', 'shop', fromUser))
+    await expect(run(fake, 'policies')).rejects.toThrow(
+      'shop/user can connect to traefik:8000, and 1 more pairs that are no edge can connect; the cause: NetworkPolicy shop/anywhere is not of the graph',
+    )
+  })
+
+  test('are shown where the one is that is not of the graph', async () => {
+    const fake = clusterWith()
+    const toJaeger = { podSelector: { matchLabels: { 'app.kubernetes.io/name': 'jaeger' } }, policyTypes: ['Ingress'], ingress: [{}] }
+    fake.put(foreign('let-me-in', 'observability', toJaeger))
+    await expect(run(fake, 'policies')).rejects.toMatchObject({
+      message: expect.stringMatching(/the cause: NetworkPolicy observability\/let-me-in is not of the graph$/),
+      remedy: 'kubectl -n observability describe networkpolicy',
+    })
+  })
+
   test('of the graph that are gone are named', async () => {
     const fake = clusterWith()
     for (const name of ['default-deny', 'user', 'postgres']) fake.objects.delete(`NetworkPolicy shop/${name}`)

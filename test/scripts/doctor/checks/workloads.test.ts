@@ -152,6 +152,23 @@ describe('pods of a workload', () => {
     await expect(run(rollingOut({ ...whole, readyReplicas: 1 }), 'pods of order')).rejects.toThrow(/^order: 1\/2 ready, pod order-a: starts$/)
   })
 
+  test('are not those that look at the network with the same label, and are never ready', async () => {
+    skipPauses()
+    const fake = rollingOut({ ...whole, readyReplicas: 1 })
+    const looking = podOf('order', { name: 'looking', ready: false })
+    looking.metadata.labels['fairlead.dev/probe'] = 'true'
+    const starting = fake.objects.get('Pod shop/order-a') as Live
+    fake.objects.delete('Pod shop/order-a')
+    const involvedObject = { name: 'looking' }
+    fake.put(looking, starting, {
+      apiVersion: 'v1',
+      kind: 'Event',
+      metadata: { name: 'looking.1', namespace: 'shop' },
+      ...{ type: 'Warning', reason: 'Unhealthy', message: 'Readiness probe failed', involvedObject },
+    })
+    await expect(run(fake, 'pods of order')).rejects.toThrow(/^order: 1\/2 ready, pod order-a: starts$/)
+  })
+
   test('are not waited for once it is interrupted', async () => {
     await expect(run(rollingOut({ ...whole, readyReplicas: 1 }), 'pods of order', AbortSignal.abort(new Error('Ctrl-C')))).rejects.toThrow('Ctrl-C')
   })
