@@ -45,7 +45,11 @@ export interface Cluster {
 /** @throws CommandError naming the contexts that there are */
 export function openCluster(context: string): Cluster {
   const config = new KubeConfig()
-  config.loadFromDefault()
+  try {
+    config.loadFromDefault()
+  } catch (error) {
+    throw new CommandError(`the kubeconfig cannot be read: ${(error as Error).message.split('\n')[0]}`, 'kubectl config view')
+  }
   const known = config.getContexts().map(({ name }) => name)
   if (!known.includes(context)) {
     throw new CommandError(
@@ -54,6 +58,8 @@ export function openCluster(context: string): Cluster {
     )
   }
   config.setCurrentContext(context)
+  if (!config.getCurrentCluster())
+    throw new CommandError(`context '${context}' names a cluster that the kubeconfig does not have`, 'kubectl config view')
   const rest = createRest(config, REQUEST_TIMEOUT_MS)
   const ask = (path: string, request?: RestRequest) =>
     rest(path, request).catch((error: NodeJS.ErrnoException) => {

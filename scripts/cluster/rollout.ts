@@ -73,7 +73,8 @@ export const isReady = (pod: Live): boolean =>
 async function explain(cluster: Cluster, workload: Live): Promise<string | undefined> {
   const { namespace = '' } = workload.metadata
   const selector = Object.entries(workload.spec?.selector?.matchLabels ?? {}).map(([key, value]) => `${key}=${value}`)
-  const all = await cluster.list('v1', 'Pod', namespace, selector.join(','))
+  // Not those with which npm run doctor looks at the network from inside: they have the label, and are never ready.
+  const all = await cluster.list('v1', 'Pod', namespace, [...selector, '!fairlead.dev/probe'].join(','))
   const pods = all.filter(pod => !isReady(pod) && !pod.metadata.deletionTimestamp)
   for (const pod of pods) {
     const found = reasonOfPod(pod)

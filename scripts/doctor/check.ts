@@ -66,6 +66,7 @@ export async function runChecks(
   checks: readonly Check[],
   { signal, show, timeoutMs = CHECK_TIMEOUT_MS }: { signal: AbortSignal; show: (result: Result) => void; timeoutMs?: number },
 ): Promise<Result[]> {
+  signal.throwIfAborted()
   const running = checks.map(check => runOne(check, signal, timeoutMs))
   const results: Result[] = []
   for (const result of running) {

@@ -18,6 +18,14 @@ export const keyChecks = (context: Context): Check[] => [
 
 const kidsOf = (jwks: string): string[] => (JSON.parse(jwks) as { keys: { kid: string }[] }).keys.map(({ kid }) => kid)
 
+function copiedKids(jwks: string | undefined, where: string, remedy: string): string[] {
+  try {
+    return kidsOf(jwks ?? '{"keys":[]}')
+  } catch {
+    throw new Trouble(`${where} has no keys that can be read`, remedy)
+  }
+}
+
 /** Callees verify their callers' tokens with a copy of the cluster's keys; a cluster that has new ones issues tokens that they refuse. */
 async function issuerKeysAreCurrent({ cluster, system, settings }: Context): Promise<string> {
   if (!system.services.some(service => callersOf(system, service).length > 0)) throw new NotHere('no service calls another')
@@ -31,7 +39,7 @@ async function issuerKeysAreCurrent({ cluster, system, settings }: Context): Pro
       `the cluster's tokens are issued by ${issuer}, and the services expect WORKLOAD_ISSUER ${settings.WORKLOAD_ISSUER}`,
       `WORKLOAD_ISSUER=${issuer} npm run deploy`,
     )
-  const known = kidsOf(live.data?.['jwks.json'] ?? '{"keys":[]}')
+  const known = copiedKids(live.data?.['jwks.json'], where, remedy)
   const unknown = kidsOf(jwks).filter(kid => !known.includes(kid))
   if (unknown.length > 0)
     throw new Trouble(`${where} lacks the key ${unknown.join(', ')} that the cluster signs tokens with: calls between services are refused`, remedy)

@@ -29,7 +29,7 @@ interface Survey {
 
 /** What the network lets through, as pods with the labels of the programs see it: names, edges, and all that is no edge. */
 export function networkChecks(context: Context): Check[] {
-  const { system, settings } = context
+  const { system } = context
   let survey: Promise<Survey> | undefined
   // All checks share one look; the first one that runs begins it.
   const look = (signal: AbortSignal) => {
@@ -65,7 +65,7 @@ export function networkChecks(context: Context): Check[] {
         )
       },
     },
-    { name: 'policies', run: async signal => nothingElseConnects(context, await look(signal), settings.NAMESPACE) },
+    { name: 'policies', run: async signal => nothingElseConnects(context, await look(signal)) },
   ]
 }
 
@@ -84,7 +84,11 @@ async function surveyNetwork(context: Context, signal: AbortSignal): Promise<Sur
   const listening: Listening[] = []
   const asking: Asking[] = []
   const programs = new Set(
-    workloadsOf(manifests).map(({ metadata }) => `${metadata.namespace}/${metadata.name.replace(/^(prometheus|alertmanager)-/, '')}`),
+    workloadsOf(manifests).map(
+      // What the operator makes has its kind before its name; the operator itself is called prometheus-operator.
+      ({ kind, metadata }) =>
+        `${metadata.namespace}/${kind === 'StatefulSet' ? metadata.name.replace(/^(prometheus|alertmanager)-/, '') : metadata.name}`,
+    ),
   )
   for (const program of programs) {
     const [namespace = '', name = ''] = program.split('/')
@@ -161,7 +165,7 @@ async function connects(context: Context, survey: Survey, from: (caller: string 
   )
 }
 
-async function nothingElseConnects(context: Context, survey: Survey, namespace: string): Promise<string> {
+async function nothingElseConnects(context: Context, survey: Survey): Promise<string> {
   const closed = pairs(context, survey, false)
   const open = closed.filter(pair => pair.open)
   const [first] = open
@@ -170,10 +174,13 @@ async function nothingElseConnects(context: Context, survey: Survey, namespace: 
   const about = isPolicyOf(open.flatMap(({ caller, end }) => [caller, end]))
   const own = await foreignPolicies(
     context,
-    open.map(({ end }) => end.namespace),
+    open.flatMap(({ caller, end }) => [caller.namespace, end.namespace]),
   )
   if (own.length > 0)
-    throw new Trouble(`${symptom}; the cause: NetworkPolicy ${own.join(', ')} is not of the graph`, `kubectl -n ${namespace} describe networkpolicy`)
+    throw new Trouble(
+      `${symptom}; the cause: NetworkPolicy ${own.join(', ')} is not of the graph`,
+      `kubectl -n ${own[0]?.split('/')[0]} describe networkpolicy`,
+    )
   throw await context.blame(symptom, about, 'does the network of this cluster enforce NetworkPolicies? (kindnet does from kind 0.24 on)')
 }
 

@@ -116,6 +116,13 @@ describe('blame(symptom, about, otherwise)', () => {
     expect(message).toMatch(/^no traces; the cause: (NetworkPolicy observability\/\S+ is not there; ){3}and 3 more$/)
   })
 
+  test('names three as they are', async () => {
+    const fake = fakeCluster()
+    for (const name of ['default-deny', 'jaeger', 'grafana']) fake.objects.delete(`NetworkPolicy observability/${name}`)
+    const { message } = await contextOf(fake).blame('no traces', policies, 'look at the logs')
+    expect(message).toMatch(/grafana is not there$/)
+  })
+
   test('says what else to do when all are', async () => {
     const trouble = await contextOf(fakeCluster()).blame('no traces', policies, 'look at the logs')
     expect([trouble, trouble.remedy]).toEqual([new Trouble('no traces', 'look at the logs'), 'look at the logs'])

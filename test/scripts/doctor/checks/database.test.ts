@@ -77,8 +77,11 @@ describe('database of a service', () => {
     await expect(run(fake, { settings: loadSettings({ DATABASE: 'external' }) })).rejects.toThrow(/^order-a does not reach its database$/)
   })
 
-  test('is not to blame when the pod says something else', async () => {
-    await expect(run(await clusterSaying(503, 'draining'))).rejects.toEqual(new Trouble('order-a says: draining', 'npm run logs -- order'))
+  test.each([
+    [503, 'draining'],
+    [404, 'not found'],
+  ])('is not to blame when the pod answers %i %s', async (status, says) => {
+    await expect(run(await clusterSaying(status, says))).rejects.toEqual(new Trouble(`order-a says: ${says}`, 'npm run logs -- order'))
   })
 
   test('is not known without a pod that runs', async () => {

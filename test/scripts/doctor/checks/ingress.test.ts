@@ -30,9 +30,12 @@ async function closedAddress(): Promise<string> {
 }
 
 describe('ingress to a service', () => {
-  test('routes its first open path by the host', async () => {
-    const products: Routes[string] = (_, { headers }) => new Response('', { status: headers.host === 'shop.localhost' ? 200 : 404 })
-    expect(await run('ingress to order', { baseUrl: await answering({ '/products': products }) })).toBe('GET /products 200')
+  test.each([
+    ['order', '/products'],
+    ['user', '/.well-known/jwks.json'],
+  ])('%s routes %s, which needs no token, by the host', async (name, path) => {
+    const ofTheHost: Routes[string] = (_, { headers }) => new Response('', { status: headers.host === 'shop.localhost' ? 200 : 404 })
+    expect(await run(`ingress to ${name}`, { baseUrl: await answering({ [path]: ofTheHost }) })).toBe(`GET ${path} 200`)
   })
 
   test.each([
@@ -86,7 +89,7 @@ describe('ingress to a service', () => {
     const only = (contract: Contract, ...ids: string[]): Contract => Object.fromEntries(ids.map(id => [id, contract[id] as Contract[string]]))
     const services = [
       { ...user, contract: only(user.contract, 'reserveCredit') },
-      { ...order, contract: only(order.contract, 'getProduct', 'listOrders', 'placeOrder') },
+      { ...order, contract: only(order.contract, 'getProduct', 'listOrders', 'placeOrder', 'getOpenApi') },
     ]
     const more = { system: { ...system, services } }
     const named = ingressChecks(contextOf(fakeCluster(), more)).map(({ name }) => name)

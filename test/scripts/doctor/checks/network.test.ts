@@ -251,7 +251,7 @@ describe('probe(cluster, identities, { endpoints, names })', () => {
     sed: 'echo cluster.local',
     // As busybox's: 1 when it cannot connect; 143 when it was stopped because nobody said anything.
     nc: 'case "$4" in 80) ;; 82) exit 143 ;; 83) mkdir "$0.asked" 2>/dev/null || exit 1 ;; *) exit 1 ;; esac',
-    nslookup: '[ "$1" = user.shop.svc.cluster.local ]',
+    nslookup: '/bin/sleep 0.1; [ "$1" = user.shop.svc.cluster.local ]',
   }
 
   test('sees by its shell script what takes connections once that does not change, and which names are known', async () => {
@@ -304,7 +304,7 @@ describe('probe(cluster, identities, { endpoints, names })', () => {
     skipPauses()
     const fake = fakeCluster([])
     let looks = 0
-    fake.logs = () => ['', 'open 0', 'open 0\ndone'][looks++] as string
+    fake.logs = () => ['', 'open 1', 'open 0\ndone'][looks++] as string
     expect(await probe(fake.cluster, [stranger], { endpoints })).toEqual([{ open: new Set(['taken']), found: new Set() }])
   })
 
@@ -339,7 +339,7 @@ describe('probe(cluster, identities, { endpoints, names })', () => {
     const fake = fakeCluster([podOf('order'), podOf('order', { name: 'probe-killed' }), podOf('order', { name: 'probe-other' })])
     for (const name of ['probe-killed', 'probe-other'])
       fake.edit(`Pod shop/${name}`, ({ metadata }) => Object.assign(metadata.labels, { 'fairlead.dev/probe': 'true' }))
-    fake.edit('Pod shop/probe-other', ({ metadata }) => Object.assign(metadata, { creationTimestamp: new Date().toISOString() }))
+    fake.edit('Pod shop/probe-other', ({ metadata }) => Object.assign(metadata, { creationTimestamp: new Date(Date.now() - 60_000).toISOString() }))
     fake.logs = () => 'done'
     await probe(fake.cluster, [stranger], { endpoints })
     expect([...fake.objects.keys()]).toEqual(['Pod shop/order-a', 'Pod shop/probe-other'])

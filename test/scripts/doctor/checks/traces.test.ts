@@ -117,9 +117,12 @@ describe('trace', () => {
     expect(await run(fake, 'trace', { settings: loadSettings({ PLATFORM: 'existing' }) })).toBe('3 spans: order -> user')
   })
 
-  test('does not come', async () => {
+  test.each<[string, Record<string, () => Trace>]>([
+    ['does not come', {}],
+    ['does not come without a span', { [TRACE_ID]: () => traceOf() }],
+  ])('%s', async (_, traces) => {
     skipPauses()
-    const fake = await clusterWith({})
+    const fake = await clusterWith({ traces })
     await expect(run(fake, 'trace')).rejects.toEqual(
       new Trouble(
         `the trace ${TRACE_ID} of an order has not come to Jaeger`,
@@ -164,6 +167,7 @@ otelcol_exporter_queue_capacity{exporter="otlp"} 1000
 otelcol_exporter_send_failed_spans_total{exporter="otlp"} ${lost}
 otelcol_exporter_sent_spans_total{exporter="otlp"} ${sent}
 otelcol_exporter_sent_spans_total{exporter="other"} 1
+otelcol_exporter_sent_spans_total 2
 `
 
   async function withCollectors(...texts: string[]): Promise<FakeCluster> {
@@ -178,7 +182,7 @@ otelcol_exporter_sent_spans_total{exporter="other"} 1
 
   test('has sent all that it was given, as those of all pods together say', async () => {
     const fake = await withCollectors(figures(0, 0, 4), figures(0, 0, 1e3))
-    expect(await run(fake, 'collector of order')).toBe('1006 spans sent on by 2 pods')
+    expect(await run(fake, 'collector of order')).toBe('1010 spans sent on by 2 pods')
     expect(fake.forwarded).toEqual([])
   })
 
@@ -248,6 +252,12 @@ describe('exemplar', () => {
     await expect(run(fake, 'exemplar')).rejects.toEqual(
       new Trouble('exemplars name traces that Jaeger does not have, e.g. gone', 'kubectl -n observability logs -l app.kubernetes.io/name=jaeger'),
     )
+  })
+
+  test('is not waited for without a Jaeger', async () => {
+    const fake = await clusterWith({ exemplars: () => [] })
+    fake.objects.delete('Pod observability/jaeger-a')
+    await expect(run(fake, 'exemplar')).rejects.toThrow('observability/jaeger has no pod')
   })
 
   test('is not there, for Prometheus is not as the graph gives it', async () => {
