@@ -12,28 +12,35 @@ import { ingressChecks } from './doctor/checks/ingress.ts'
 import { keyChecks } from './doctor/checks/keys.ts'
 import { metricsChecks } from './doctor/checks/metrics.ts'
 import { networkChecks } from './doctor/checks/network.ts'
-import { keptTraceId, orderChecks } from './doctor/checks/order.ts'
+import { createOrder, orderChecks } from './doctor/checks/order.ts'
 import { traceChecks } from './doctor/checks/traces.ts'
 import { workloadChecks } from './doctor/checks/workloads.ts'
 import { type Context, createContext } from './doctor/context.ts'
+import { addressTo } from './doctor/remedy.ts'
 import { CommandError, dim, green, red, runCommand, say, seconds, yellow } from './terminal.ts'
 
 const HELP = `npm run doctor [-- options]
 
 Tries what the system promises, from the outside in, and says of each thing that does not work what is wrong and what to do. It asks
-through the ingress and places one order as a new customer, starts a pod for each program for a few seconds to see what the network
-lets through, and asks Prometheus, Alertmanager and Jaeger. It changes nothing. Ends with 1 when something does not work.
+through the ingress, starts a pod for each program for a few seconds to see what the network lets through, and asks Prometheus,
+Alertmanager and Jaeger. What stays is one new customer (smoke-...@example.org) with one cancelled order; --no-order places none. Ends
+with 1 when something does not work.
+
+It needs the rights to list and read what was deployed, nodes and their Secrets' names, to forward ports, and to create and delete pods.
 
   --context NAME  a context of the kubeconfig (default: kind-fairlead)
   --url URL       where the ingress is reached (default for kind: http://127.0.0.1:${INGRESS_PORTS.http}, and TLS at ${INGRESS_PORTS.https})
   --only WORDS    only checks whose name contains one of these, e.g. --only 'scrape,trace'
+  --no-order      place no order, and look for none of its traces
   --json          the results as JSON on standard output
   --help          this text
 `
 
+const NEED_AN_ORDER = ['an order', 'trace']
+
 /** From the outside in: the first that fails is the one to begin with. */
 function checksOf(context: Context): Check[] {
-  const traceId = keptTraceId()
+  const order = createOrder(context)
   return [
     ...clusterChecks(context),
     ...workloadChecks(context),
@@ -41,9 +48,9 @@ function checksOf(context: Context): Check[] {
     ...networkChecks(context),
     ...keyChecks(context),
     ...ingressChecks(context),
-    ...orderChecks(context, traceId),
+    ...orderChecks(context, order),
     ...metricsChecks(context),
-    ...traceChecks(context, traceId),
+    ...traceChecks(context, order),
   ]
 }
 
@@ -70,6 +77,7 @@ await runCommand('npm run doctor', async signal => {
     context: { type: 'string', default: 'kind-fairlead' },
     url: { type: 'string' },
     only: { type: 'string' },
+    'no-order': { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
   })
@@ -85,13 +93,16 @@ await runCommand('npm run doctor', async signal => {
     settings,
     manifests: [...platform, ...shop],
     ...addresses(flags.context, flags.url),
-    deploy: `npm run deploy -- --context ${flags.context}`,
+    deploy: 'npm run deploy',
   })
   const words = flags.only?.split(',').filter(Boolean)
-  const checks = checksOf(context).filter(({ name }) => !words || words.some(word => name.includes(word)))
+  const withoutOrder = flags['no-order'] ? NEED_AN_ORDER : []
+  const checks = checksOf(context).filter(({ name }) => !withoutOrder.includes(name) && (!words || words.some(word => name.includes(word))))
   if (checks.length === 0) throw Object.assign(new CommandError(`--only ${flags.only} names no check`), { exitCode: 2 })
+  const chosen = Object.keys(settings).flatMap(name => (process.env[name] ? [[name, process.env[name]]] : []))
+  const address = addressTo(flags.context, Object.fromEntries(chosen))
   try {
-    const results = await runChecks(checks, { signal, show })
+    const results = await runChecks(checks, { signal, show, address })
     const failed = results.filter(({ outcome }) => outcome === 'failed')
     if (flags.json) process.stdout.write(`${JSON.stringify({ context: flags.context, healthy: failed.length === 0, checks: results }, null, 2)}\n`)
     const [first] = failed

@@ -5,7 +5,7 @@ import { system } from '../infra/system.ts'
 import { openCluster } from './cluster/cluster.ts'
 import { followLogs } from './cluster/follow-logs.ts'
 import { parseFlags, wholeNumber } from './cluster/options.ts'
-import { CommandError, runCommand } from './terminal.ts'
+import { CommandError, printable, runCommand } from './terminal.ts'
 
 const HELP = `npm run logs -- SERVICE [options]
 
@@ -26,7 +26,7 @@ function prettyPrinter(): (pod: string, line: string) => void {
   return (pod, line) => {
     const colour = colours.get(pod) ?? COLOURS[colours.size % COLOURS.length] ?? 'cyan'
     colours.set(pod, colour)
-    process.stdout.write(`${styleText(colour, pod, { stream: process.stdout })} ${pretty(line).trimEnd()}\n`)
+    process.stdout.write(`${styleText(colour, pod, { stream: process.stdout })} ${line.startsWith('{') ? pretty(line).trimEnd() : printable(line)}\n`)
   }
 }
 

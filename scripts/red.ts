@@ -18,6 +18,13 @@ export interface Red {
 
 const WINDOW = '5m'
 
+/** Alerts of the system that fire and are no service's own, e.g. of the ingress: by their name and what they are about. */
+export async function readOtherAlerts(prometheus: Prometheus, { services }: SystemDefinition, namespace: string): Promise<string[]> {
+  const firing = await prometheus.query(`ALERTS{namespace="${namespace}",alertstate="firing",severity!="none"}`)
+  const others = firing.filter(({ labels }) => !services.some(({ name }) => name === labels.service))
+  return [...new Set(others.map(({ labels }) => `${labels.alertname} (${labels.exported_service ?? labels.service})`))].sort()
+}
+
 /** @returns one entry a service, in the order of the system; what Prometheus has no figure for is undefined */
 export async function readRed(prometheus: Prometheus, { services }: SystemDefinition, namespace: string): Promise<Red[]> {
   const of = `namespace="${namespace}"`

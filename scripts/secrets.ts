@@ -20,6 +20,7 @@ Makes in a cluster what the manifests need and no file may hold: signing keys, p
 ingress, and the public keys of the cluster's own token issuer. What is there stays; only what is derived is brought up to date.
 
   --context NAME   a context of the kubeconfig
+  --rotate         add a signing key that is published at once and signs from ten minutes on
   --help           this text
 
 Settings come from the environment (NAMESPACE, HOST, ...): npm run synth reads the same.
@@ -78,6 +79,25 @@ export async function ensureSecrets(cluster: Cluster, options: SecretsOptions): 
   return said
 }
 
+/** Tokens' readers look for new keys every ten minutes at the latest, so a key is published for that long before it signs. */
+const PUBLISHED_SECONDS = 600
+
+/**
+ * Adds a signing key beside those that are there; no pod restarts.
+ * @returns what was done, and which keys can go once their last tokens have expired
+ */
+export async function rotateSigningKey(cluster: Cluster, { NAMESPACE }: Pick<Settings, 'NAMESPACE'>, nowSeconds: number): Promise<string> {
+  const reference = { apiVersion: 'v1', kind: 'Secret', metadata: { name: SIGNING_KEYS, namespace: NAMESPACE } }
+  const before = await cluster.read(reference)
+  if (!before) throw new CommandError(`Secret ${NAMESPACE}/${SIGNING_KEYS} is not there`, `npm run secrets -- --context ${cluster.context}`)
+  const signsFrom = nowSeconds + PUBLISHED_SECONDS
+  const { kid, json } = await newSigningKey(signsFrom)
+  await cluster.patch(reference, { stringData: { [`${kid}.json`]: json } })
+  const time = (seconds: number) => new Date(seconds * 1_000).toISOString().slice(0, 16)
+  const old = Object.keys(before.data ?? {}).join(', ')
+  return `Secret ${SIGNING_KEYS}: key ${kid} signs from ${time(signsFrom)}Z; remove ${old} after ${time(signsFrom + PUBLISHED_SECONDS)}Z`
+}
+
 type MakeSecret = (name: string, stringData: Record<string, string>, type?: string) => Parameters<Cluster['create']>[0]
 
 /** Passwords of roles, and URLs with them. Roles' Secret is the truth: a URL with another password is written anew. */
@@ -132,6 +152,10 @@ async function main(): Promise<number> {
   if (!values.context) throw new CommandError('--context is missing: name the cluster', 'kubectl config get-contexts')
   const cluster = openCluster(values.context)
   const options = { system: shop, settings: loadSettings(process.env) }
+  if (values.rotate) {
+    say(await rotateSigningKey(cluster, options.settings, Math.floor(Date.now() / 1_000)))
+    return 0
+  }
   for (const manifest of namespaceManifests(options)) await cluster.apply(manifest)
   const said = await ensureSecrets(cluster, options)
   for (const line of said) say(line)
@@ -141,7 +165,9 @@ async function main(): Promise<number> {
 
 function parseFlags() {
   try {
-    return parseArgs({ options: { context: { type: 'string' }, help: { type: 'boolean', default: false } } })
+    return parseArgs({
+      options: { context: { type: 'string' }, rotate: { type: 'boolean', default: false }, help: { type: 'boolean', default: false } },
+    })
   } catch (error) {
     throw new CommandError(`${(error as Error).message.split('. ')[0]}; see --help`)
   }

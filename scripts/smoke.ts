@@ -10,6 +10,8 @@ export interface SmokeOptions {
   signal: AbortSignal
   /** Trace that the order is to be part of, as 32 hex digits. @default one of its own */
   traceId?: string
+  /** Whether the order is cancelled at the end. @default false */
+  cancel?: boolean
   /** Time for the routes to answer, and for the order to be confirmed, each in milliseconds. @default 60000 */
   timeoutMs?: number
 }
@@ -24,7 +26,7 @@ const PAUSE_MS = 500
  * A customer's whole way through the ingress: register, log in, look, order, until the order is confirmed and the credit reserved.
  * @throws CommandError naming the step, the status and the problem code
  */
-export async function smoke({ baseUrl, host, signal, traceId, timeoutMs = 60_000 }: SmokeOptions): Promise<{ orderId: string }> {
+export async function smoke({ baseUrl, host, signal, traceId, cancel = false, timeoutMs = 60_000 }: SmokeOptions): Promise<{ orderId: string }> {
   const dispatcher = new Agent()
   const http = async (
     step: string,
@@ -92,6 +94,7 @@ export async function smoke({ baseUrl, host, signal, traceId, timeoutMs = 60_000
     const { reserved } = await http('credit', 'GET', '/users/me/credit', { token })
     if (reserved.amount !== placed.total.amount)
       throw new CommandError(`credit: ${reserved.amount} is reserved for an order of ${placed.total.amount}`)
+    if (cancel) await http('cancel', 'POST', `/orders/${placed.id}/cancellation`, { token })
     return { orderId: placed.id }
   } finally {
     await dispatcher.destroy()

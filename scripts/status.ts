@@ -6,7 +6,7 @@ import { parseFlags } from './cluster/options.ts'
 import { openPrometheus } from './cluster/prometheus.ts'
 import { ApiError } from './cluster/rest.ts'
 import { stateOf, type WorkloadState, workloadsOf } from './cluster/rollout.ts'
-import { type Red, readRed } from './red.ts'
+import { type Red, readOtherAlerts, readRed } from './red.ts'
 import { CommandError, dim, green, red, runCommand, say, yellow } from './terminal.ts'
 
 const HELP = `npm run status [-- options]
@@ -92,17 +92,21 @@ const figures = (rows: readonly Red[]): string =>
   )
 
 /** Figures of the services, or why there are none: what runs is worth knowing without them. */
-async function readFigures(cluster: Cluster, settings: Settings): Promise<{ services: Red[]; missing?: string }> {
+async function readFigures(cluster: Cluster, settings: Settings): Promise<{ services: Red[]; alerts: string[]; missing?: string }> {
   try {
     const prometheus = await openPrometheus(cluster, settings.MONITORING_NAMESPACE)
     try {
-      return { services: await readRed(prometheus, system, settings.NAMESPACE) }
+      const [services, alerts] = await Promise.all([
+        readRed(prometheus, system, settings.NAMESPACE),
+        readOtherAlerts(prometheus, system, settings.NAMESPACE),
+      ])
+      return { services, alerts }
     } finally {
       await prometheus.close()
     }
   } catch (error) {
     if (!(error instanceof CommandError || error instanceof ApiError)) throw error
-    return { services: [], missing: error.message }
+    return { services: [], alerts: [], missing: error.message }
   }
 }
 
@@ -125,7 +129,7 @@ await runCommand('npm run status', async () => {
       `nothing was deployed to '${flags.context}' (namespace ${NAMESPACE})`,
       flags.context === 'kind-fairlead' ? 'npm run up' : `npm run deploy -- --context ${flags.context}`,
     )
-  const [rows, { services, missing }] = await Promise.all([
+  const [rows, { services, alerts, missing }] = await Promise.all([
     Promise.all(workloadsOf(known).map(reference => rowOf(cluster, reference))),
     readFigures(cluster, settings),
   ])
@@ -135,11 +139,12 @@ await runCommand('npm run status', async () => {
       (await cluster.list('networking.k8s.io/v1', 'Ingress', NAMESPACE)).flatMap(({ spec }) => spec.rules.map(({ host }: { host: string }) => host)),
     ),
   ]
-  if (flags.json) process.stdout.write(`${JSON.stringify({ context: flags.context, ready, hosts, workloads: rows, services }, null, 2)}\n`)
+  if (flags.json) process.stdout.write(`${JSON.stringify({ context: flags.context, ready, hosts, workloads: rows, services, alerts }, null, 2)}\n`)
   else {
     process.stdout.write(`${workloads(rows)}\n`)
     for (const { name, reason } of rows) if (reason) process.stdout.write(`${red('✗')} ${name}: ${reason}\n`)
     process.stdout.write(missing ? `\n${yellow('!')} no figures: ${missing}\n` : `\n${figures(services)}\n`)
+    for (const alert of alerts) process.stdout.write(`${red('✗')} ${alert} fires\n`)
     say(dim(`ingress: ${hosts.join(', ') || 'none'}`))
   }
   return ready ? 0 : 1

@@ -21,6 +21,9 @@ export const green = (text: string): string => styleText('green', text, { stream
 export const red = (text: string): string => styleText('red', text, { stream })
 export const yellow = (text: string): string => styleText('yellow', text, { stream })
 
+/** Text of others without what a terminal would obey: C0 and C1 control characters but line breaks and tabs. */
+export const printable = (text: string): string => text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, '\ufffd')
+
 export const seconds = (ms: number): string => `${(ms / 1_000).toFixed(1)} s`
 
 /** Shows one line that changes while something is waited for: rewritten on a terminal, else printed when it changed. */

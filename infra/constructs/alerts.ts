@@ -4,7 +4,7 @@ import type { ServiceDefinition } from '../../services/chassis/graph.ts'
 import { type Context, serviceOwner } from './context.ts'
 import { healthAlerts } from './health-alerts.ts'
 import { kubeObject } from './object.ts'
-import { burnAlerts, errorBudgets, indicators, PERIOD, WINDOWS } from './slo-alerts.ts'
+import { burnAlerts, errorBudgets, indicators } from './slo-alerts.ts'
 
 /** What can go wrong with a service, as far as its metrics tell. */
 export function addAlerts(scope: Construct, context: Context, service: ServiceDefinition): void {
@@ -15,8 +15,8 @@ export function addAlerts(scope: Construct, context: Context, service: ServiceDe
     metadata: { name: service.name, namespace: settings.NAMESPACE, labels: settings.MONITORING_LABELS },
     spec: {
       groups: [
-        { name: `${service.name}-slo`, interval: '30s', rules: [...indicators(service, settings, WINDOWS), ...burnAlerts(service, settings)] },
-        { name: `${service.name}-budget`, interval: '1m', rules: [...indicators(service, settings, [PERIOD]), ...errorBudgets(service, settings)] },
+        { name: `${service.name}-slo`, interval: '30s', rules: [...indicators(service, settings), ...burnAlerts(service, settings)] },
+        { name: `${service.name}-budget`, ...errorBudgets(service, settings) },
         { name: `${service.name}-health`, interval: '30s', rules: healthAlerts(service, settings) },
       ],
     },

@@ -7,7 +7,7 @@ import { ADMIN_PORT, callersOf, DEFAULT_RESOURCES, type ServiceDefinition } from
 import { workloadAudience } from '../../services/chassis/workload-identity.ts'
 import { environmentOf } from '../environment.ts'
 import { type Context, MOUNTS, serviceOwner } from './context.ts'
-import { kubeObject, labelsOf, selectorOf } from './object.ts'
+import { kubeObject, labelsOf, ownPods } from './object.ts'
 import { containerSecurity, pinnedImages, podSecurity, resources } from './restricted.ts'
 import { COLLECTOR_CHECKSUM, collectorChecksum, collectorSidecar, collectorVolume, OTLP_URL } from './tracing-sidecar.ts'
 
@@ -30,7 +30,7 @@ export function addDeployment(scope: Construct, context: Context, service: Servi
     topologyKey,
     maxSkew: 1,
     whenUnsatisfiable: 'ScheduleAnyway' as const,
-    labelSelector: { matchLabels: selectorOf(owner) },
+    labelSelector: { matchLabels: ownPods(owner) },
     matchLabelKeys: ['pod-template-hash'],
   })
   kubeObject<IDeployment>(scope, owner, {
@@ -38,7 +38,7 @@ export function addDeployment(scope: Construct, context: Context, service: Servi
     kind: 'Deployment',
     metadata: { name: service.name, namespace: settings.NAMESPACE, annotations: pinnedImages },
     spec: {
-      selector: { matchLabels: selectorOf(owner) },
+      selector: { matchLabels: ownPods(owner) },
       revisionHistoryLimit: 3,
       progressDeadlineSeconds: 180,
       strategy: { type: 'RollingUpdate', rollingUpdate: { maxUnavailable: 0, maxSurge: 1 } },
@@ -60,7 +60,7 @@ export function addDeployment(scope: Construct, context: Context, service: Servi
           affinity: {
             podAntiAffinity: {
               preferredDuringSchedulingIgnoredDuringExecution: [
-                { weight: 100, podAffinityTerm: { topologyKey: 'kubernetes.io/hostname', labelSelector: { matchLabels: selectorOf(owner) } } },
+                { weight: 100, podAffinityTerm: { topologyKey: 'kubernetes.io/hostname', labelSelector: { matchLabels: ownPods(owner) } } },
               ],
             },
           },

@@ -3,6 +3,8 @@ import type { Settings } from '../settings.ts'
 import { type Alert, alertRule, type Rule } from './alert.ts'
 
 const DAY_SECONDS = 86_400
+/** Age of a message in the outbox above which somebody should look. */
+export const OUTBOX_AGE_SECONDS = 300
 
 /** What is wrong with a service whatever its requests tell. */
 export function healthAlerts({ name, calls, database, scale, secrets = [] }: ServiceDefinition, settings: Settings): Rule[] {
@@ -12,9 +14,10 @@ export function healthAlerts({ name, calls, database, scale, secrets = [] }: Ser
       alert: 'TooFewPods',
       severity: 'page',
       for: '5m',
-      expr: `(count(up{${of},endpoint="admin"} == 1) or vector(0)) < ${scale.min}`,
+      // By what the pods say themselves: Prometheus goes on scraping one that is not ready.
+      expr: `(sum(service_ready{${of}}) or vector(0)) < ${scale.min}`,
       summary: `${name} has fewer pods than it should`,
-      description: `{{ $value }} pods of ${name} answer Prometheus; its scale.min is ${scale.min}. They do not start (an image, a Secret, a migration), or they are not scraped.`,
+      description: `{{ $value }} pods of ${name} say that they are ready; its scale.min is ${scale.min}. They do not start (an image, a Secret, a migration), lack their database, or are not scraped.`,
       runbook: 'too-few-pods',
     },
     {
@@ -30,9 +33,10 @@ export function healthAlerts({ name, calls, database, scale, secrets = [] }: Ser
       alert: 'Restarting',
       severity: 'page',
       for: '1m',
-      expr: `changes(process_start_time_seconds{${of},endpoint="admin"}[15m]) > 2`,
+      // Over an hour: between two starts the kubelet waits for up to five minutes.
+      expr: `changes(process_start_time_seconds{${of},endpoint="admin"}[1h]) > 3`,
       summary: `A pod of ${name} restarts again and again`,
-      description: '{{ $labels.pod }} has started {{ $value }} times in 15 minutes.',
+      description: '{{ $labels.pod }} has started {{ $value }} times in an hour.',
       runbook: 'restarting',
     },
     {
@@ -57,14 +61,15 @@ export function healthAlerts({ name, calls, database, scale, secrets = [] }: Ser
         description: `${secret} of ${name} are in use for {{ $value | humanizeDuration }}; they are to be rotated after ${rotateDays} days.`,
         runbook: 'secret-overdue',
       })
-  if (calls.length > 0)
+  for (const { to, mode } of calls)
     alerts.push({
       alert: 'CircuitOpen',
-      severity: 'page',
+      severity: mode === 'required' ? 'page' : 'ticket',
       for: '5m',
-      expr: `max by (peer_service) (http_client_circuit_state{${of}}) == 2`,
-      summary: `${name} has given up calling {{ $labels.peer_service }}`,
-      description: `A circuit from ${name} to {{ $labels.peer_service }} is open: its calls failed.`,
+      // Half open counts: an open circuit lets one call through every second, so that a scrape finds either.
+      expr: `max by (peer_service) (http_client_circuit_state{${of},peer_service="${to.name}"}) > 0`,
+      summary: `${name} has given up calling ${to.name}`,
+      description: `A circuit from ${name} to ${to.name} is open: its calls failed.`,
       runbook: 'circuit-open',
     })
   if (hasOutbox({ database, calls }))
@@ -73,7 +78,7 @@ export function healthAlerts({ name, calls, database, scale, secrets = [] }: Ser
         alert: 'OutboxStuck',
         severity: 'page',
         for: '5m',
-        expr: `max(outbox_oldest_age_seconds{${of}}) > 300`,
+        expr: `max(outbox_oldest_age_seconds{${of}}) > ${OUTBOX_AGE_SECONDS}`,
         summary: `${name} cannot deliver a message`,
         description: `The oldest message in the outbox of ${name} has waited {{ $value | humanizeDuration }}.`,
         runbook: 'outbox-stuck',

@@ -12,12 +12,17 @@ export interface Owner {
   version: string
 }
 
-/** The one label that finds an owner's pods: it never changes, and nothing else carries it in the namespace. */
+/** The one label that says what a pod may do on the network, and what its Services are scraped as: it never changes. */
 export const selectorOf = ({ name }: Pick<Owner, 'name'>) => ({ 'app.kubernetes.io/name': name })
 
+/** The labels that make a pod one of an owner's own: whoever only tries its policies has the first of them alone. */
+export const ownPods = ({ name, partOf }: Pick<Owner, 'name' | 'partOf'>) => ({
+  ...selectorOf({ name }),
+  'app.kubernetes.io/instance': `${partOf}-${name}`,
+})
+
 export const labelsOf = (owner: Owner) => ({
-  ...selectorOf(owner),
-  'app.kubernetes.io/instance': `${owner.partOf}-${owner.name}`,
+  ...ownPods(owner),
   'app.kubernetes.io/component': owner.component,
   'app.kubernetes.io/part-of': owner.partOf,
   'app.kubernetes.io/version': owner.version,

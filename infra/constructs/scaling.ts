@@ -3,7 +3,7 @@ import type { IHorizontalPodAutoscaler } from 'kubernetes-models/autoscaling/v2/
 import type { IPodDisruptionBudget } from 'kubernetes-models/policy/v1/PodDisruptionBudget'
 import type { ServiceDefinition } from '../../services/chassis/graph.ts'
 import { type Context, serviceOwner } from './context.ts'
-import { kubeObject, selectorOf } from './object.ts'
+import { kubeObject, ownPods } from './object.ts'
 
 /** How many pods there are: between the graph's bounds by processor time, and one fewer at most while nodes are drained. */
 export function addScaling(scope: Construct, context: Context, service: ServiceDefinition): void {
@@ -34,6 +34,6 @@ export function addScaling(scope: Construct, context: Context, service: ServiceD
     apiVersion: 'policy/v1',
     kind: 'PodDisruptionBudget',
     metadata,
-    spec: { maxUnavailable: 1, unhealthyPodEvictionPolicy: 'AlwaysAllow', selector: { matchLabels: selectorOf(owner) } },
+    spec: { maxUnavailable: 1, unhealthyPodEvictionPolicy: 'AlwaysAllow', selector: { matchLabels: ownPods(owner) } },
   })
 }

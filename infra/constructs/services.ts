@@ -2,7 +2,7 @@ import type { Construct } from 'constructs'
 import type { IService } from 'kubernetes-models/v1/Service'
 import { ADMIN_PORT, podsHost, type ServiceDefinition } from '../../services/chassis/graph.ts'
 import { type Context, serviceOwner } from './context.ts'
-import { kubeObject, selectorOf } from './object.ts'
+import { kubeObject, ownPods } from './object.ts'
 import { COLLECTOR_METRICS_PORT } from './tracing-sidecar.ts'
 
 /** Ports of the headless Service that Prometheus scrapes. */
@@ -20,7 +20,7 @@ export function addServices(scope: Construct, context: Context, service: Service
     apiVersion: 'v1',
     kind: 'Service',
     metadata: { name: service.name, namespace },
-    spec: { type: 'ClusterIP', selector: selectorOf(owner), ports: [http] },
+    spec: { type: 'ClusterIP', selector: ownPods(owner), ports: [http] },
   })
   kubeObject<IService>(scope, owner, {
     apiVersion: 'v1',
@@ -29,7 +29,7 @@ export function addServices(scope: Construct, context: Context, service: Service
     spec: {
       type: 'ClusterIP',
       clusterIP: 'None',
-      selector: selectorOf(owner),
+      selector: ownPods(owner),
       ports: [
         http,
         { name: 'admin', port: ADMIN_PORT, targetPort: 'admin' },

@@ -13,7 +13,7 @@ export const BURN_RATES = [
   { burn: 1, long: '3d', short: '6h', severity: 'ticket' },
 ] as const
 
-export const WINDOWS = [...new Set(BURN_RATES.flatMap(({ long, short }) => [short, long]))]
+const WINDOWS = [...new Set(BURN_RATES.flatMap(({ long, short }) => [short, long]))]
 
 /** That error budgets are for. Prometheus answers from as much of it as it keeps. */
 export const PERIOD = '30d'
@@ -26,44 +26,90 @@ export const bucketLabel = (thresholdMs: number): string => {
   return Number.isInteger(seconds) ? `${seconds}.0` : String(seconds)
 }
 
-/** Shares of bad requests over windows, which the alerts, dashboards and `npm run status` read. */
-export function indicators({ name, slo }: ServiceDefinition, { NAMESPACE }: Settings, windows: readonly string[]): Rule[] {
+/** Bad requests below which a share of them says nothing, over the long window: two failures at night wake nobody. */
+const FEWEST_BAD = 10
+
+/** PromQL of what is counted, over a window: all requests, those answered 5xx, those answered within the threshold. */
+function counts({ name, slo }: ServiceDefinition, { NAMESPACE }: Settings) {
   const all = `job="${name}",namespace="${NAMESPACE}"`
-  const requests = (window: string) => `sum(rate(http_server_request_duration_seconds_count{${all}}[${window}]))`
-  const failed = (window: string) => `sum(rate(http_server_request_duration_seconds_count{${all},http_response_status_code=~"5.."}[${window}]))`
-  const fast = (window: string) =>
-    `sum(rate(http_server_request_duration_seconds_bucket{${all},le="${bucketLabel(slo.latency.thresholdMs)}"}[${window}]))`
-  return windows.flatMap(window => [
-    {
-      record: `service:http_server_errors:ratio_rate${window}`,
-      // Nothing has failed yet is no absence of an answer.
-      expr: `(${failed(window)} or 0 * ${requests(window)}) / ${requests(window)}`,
-      labels: { service: name, namespace: NAMESPACE },
-    },
-    {
-      record: `service:http_server_slow:ratio_rate${window}`,
-      expr: `1 - ${fast(window)} / ${requests(window)}`,
-      labels: { service: name, namespace: NAMESPACE },
-    },
-  ])
+  const of =
+    (metric: string, labels = '') =>
+    (what: 'rate' | 'increase', window: string) =>
+      `sum(${what}(http_server_request_duration_seconds_${metric}{${all}${labels}}[${window}]))`
+  return {
+    requests: of('count'),
+    failed: of('count', ',http_response_status_code=~"5.."'),
+    fast: of('bucket', `,le="${bucketLabel(slo.latency.thresholdMs)}"`),
+  }
 }
 
-/** What is left of each error budget: 1 is untouched, 0 spent, below 0 overdrawn. */
-export const errorBudgets = ({ name, slo }: ServiceDefinition, { NAMESPACE }: Settings): Rule[] =>
-  [
-    { metric: 'errors', objective: slo.availability },
-    { metric: 'slow', objective: slo.latency.objective },
-  ].map(({ metric, objective }) => ({
-    record: `service:http_server_${metric}:budget_left`,
-    expr: `1 - service:http_server_${metric}:ratio_rate${PERIOD}{service="${name}",namespace="${NAMESPACE}"} / ${Number((1 - objective).toPrecision(6))}`,
-    labels: { service: name, namespace: NAMESPACE },
-  }))
+/** Shares of bad requests over windows, which the alerts read. */
+export function indicators(service: ServiceDefinition, settings: Settings): Rule[] {
+  const { requests, failed, fast } = counts(service, settings)
+  const labels = { service: service.name, namespace: settings.NAMESPACE }
+  return WINDOWS.flatMap(window => {
+    const all = requests('rate', window)
+    return [
+      // Nothing has failed yet is no absence of an answer.
+      { record: `service:http_server_errors:ratio_rate${window}`, expr: `(${failed('rate', window)} or 0 * ${all}) / ${all}`, labels },
+      { record: `service:http_server_slow:ratio_rate${window}`, expr: `1 - ${fast('rate', window)} / ${all}`, labels },
+    ]
+  })
+}
 
-export function burnAlerts({ name, slo }: ServiceDefinition, settings: Settings): Rule[] {
+const BUDGET_INTERVAL = '30s'
+/** Of records in a period of 30 days, one every 30 s. */
+const SAMPLES = (30 * 86_400) / 30
+
+/**
+ * What is left of each error budget: 1 is untouched, 0 spent, below 0 overdrawn. Of a service that is younger than the period only
+ * that part of the budget can be spent: one bad minute of its first ten is not a tenth of the month. Read from records, for the counters
+ * themselves over 30 days are many.
+ */
+export function errorBudgets(service: ServiceDefinition, settings: Settings): { interval: string; rules: Rule[] } {
+  const { requests, failed, fast } = counts(service, settings)
+  const labels = { service: service.name, namespace: settings.NAMESPACE }
+  const all = requests('rate', '5m')
+  const over = (metric: string, what: string) =>
+    `${what}(service:http_server_${metric}:rate5m{service="${service.name}",namespace="${settings.NAMESPACE}"}[${PERIOD}])`
+  const left = (metric: string, objective: number): Rule => ({
+    record: `service:http_server_${metric}:budget_left`,
+    expr: `1 - ${over(metric, 'sum_over_time')} / ${over('requests', 'sum_over_time')} / ${Number((1 - objective).toPrecision(6))} * clamp_max(${over('requests', 'count_over_time')} / ${SAMPLES}, 1)`,
+    labels,
+  })
+  return {
+    interval: BUDGET_INTERVAL,
+    rules: [
+      { record: 'service:http_server_requests:rate5m', expr: all, labels },
+      { record: 'service:http_server_errors:rate5m', expr: `${failed('rate', '5m')} or 0 * ${all}`, labels },
+      { record: 'service:http_server_slow:rate5m', expr: `${all} - ${fast('rate', '5m')}`, labels },
+      left('errors', service.slo.availability),
+      left('slow', service.slo.latency.objective),
+    ],
+  }
+}
+
+export function burnAlerts(service: ServiceDefinition, settings: Settings): Rule[] {
+  const { name, slo } = service
   const { thresholdMs, objective } = slo.latency
+  const { requests, failed, fast } = counts(service, settings)
   const kinds = [
-    { alert: 'SloErrorBurn', metric: 'errors', objective: slo.availability, what: 'are answered 5xx', runbook: 'slo-error-burn' },
-    { alert: 'SloLatencyBurn', metric: 'slow', objective, what: `take longer than ${thresholdMs} ms`, runbook: 'slo-latency-burn' },
+    {
+      alert: 'SloErrorBurn',
+      metric: 'errors',
+      objective: slo.availability,
+      what: 'are answered 5xx',
+      runbook: 'slo-error-burn',
+      bad: (window: string) => failed('increase', window),
+    },
+    {
+      alert: 'SloLatencyBurn',
+      metric: 'slow',
+      objective,
+      what: `take longer than ${thresholdMs} ms`,
+      runbook: 'slo-latency-burn',
+      bad: (window: string) => `${requests('increase', window)} - ${fast('increase', window)}`,
+    },
   ]
   return kinds.flatMap(kind =>
     BURN_RATES.map(({ burn, long, short, severity }) => {
@@ -75,7 +121,7 @@ export function burnAlerts({ name, slo }: ServiceDefinition, settings: Settings)
           alert: kind.alert,
           severity,
           labels: { service: name, window: long },
-          expr: `${over(long)} and ${over(short)}`,
+          expr: `${over(long)} and ${over(short)} and on () ${kind.bad(long)} > ${FEWEST_BAD}`,
           for: '1m',
           summary: `${name} burns its error budget ${burn} times too fast`,
           description: `{{ $value | humanizePercentage }} of the requests to ${name} ${kind.what} over ${long}, and still over ${short}; the objective is ${percent(kind.objective)}.`,

@@ -1,5 +1,6 @@
 import type { Dashboard } from '@grafana/grafana-foundation-sdk/dashboard'
 import type { SystemDefinition } from '../../services/chassis/graph.ts'
+import { OUTBOX_AGE_SECONDS } from '../constructs/health-alerts.ts'
 import { grafanaDashboard, type Panel } from './grafana.ts'
 
 const OF = 'namespace="$namespace",job=~"$service"'
@@ -28,10 +29,10 @@ const health: Panel[] = [
   },
   {
     title: 'Pods',
-    description: 'Pods of each service that answer Prometheus.',
+    description: 'Pods of each service that are ready.',
     unit: 'short',
     as: 'number',
-    queries: [{ expr: `sum by (job) (up{${OF},endpoint="admin"})`, legend: '{{job}}' }],
+    queries: [{ expr: `sum by (job) (service_ready{${OF}})`, legend: '{{job}}' }],
     runbook: 'too-few-pods',
   },
   {
@@ -99,63 +100,14 @@ const services: Panel[] = [
     title: 'Outboxes',
     description: 'Age of the oldest message that is not delivered.',
     unit: 's',
-    limit: 300,
+    limit: OUTBOX_AGE_SECONDS,
     queries: [{ expr: `max by (job) (outbox_oldest_age_seconds{${OF}})`, legend: '{{job}}' }],
     runbook: 'outbox-stuck',
   },
 ]
 
-/** What only the bundled tracing backend tells. */
-const traces: Panel[] = [
-  {
-    title: 'Traces',
-    description: 'Traces a second that the tail sampler keeps, and that it drops: ordinary ones beyond the share that is kept.',
-    unit: 'cps',
-    queries: [
-      {
-        expr: `sum by (decision) (${rate('otelcol_processor_tail_sampling_global_count_traces_sampled_total', 'job="jaeger"')})`,
-        legend: '{{decision}}',
-      },
-    ],
-    runbook: 'target-down',
-  },
-  {
-    title: 'Traces dropped too early',
-    description:
-      'Traces a second for which there was no room until their decision: more of them at once than num_traces of infra/platform/jaeger.ts.',
-    unit: 'cps',
-    queries: [{ expr: `sum(${rate('otelcol_processor_tail_sampling_sampling_trace_dropped_too_early_total', 'job="jaeger"')})`, legend: 'dropped' }],
-    runbook: 'target-down',
-  },
-]
-
-/** What only the bundled ingress tells. */
-const ingress: Panel[] = [
-  {
-    title: 'Through the ingress',
-    description: 'Requests a second that the ingress passes on, by service and status.',
-    unit: 'reqps',
-    queries: [
-      {
-        expr: `sum by (exported_service, code) (${rate('traefik_service_requests_total', 'exported_service=~"$namespace-.*"')})`,
-        legend: '{{exported_service}} {{code}}',
-      },
-    ],
-    runbook: 'ingress-errors',
-  },
-  {
-    title: 'Certificate',
-    description: 'Time until the certificate of the ingress expires.',
-    unit: 's',
-    good: 'above',
-    limit: 21 * 86_400,
-    queries: [{ expr: 'min by (cn) (traefik_tls_certs_not_after) - time()', legend: '{{cn}}' }],
-    runbook: 'certificate-expires',
-  },
-]
-
 /** The whole system on one screen. */
-export function overviewDashboard(system: SystemDefinition, namespace: string, { withPlatform }: { withPlatform: boolean }): Dashboard {
+export function overviewDashboard(system: SystemDefinition, namespace: string): Dashboard {
   return grafanaDashboard({
     system: system.name,
     name: 'overview',
@@ -166,12 +118,6 @@ export function overviewDashboard(system: SystemDefinition, namespace: string, {
     rows: [
       { title: 'Health', panels: health },
       { title: 'Services', panels: services },
-      ...(withPlatform
-        ? [
-            { title: 'Ingress', panels: ingress },
-            { title: 'Traces', panels: traces },
-          ]
-        : []),
     ],
   })
 }

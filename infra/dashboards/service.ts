@@ -1,7 +1,7 @@
 import type { Dashboard } from '@grafana/grafana-foundation-sdk/dashboard'
 import { DEFAULT_RESOURCES, type Edge, type MetricPanel, type ServiceDefinition } from '../../services/chassis/graph.ts'
 import { parseQuantity } from '../checks/quantity.ts'
-import { hasOutbox } from '../constructs/health-alerts.ts'
+import { hasOutbox, OUTBOX_AGE_SECONDS } from '../constructs/health-alerts.ts'
 import { grafanaDashboard, type Panel, type Row } from './grafana.ts'
 
 const OF = 'namespace="$namespace",job="$service"'
@@ -46,10 +46,10 @@ function requestPanels({ name, slo }: ServiceDefinition): Panel[] {
     ),
     {
       title: 'Pods',
-      description: 'Pods that answer Prometheus.',
+      description: 'Pods that are ready.',
       unit: 'short',
       as: 'number',
-      queries: [{ expr: `sum(up{${OF},endpoint="admin"})`, legend: 'pods' }],
+      queries: [{ expr: `sum(service_ready{${OF}})`, legend: 'ready' }],
       runbook: 'too-few-pods',
     },
     {
@@ -227,7 +227,7 @@ const outboxPanels = (): Panel[] => [
     title: 'Oldest message',
     description: 'Age of the oldest message in the outbox; above the line an alert follows.',
     unit: 's',
-    limit: 300,
+    limit: OUTBOX_AGE_SECONDS,
     queries: [{ expr: `max(outbox_oldest_age_seconds{${OF}})`, legend: 'oldest' }],
     runbook: 'outbox-stuck',
   },
@@ -235,7 +235,7 @@ const outboxPanels = (): Panel[] => [
     title: 'Deliveries by the relay',
     description: 'Attempts a second of what no request could deliver at once, by outcome.',
     unit: 'reqps',
-    queries: [{ expr: `sum by (outcome) (${rate('outbox_attempts_total')}) or vector(0)`, legend: '{{outcome}}' }],
+    queries: [{ expr: `sum by (outcome) (${rate('outbox_attempts_total')}) or on () vector(0)`, legend: '{{outcome}}' }],
     runbook: 'outbox-stuck',
   },
 ]
@@ -259,7 +259,10 @@ const telemetryPanels = (): Panel[] => [
     queries: [
       { expr: `sum(${rate('otelcol_receiver_accepted_spans_total')})`, legend: 'taken' },
       { expr: `sum(${rate('otelcol_exporter_sent_spans_total')})`, legend: 'sent' },
-      { expr: `sum(${rate('otelcol_exporter_send_failed_spans_total')}) or vector(0)`, legend: 'lost' },
+      {
+        expr: `sum(${rate('otelcol_receiver_refused_spans_total')}) + (sum(${rate('otelcol_exporter_send_failed_spans_total')}) or vector(0)) + (sum(${rate('otelcol_exporter_enqueue_failed_spans_total')}) or vector(0))`,
+        legend: 'lost',
+      },
     ],
     runbook: 'target-down',
   },

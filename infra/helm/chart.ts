@@ -1,6 +1,7 @@
 import { parseDocument, stringify } from 'yaml'
 import packageJson from '../../package.json' with { type: 'json' }
 import type { ServiceDefinition, SystemDefinition } from '../../services/chassis/graph.ts'
+import { DASHBOARD } from '../constructs/dashboards.ts'
 import { COLLECTOR_CHECKSUM, COLLECTOR_CONFIG } from '../constructs/tracing-sidecar.ts'
 import type { Settings } from '../settings.ts'
 import { type Manifest, synthesize } from '../synth.ts'
@@ -87,7 +88,7 @@ const imagesOf = ({ services }: SystemDefinition): Record<string, string> =>
 function conditionOf({ kind, metadata }: Manifest): string | undefined {
   if (kind === 'Namespace') return at('namespace', 'create')
   if (kind === 'ServiceMonitor' || kind === 'PrometheusRule') return at('monitoring', 'enabled')
-  if (metadata.name.endsWith('-dashboard')) return at('monitoring', 'dashboards')
+  if (metadata.labels?.['app.kubernetes.io/component'] === DASHBOARD) return at('monitoring', 'dashboards')
   if (kind === 'Ingress') return at('ingress', 'enabled')
   if (metadata.labels?.['app.kubernetes.io/component'] === 'database') return at('database', 'bundled')
   return undefined

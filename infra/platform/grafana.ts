@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import type { Construct } from 'constructs'
 import type { IConfigMap } from 'kubernetes-models/v1/ConfigMap'
 import { stringify } from 'yaml'
-import { dashboardsOf, toJson } from '../constructs/dashboards.ts'
+import { bundledDashboards, toJson } from '../constructs/dashboards.ts'
 import { addNetworkPolicy, podsOf } from '../constructs/network-policies.ts'
 import { kubeObject } from '../constructs/object.ts'
 import { resources } from '../constructs/restricted.ts'
@@ -36,7 +36,7 @@ export function addGrafana(scope: Construct, context: PlatformContext): void {
     ],
   })
   const providers = stringify({ apiVersion: 1, providers: [{ name: 'system', type: 'file', options: { path: DASHBOARDS } }] })
-  const dashboards = Object.fromEntries([...dashboardsOf(context)].map(([name, dashboard]) => [`${name}.json`, toJson(dashboard)]))
+  const dashboards = Object.fromEntries([...bundledDashboards(context)].map(([name, dashboard]) => [`${name}.json`, toJson(dashboard)]))
   const files = {
     'grafana-datasources': { 'datasources.yaml': datasources },
     'grafana-providers': { 'dashboards.yaml': providers },

@@ -17,6 +17,10 @@ import { JAEGER } from './ports.ts'
 import { addService } from './service.ts'
 
 const HEALTH = 13_133
+const FAILED =
+  'status.code == STATUS_CODE_ERROR and (attributes["http.response.status_code"] == nil or attributes["http.response.status_code"] >= 500)'
+/** Attributes of the ingress' spans that no trace keeps; what matched a route is said by the services. */
+const STRANGERS_TEXT = ['client.address', 'client.port', 'network.peer.address', 'user_agent.original', 'url.path', 'url.query', 'url.full']
 /** Kept in memory, the newest ones: at 20 spans of a kilobyte each, half of what the pod may have. */
 const MAX_TRACES = 8_000
 
@@ -34,13 +38,18 @@ const configFor = ({ services }: SystemDefinition): string =>
     },
     receivers: { otlp: { protocols: { grpc: { endpoint: `0.0.0.0:${JAEGER.otlp}` } } } },
     processors: {
+      // What the ingress says of its clients: who they are, and text of theirs.
+      attributes: { include: { match_type: 'strict', services: ['traefik'] }, actions: STRANGERS_TEXT.map(key => ({ key, action: 'delete' })) },
+      // Whoever sends one trace id again and again makes one trace that only grows.
+      memory_limiter: { check_interval: '1s', limit_mib: 300, spike_limit_mib: 60 },
       tail_sampling: {
         // Longer than the longest request and what its spans wait in two batches.
         decision_wait: `${Math.max(...services.map(({ timeoutMs }) => timeoutMs)) + 4_000}ms`,
         num_traces: 10_000,
         expected_new_traces_per_sec: 100,
         policies: [
-          { name: 'failed', type: 'status_code', status_code: { status_codes: ['ERROR'] } },
+          // Not by the status of a span alone: the ingress marks every 4xx as an error, and anybody can ask for what is not there.
+          { name: 'failed', type: 'ottl_condition', ottl_condition: { error_mode: 'ignore', span: [FAILED] } },
           { name: 'slow', type: 'latency', latency: { threshold_ms: Math.min(...services.map(({ slo }) => slo.latency.thresholdMs)) } },
           { name: 'share', type: 'boolean_attribute', boolean_attribute: { key: KEPT_ATTRIBUTE, value: true } },
         ],
@@ -54,7 +63,13 @@ const configFor = ({ services }: SystemDefinition): string =>
         logs: { level: 'warn' },
         metrics: ownMetrics(JAEGER.metrics),
       },
-      pipelines: { traces: { receivers: ['otlp'], processors: ['tail_sampling', 'batch'], exporters: ['jaeger_storage_exporter'] } },
+      pipelines: {
+        traces: {
+          receivers: ['otlp'],
+          processors: ['memory_limiter', 'attributes', 'tail_sampling', 'batch'],
+          exporters: ['jaeger_storage_exporter'],
+        },
+      },
     },
   })
 

@@ -13,7 +13,7 @@ export function addMonitor(scope: Construct, owner: Owner, namespace: string, po
       jobLabel: 'app.kubernetes.io/name',
       selector: { matchLabels: selectorOf(owner) },
       namespaceSelector: { matchNames: [namespace] },
-      endpoints: [{ port, path: '/metrics', interval: '30s' }],
+      endpoints: [{ port, path: '/metrics', interval: '15s' }],
     },
   })
 }

@@ -2,7 +2,7 @@ import type { Construct } from 'constructs'
 import type { IDeployment } from 'kubernetes-models/apps/v1/Deployment'
 import type { IContainer } from 'kubernetes-models/v1/Container'
 import type { IPodSpec } from 'kubernetes-models/v1/PodSpec'
-import { kubeObject, labelsOf, type Owner, selectorOf } from '../constructs/object.ts'
+import { kubeObject, labelsOf, type Owner, ownPods } from '../constructs/object.ts'
 import { containerSecurity, pinnedImages, podSecurity } from '../constructs/restricted.ts'
 
 /** How long a program of the platform may take to be ready, in seconds. */
@@ -75,7 +75,7 @@ export function addProgram(scope: Construct, owner: Owner, options: ProgramOptio
     metadata: { name: owner.name, namespace, annotations: singleInstance },
     spec: {
       replicas: 1,
-      selector: { matchLabels: selectorOf(owner) },
+      selector: { matchLabels: ownPods(owner) },
       // The old one first: ports of the node and state in memory are had once.
       strategy: { type: 'RollingUpdate', rollingUpdate: { maxSurge: 0, maxUnavailable: 1 } },
       revisionHistoryLimit: 3,

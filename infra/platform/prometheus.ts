@@ -9,15 +9,16 @@ import { addNetworkPolicy, podsOf } from '../constructs/network-policies.ts'
 import { kubeObject, labelsOf } from '../constructs/object.ts'
 import { podSecurity, resources } from '../constructs/restricted.ts'
 import { addServiceAccount } from '../constructs/service-account.ts'
+import { PERIOD } from '../constructs/slo-alerts.ts'
 import { COLLECTOR_METRICS_PORT } from '../constructs/tracing-sidecar.ts'
 import { images } from './images.ts'
 import { addMonitor } from './monitor.ts'
 import { type PlatformContext, platformOwner } from './owner.ts'
+import { addPlatformAlerts } from './platform-alerts.ts'
 import { ALERTMANAGER_PORT, JAEGER, OPERATOR_PORT, PROMETHEUS_PORT, TRAEFIK_ADMIN_PORT } from './ports.ts'
 import { addPrometheusOperator } from './prometheus-operator.ts'
 import { apiServer, bindRole } from './rbac.ts'
 import { addService } from './service.ts'
-import { addWatchdog } from './watchdog.ts'
 
 /** The operator makes these pods, so no file has them. */
 const podsByOperator = { 'kube-score/ignore': 'service-targets-pod,networkpolicy-targets-pod' }
@@ -59,7 +60,8 @@ function addPrometheus(scope: Construct, context: PlatformContext): void {
       resources: resources({ cpu: '50m', memory: '200Mi' }, { cpu: '1', memory: '512Mi' }, '1Gi'),
       scrapeInterval: '15s',
       evaluationInterval: '15s',
-      retention: '12h',
+      // What error budgets look back to; the size is what ends it sooner.
+      retention: PERIOD,
       retentionSize: '800MB',
       enableFeatures: ['exemplar-storage'],
       serviceDiscoveryRole: 'EndpointSlice',
@@ -75,7 +77,7 @@ function addPrometheus(scope: Construct, context: PlatformContext): void {
   })
   addService(scope, owner, namespace, { web: PROMETHEUS_PORT }, podsByOperator)
   addMonitor(scope, owner, namespace, 'web', settings)
-  addWatchdog(scope, owner, settings)
+  addPlatformAlerts(scope, owner, settings)
   const scraped = [
     ...system.services.map(({ name }) => ({ peer: podsOf(name, settings.NAMESPACE), ports: [ADMIN_PORT, COLLECTOR_METRICS_PORT] })),
     { peer: podsOf('traefik', settings.INGRESS_NAMESPACE), ports: [TRAEFIK_ADMIN_PORT] },

@@ -1,19 +1,18 @@
 import { createHash } from 'node:crypto'
-import type { IPrometheusRule } from '@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1/PrometheusRule'
 import type { Construct } from 'constructs'
 import type { IIngressClass } from 'kubernetes-models/networking.k8s.io/v1/IngressClass'
 import type { IRole } from 'kubernetes-models/rbac.authorization.k8s.io/v1/Role'
 import type { IConfigMap } from 'kubernetes-models/v1/ConfigMap'
 import { stringify } from 'yaml'
 import { DEADLINE_HEADER } from '../../services/chassis/deadline.ts'
-import { type Alert, alertRule } from '../constructs/alert.ts'
 import { entryServices } from '../constructs/ingress.ts'
 import { addNamespace } from '../constructs/namespace.ts'
 import { addNetworkPolicy, podsOf } from '../constructs/network-policies.ts'
-import { kubeObject, type Owner } from '../constructs/object.ts'
+import { kubeObject } from '../constructs/object.ts'
 import { resources } from '../constructs/restricted.ts'
 import { addServiceAccount } from '../constructs/service-account.ts'
 import { images } from './images.ts'
+import { addIngressAlerts } from './ingress-alerts.ts'
 import { addMonitor } from './monitor.ts'
 import { type PlatformContext, platformOwner } from './owner.ts'
 import { addProgram } from './pod.ts'
@@ -100,6 +99,8 @@ function argsFor({ settings }: PlatformContext): string[] {
     `--entryPoints.traefik.address=:${TRAEFIK_ADMIN_PORT}`,
     '--ping.entryPoint=traefik',
     '--metrics.prometheus.entryPoint=traefik',
+    // A request that no pod takes is counted by its route alone (traefik#12451).
+    '--metrics.prometheus.addRoutersLabels=true',
     `--serversTransport.forwardingTimeouts.idleConnTimeout=${idle}`,
     '--providers.kubernetesIngress=true',
     `--providers.kubernetesIngress.namespaces=${settings.NAMESPACE}`,
@@ -112,45 +113,6 @@ function argsFor({ settings }: PlatformContext): string[] {
     '--global.checkNewVersion=false',
     '--global.sendAnonymousUsage=false',
   ]
-}
-
-/** What only the way in can tell: its certificates' end, and requests that came to no service. */
-function addIngressAlerts(scope: Construct, { settings }: PlatformContext, owner: Owner): void {
-  const namespace = settings.INGRESS_NAMESPACE
-  const of = `job="${owner.name}",namespace="${namespace}"`
-  const requests = `sum by (exported_service) (rate(traefik_service_requests_total{${of}}[5m]))`
-  const failed = `sum by (exported_service) (rate(traefik_service_requests_total{${of},code=~"5.."}[5m]))`
-  const expires = (severity: Alert['severity'], days: number): Alert => ({
-    alert: 'CertificateExpires',
-    severity,
-    labels: { service: owner.name, days: String(days) },
-    for: '10m',
-    expr: `min by (cn, sans) (traefik_tls_certs_not_after{${of}}) - time() < ${days * 86_400}`,
-    summary: 'The certificate of {{ $labels.cn }} expires',
-    description: 'The certificate of {{ $labels.cn }} ({{ $labels.sans }}) is good for another {{ $value | humanizeDuration }}.',
-    runbook: 'certificate-expires',
-  })
-  const alerts: Alert[] = [
-    expires('ticket', 21),
-    expires('page', 3),
-    {
-      alert: 'IngressErrors',
-      severity: 'page',
-      labels: { service: owner.name },
-      for: '2m',
-      expr: `${failed} / ${requests} > 0.05`,
-      summary: 'The ingress answers 5xx for {{ $labels.exported_service }}',
-      description:
-        "{{ $value | humanizePercentage }} of the requests for {{ $labels.exported_service }} are answered 5xx. Those that no pod takes are in no service's own figures.",
-      runbook: 'ingress-errors',
-    },
-  ]
-  kubeObject<IPrometheusRule>(scope, owner, {
-    apiVersion: 'monitoring.coreos.com/v1',
-    kind: 'PrometheusRule',
-    metadata: { name: owner.name, namespace, labels: settings.MONITORING_LABELS },
-    spec: { groups: [{ name: `${owner.name}-health`, interval: '30s', rules: alerts.map(alert => alertRule(alert, settings)) }] },
-  })
 }
 
 /** Reads what routes the shop, there only; classes and nodes are nobody's namespace. */

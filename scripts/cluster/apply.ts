@@ -46,6 +46,11 @@ async function applyOne(cluster: Cluster, manifest: Manifest): Promise<Applied> 
     return await cluster.apply(manifest)
   } catch (error) {
     if (!(error instanceof ApiError)) throw error
+    if (/field is immutable/.test(error.message))
+      throw new CommandError(
+        `${nameOf(manifest)} cannot be changed to what the graph says: ${error.message}`,
+        `delete it and deploy again: kubectl --context ${cluster.context} -n ${manifest.metadata.namespace} delete ${manifest.kind.toLowerCase()} ${manifest.metadata.name}`,
+      )
     throw new CommandError(
       `${nameOf(manifest)} cannot be applied: ${error.message}${error.message.startsWith('the cluster knows no') ? ': apply its CustomResourceDefinition first (--crds)' : ''}`,
       `kubectl --context ${cluster.context} explain ${manifest.kind.toLowerCase()}`,

@@ -28,6 +28,8 @@ export async function followLogs(
 ): Promise<void> {
   /** A container anew after each restart. */
   const following = new Set<string>()
+  /** Whose lines to begin with were printed. */
+  const seen = new Set<string>()
   while (!signal.aborted) {
     for (const { metadata, status } of await cluster.list('v1', 'Pod', namespace, selector)) {
       const pod: string = metadata.name
@@ -37,11 +39,13 @@ export async function followLogs(
         if ((container && name !== container) || !(state?.running || state?.terminated) || following.has(key)) continue
         following.add(key)
         const copy = async () => {
-          for await (const line of createInterface({ input: await cluster.followLog(namespace, pod, name, { lines, signal }) }))
-            print(pod, name, line)
+          const input = await cluster.followLog(namespace, pod, name, { lines: seen.has(key) ? 0 : lines, signal })
+          seen.add(key)
+          for await (const line of createInterface({ input })) print(pod, name, line)
         }
-        // Its node may not answer just now; a pod that is gone is not listed again.
-        void copy().catch(() => following.delete(key))
+        // A stream also ends when the log is rotated or its node does not answer; one of a container that has ended has no more to say.
+        const again = () => state.running && following.delete(key)
+        void copy().then(again, () => following.delete(key))
       }
     }
     await pause(LOOK_MS, signal)

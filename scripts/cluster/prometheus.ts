@@ -34,7 +34,7 @@ export async function openPrometheus(cluster: Cluster, namespace: string): Promi
       }).catch((error: Error) => {
         throw new CommandError(`Prometheus does not answer (${((error.cause as Error | undefined) ?? error).message})`, 'npm run doctor')
       })
-      const { data, error } = (await answer.json()) as {
+      const { data, error } = (await answer.json().catch(() => ({ error: `answer ${answer.status} is no JSON` }))) as {
         data?: { result: { metric: Record<string, string>; value: [number, string] }[] }
         error?: string
       }

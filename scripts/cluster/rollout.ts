@@ -1,4 +1,4 @@
-import { CommandError, liveLine, say, yellow } from '../terminal.ts'
+import { CommandError, liveLine, printable, say, yellow } from '../terminal.ts'
 import type { Cluster, Live, Reference } from './cluster.ts'
 
 const POLL_MS = 1_000
@@ -126,7 +126,7 @@ export async function stateOf(cluster: Cluster, reference: Reference): Promise<W
   if (!live) return { kind: reference.kind, namespace, name, ready: 0, desired: 1, done: false, reason: 'is not there' }
   const progress = progressOf(live)
   const reason = progress.done ? undefined : await explain(cluster, live)
-  return { ...progress, ...(reason && { reason }) }
+  return { ...progress, ...(reason && { reason: printable(reason) }) }
 }
 
 export const describeState = ({ name, ready, desired, reason }: WorkloadState): string =>

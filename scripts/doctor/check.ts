@@ -1,3 +1,5 @@
+import { printable } from '../terminal.ts'
+
 /** What is wrong, and what to do about it: a check that fails throws one. */
 export class Trouble extends Error {
   override name = 'Trouble'
@@ -34,10 +36,12 @@ export interface Result {
   ms: number
 }
 
-/** Longer than the slowest check waits for by itself. */
-const CHECK_TIMEOUT_MS = 120_000
+/** How long a change may take to arrive: the kubelet hands Prometheus its files, then two scrapes and an evaluation. */
+export const ARRIVAL_MS = 120_000
+/** Longer than any check waits by itself. */
+const CHECK_TIMEOUT_MS = ARRIVAL_MS + 30_000
 
-async function runOne({ name, run }: Check, interrupted: AbortSignal, timeoutMs: number): Promise<Result> {
+async function runOne({ name, run }: Check, interrupted: AbortSignal, timeoutMs: number, address: (text: string) => string): Promise<Result> {
   const startedAt = performance.now()
   const timeout = new AbortController()
   // Not AbortSignal.timeout, which keeps the process alive until it fires once somebody listens.
@@ -49,13 +53,23 @@ async function runOne({ name, run }: Check, interrupted: AbortSignal, timeoutMs:
   const outcome = await Promise.race([run(signal), ended])
     .then((message): Omit<Result, 'name' | 'ms'> => ({ outcome: 'passed', message }), outcomeOf)
     .finally(() => clearTimeout(timer))
-  return { name, ...outcome, ms: Math.round(performance.now() - startedAt) }
+  const remedy = outcome.remedy && { remedy: address(outcome.remedy) }
+  return { name, ...outcome, ...remedy, ms: Math.round(performance.now() - startedAt) }
 }
 
 function outcomeOf(error: Error & { hint?: string }): Omit<Result, 'name' | 'ms'> {
   if (error instanceof NotHere) return { outcome: 'skipped', message: error.message }
   const remedy = error instanceof Trouble ? error.remedy : (error.hint ?? 'npm run status')
-  return { outcome: 'failed', message: error.message, remedy }
+  return { outcome: 'failed', message: printable(error.message), remedy: printable(remedy) }
+}
+
+export interface RunOptions {
+  signal: AbortSignal
+  show: (result: Result) => void
+  /** Makes the commands of a remedy ones for the cluster that is looked at. @default as they are */
+  address?: (text: string) => string
+  /** Longest time of one check. @default 150000 */
+  timeoutMs?: number
 }
 
 /**
@@ -64,10 +78,10 @@ function outcomeOf(error: Error & { hint?: string }): Omit<Result, 'name' | 'ms'
  */
 export async function runChecks(
   checks: readonly Check[],
-  { signal, show, timeoutMs = CHECK_TIMEOUT_MS }: { signal: AbortSignal; show: (result: Result) => void; timeoutMs?: number },
+  { signal, show, address = text => text, timeoutMs = CHECK_TIMEOUT_MS }: RunOptions,
 ): Promise<Result[]> {
   signal.throwIfAborted()
-  const running = checks.map(check => runOne(check, signal, timeoutMs))
+  const running = checks.map(check => runOne(check, signal, timeoutMs, address))
   const results: Result[] = []
   for (const result of running) {
     results.push(await result)

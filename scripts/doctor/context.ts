@@ -75,6 +75,8 @@ export function createContext(options: Omit<Context, 'drift' | 'pods' | 'ask' | 
       const key = `${program.namespace}/${program.name}:${program.port}`
       const forwarded = open.get(key) ?? forward(program)
       open.set(key, forwarded)
+      // Whoever asks again may find a pod that has become ready.
+      forwarded.catch(() => open.delete(key))
       const { url } = await forwarded
       const answer = await fetch(`${url}${path}`, { signal: AbortSignal.timeout(ANSWER_MS) }).catch((error: Error) => {
         throw new Trouble(

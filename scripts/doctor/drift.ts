@@ -1,3 +1,4 @@
+import { parseQuantity } from '../../infra/checks/quantity.ts'
 import type { Manifest } from '../../infra/synth.ts'
 import { nameOf } from '../cluster/apply.ts'
 import type { Cluster, Live } from '../cluster/cluster.ts'
@@ -5,6 +6,24 @@ import { ApiError } from '../cluster/rest.ts'
 
 /** Members that are not compared: the API server keeps `stringData` as `data`. */
 const APART = new Set(['stringData', 'status'])
+
+/** What selects: one entry more, and it selects something else. */
+const EXACT = /(^|\.)(\w*[sS]elector|matchLabels)$/
+
+/** Where the API server writes `1` for `1000m`. */
+const QUANTITY = /\.(limits|requests)\.[^.]+$/
+const quantityOf = (value: unknown): number | undefined => {
+  try {
+    return parseQuantity(String(value))
+  } catch {
+    return undefined
+  }
+}
+
+const isMap = (value: unknown): value is object => typeof value === 'object' && value !== null && !Array.isArray(value)
+
+/** Where somebody may have put a password. */
+const HIDDEN = /\.(env\.\d+\.value|args\.\d+)$/
 
 const shown = (value: unknown): string => {
   const text = value === undefined ? 'absent' : JSON.stringify(value)
@@ -16,7 +35,12 @@ const shown = (value: unknown): string => {
  * @returns e.g. `spec.selector is "a", the graph says "b"`
  */
 export function contradiction(wanted: unknown, live: unknown, path = ''): string | undefined {
-  if (typeof wanted !== 'object' || wanted === null) return wanted === live ? undefined : `${path} is ${shown(live)}, the graph says ${shown(wanted)}`
+  const added = EXACT.test(path) && isMap(wanted) && isMap(live) ? Object.keys(live).find(key => !(key in wanted)) : undefined
+  if (added) return `${path}.${added} is ${shown((live as Record<string, unknown>)[added])}, the graph does not have it`
+  if (typeof wanted !== 'object' || wanted === null) {
+    if (wanted === live || (QUANTITY.test(path) && quantityOf(wanted) === quantityOf(live))) return undefined
+    return HIDDEN.test(path) ? `${path} is not what the graph says` : `${path} is ${shown(live)}, the graph says ${shown(wanted)}`
+  }
   // The API server leaves out a list that is empty.
   if (Array.isArray(wanted) && wanted.length === 0 && live === undefined) return undefined
   if (typeof live !== 'object' || live === null || Array.isArray(wanted) !== Array.isArray(live))
@@ -31,12 +55,25 @@ export function contradiction(wanted: unknown, live: unknown, path = ''): string
   return undefined
 }
 
+/** A policy to which a direction was added, for one that is absent allows nothing. */
+function opened({ kind, spec }: Manifest, live: Live): string | undefined {
+  if (kind !== 'NetworkPolicy') return undefined
+  const added = Object.keys(live.spec).find(key => !(key in (spec as object)))
+  return added && `spec.${added} is ${shown(live.spec[added])}, the graph does not have it`
+}
+
+/** Ways to stop a workload that the graph never says. */
+function stopped({ kind, spec }: Live): string | undefined {
+  if (spec?.paused === true) return 'spec.paused is true'
+  return kind === 'Deployment' && spec?.replicas === 0 ? 'spec.replicas is 0' : undefined
+}
+
 /** What keeps one object from being as the graph gives it, or nothing. */
 async function driftOf(cluster: Cluster, manifest: Manifest): Promise<string | undefined> {
   try {
     const live: Live | undefined = await cluster.read(manifest)
     if (!live) return `${nameOf(manifest)} is not there`
-    const found = contradiction(manifest, live)
+    const found = contradiction(manifest, live) ?? opened(manifest, live) ?? stopped(live)
     return found && `${nameOf(manifest)}: ${found}`
   } catch (error) {
     if (error instanceof ApiError) return `${nameOf(manifest)} cannot be read: ${error.message}`

@@ -2,7 +2,8 @@ import { randomBytes } from 'node:crypto'
 import { images } from '../../infra/platform/images.ts'
 import { inParallel } from '../cluster/apply.ts'
 import type { Cluster } from '../cluster/cluster.ts'
-import { Trouble } from './check.ts'
+import { ApiError } from '../cluster/rest.ts'
+import { NotHere, Trouble } from './check.ts'
 
 /** Who asks: a pod with a program's label, so that its policies hold for it, but never ready, so that no Service sends it anything. */
 export interface Identity {
@@ -26,7 +27,7 @@ export interface Seen {
 }
 
 /** Marks the pods, so that a later run can sweep up what a killed one has left. */
-const PROBE = 'fairlead.dev/probe'
+export const PROBE = 'fairlead.dev/probe'
 const LIFE_SECONDS = 180
 const ANSWER_MS = 90_000
 
@@ -45,7 +46,11 @@ export async function probe(
   const pods = identities.map((identity, index) => probePod(`probe-${run}-${index}`, identity, scriptFor(endpoints, names)))
   try {
     for (const namespace of new Set(identities.map(identity => identity.namespace))) await sweep(cluster, namespace)
-    await inParallel(pods, pod => cluster.create(pod))
+    // All are waited for, so that none is made after the others were removed.
+    const made = await Promise.allSettled(pods.map(pod => cluster.create(pod)))
+    const refused = made.find(result => result.status === 'rejected')?.reason
+    if (refused instanceof ApiError && refused.status === 403) throw new NotHere(`the network cannot be looked at from inside: ${refused.message}`)
+    if (refused) throw refused
     return await Promise.all(pods.map(({ metadata }) => answerOf(cluster, metadata, { endpoints, names, signal })))
   } finally {
     await inParallel(pods, pod => cluster.remove(pod))
@@ -81,13 +86,13 @@ async function answerOf(
 function scriptFor(endpoints: readonly Endpoint[], names: readonly string[]): string {
   return [
     // nc ends with 1 when it cannot connect, and stays until it is stopped when the other side says nothing.
-    'ask() { while read -r i a p; do (timeout 4 nc -w 2 "$a" "$p" </dev/null >/dev/null 2>&1; [ $? -eq 1 ] || echo "open $i") & done <<EOF',
+    'ask() { while read -r i a p; do (timeout 4 nc -w 2 "$a" "$p" </dev/null >/dev/null 2>&1; [ $? -eq 1 ] || echo "open $i") & done <<"EOF"',
     endpoints.map(({ address, port }, index) => `${index} ${address} ${port}`).join('\n'),
     'EOF',
     'wait; }',
     // The third entry of the search list is the cluster's domain: `<namespace>.svc.<domain> svc.<domain> <domain>`.
     "domain=$(sed -n 's/^search [^ ]* svc\\.\\([^ ]*\\).*/\\1/p' /etc/resolv.conf)",
-    'look() { while read -r i n; do (timeout 6 nslookup "$n.$domain" >/dev/null 2>&1 && echo "found $i") & done <<EOF',
+    'look() { while read -r i n; do (timeout 6 nslookup "$n.$domain" >/dev/null 2>&1 && echo "found $i") & done <<"EOF"',
     names.map((name, index) => `${index} ${name}`).join('\n'),
     'EOF',
     'wait; }',

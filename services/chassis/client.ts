@@ -131,7 +131,8 @@ export function createClient<D extends ServiceDefinition, N extends CalleeName<D
       attributes: {
         'http.request.method': operation.method,
         'url.template': operation.path,
-        'url.full': `http://${authority}${request.path}`,
+        // Without the query, which the callee leaves out as well.
+        'url.full': `http://${authority}${request.path.split('?')[0]}`,
         'server.address': hostname,
         'server.port': Number(calleePort),
         'peer.service': callee,
@@ -143,7 +144,7 @@ export function createClient<D extends ServiceDefinition, N extends CalleeName<D
     const labels = { peer_service: callee, http_request_method: operation.method, http_route: operation.path }
     const done = (status: number | '', errorType: string) => {
       const seconds = (performance.now() - startedAt) / 1_000
-      const exemplar = metrics.exemplar(span.spanContext().traceId, seconds, errorType !== '')
+      const exemplar = metrics.exemplar(span, seconds, errorType !== '')
       metrics.clientDuration.observe({
         labels: { ...labels, http_response_status_code: status, error_type: errorType },
         value: seconds,

@@ -1,3 +1,4 @@
+import type { Span } from '@opentelemetry/api'
 import type { Middleware } from 'koa'
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 import { isKept, KEPT_SHARE } from './tracing.ts'
@@ -17,15 +18,17 @@ export interface Metrics {
   /** `known` label values begin at 0: a rate needs the first step, and an absent series looks like a broken one. */
   counter(name: string, help: string, labelNames?: string[], known?: Record<string, string>[]): Counter
   /** Says since when a secret is in use, for its age. @param since Unix time, in seconds */
-  secretSince(secret: string, since: () => number): void
+  secretSince(secret: string, since: () => number): unknown
+  /** Says at each scrape whether this pod takes traffic: a target that answers need not be ready. */
+  readiness(isReady: () => Promise<boolean>): void
   gauge(name: string, help: string, labelNames?: string[]): Gauge
   serverDuration: Histogram
   serverActive: Gauge
   clientDuration: Histogram
   /** Text for a scrape in the format that the Accept header asks for, and its content type. */
   expose(accept: string | undefined): Promise<{ contentType: string; text: string }>
-  /** Whether the trace of this request may serve as an exemplar. */
-  exemplar(traceId: string, seconds: number, failed: boolean): { trace_id: string } | undefined
+  /** The trace of this span, where it is recorded and will be kept. */
+  exemplar(span: Span, seconds: number, failed: boolean): { trace_id: string } | undefined
 }
 
 export function createMetrics({ sloThresholdMs, keptShare = KEPT_SHARE }: MetricsOptions = {}): Metrics {
@@ -39,6 +42,17 @@ export function createMetrics({ sloThresholdMs, keptShare = KEPT_SHARE }: Metric
   const buckets = [...new Set([...BUCKETS, slowSeconds])].sort((a, b) => a - b)
   const histogram = (name: string, help: string, labelNames: string[]) =>
     new Histogram({ name, help, labelNames, buckets, registers: [registry], enableExemplars: true })
+
+  const secrets = new Map<string, () => number>()
+  new Gauge({
+    name: 'secret_since_timestamp_seconds',
+    help: 'Unix time since which a secret is in use',
+    labelNames: ['secret'],
+    registers: [registry],
+    collect() {
+      for (const [secret, since] of secrets) this.set({ secret }, since())
+    },
+  })
 
   // prom-client keeps one name a metric and cuts `_total` off for OpenMetrics, so names are put back before each scrape, one at a time.
   let lastScrape: Promise<unknown> = Promise.resolve()
@@ -57,14 +71,14 @@ export function createMetrics({ sloThresholdMs, keptShare = KEPT_SHARE }: Metric
       for (const labels of known) counter.inc(labels, 0)
       return counter
     },
-    secretSince(secret, since) {
+    secretSince: (secret, since) => secrets.set(secret, since),
+    readiness(isReady) {
       new Gauge({
-        name: 'secret_since_timestamp_seconds',
-        help: 'Unix time since which a secret is in use',
-        labelNames: ['secret'],
+        name: 'service_ready',
+        help: '1 while /readyz answers 200, else 0',
         registers: [registry],
-        collect() {
-          this.set({ secret }, since())
+        async collect() {
+          this.set((await isReady()) ? 1 : 0)
         },
       })
     },
@@ -87,7 +101,10 @@ export function createMetrics({ sloThresholdMs, keptShare = KEPT_SHARE }: Metric
       lastScrape = scrape.catch(() => {})
       return scrape
     },
-    exemplar: (traceId, seconds, failed) => (failed || seconds > slowSeconds || isKept(traceId, keptShare) ? { trace_id: traceId } : undefined),
+    exemplar: (span, seconds, failed) => {
+      const { traceId } = span.spanContext()
+      return span.isRecording() && (failed || seconds > slowSeconds || isKept(traceId, keptShare)) ? { trace_id: traceId } : undefined
+    },
   }
 }
 
@@ -103,7 +120,7 @@ export function measureRequests(metrics: Metrics): Middleware {
     } finally {
       const seconds = (performance.now() - startedAt) / 1_000
       metrics.serverActive.dec()
-      const exemplar = metrics.exemplar(ctx.state.traceId, seconds, ctx.status >= 500)
+      const exemplar = metrics.exemplar(ctx.state.scope.span, seconds, ctx.status >= 500)
       metrics.serverDuration.observe({
         labels: {
           http_request_method: METHODS.has(ctx.method) ? ctx.method : '_OTHER',

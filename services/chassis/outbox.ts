@@ -48,7 +48,7 @@ const NOTIFY = statement('outbox-notify', "select pg_notify('outbox', '')")
 const STATS = statement<{ pending: number; parked: number; oldest: number }>(
   'outbox-stats',
   `select count(*) filter (where parked_at is null) as pending, count(*) filter (where parked_at is not null) as parked,
-     coalesce(extract(epoch from now() - min(created_at)), 0)::float8 as oldest from outbox`,
+     coalesce(extract(epoch from now() - min(created_at) filter (where parked_at is null)), 0)::float8 as oldest from outbox`,
 )
 
 /** Writes a message that nobody but the writer attempts for `leaseMs`; call it inside the deciding transaction. */
@@ -123,7 +123,7 @@ export function startRelay({
 }: RelayOptions): Relay {
   const pending = metrics.gauge('outbox_pending', 'Messages not delivered yet; the same rows are seen by every replica, so take the max')
   const parked = metrics.gauge('outbox_parked', 'Messages that can never be delivered and wait for a person')
-  const oldest = metrics.gauge('outbox_oldest_age_seconds', 'Age of the oldest message')
+  const oldest = metrics.gauge('outbox_oldest_age_seconds', 'Age of the oldest message that is not parked')
   const attempts = metrics.counter('outbox_attempts_total', 'Deliveries tried by the relay', ['kind', 'outcome'])
   let closed = false
   let wake = () => {}

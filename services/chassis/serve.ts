@@ -64,6 +64,7 @@ export async function serve({
   )
   server.on('clientError', answerClientError)
   const admin = createAdminServer(health, metrics)
+  metrics.readiness(async () => (await health.failing()).length === 0)
   await listen(server, port, host)
   await listen(admin, adminPort, host)
   const running = { port: portOf(server), adminPort: portOf(admin) }

@@ -1,3 +1,4 @@
+import type { Span } from '@opentelemetry/api'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { defineContract } from '../../services/chassis/contract.ts'
 import { createMetrics } from '../../services/chassis/metrics.ts'
@@ -19,6 +20,9 @@ function namesIn(text: string): { counters: string[]; samples: Set<string> } {
     samples: new Set(lines.flatMap(line => /^([a-z_]+)[{ ]/.exec(line)?.[1] ?? [])),
   }
 }
+
+/** As far as it is looked at. */
+const spanOf = (traceId: string, recording = true) => ({ spanContext: () => ({ traceId }), isRecording: () => recording }) as unknown as Span
 
 describe('expose', () => {
   test.each([
@@ -66,9 +70,20 @@ describe('expose', () => {
     const metrics = createMetrics()
     let since = 1_000
     metrics.secretSince('signing-keys', () => since)
+    metrics.secretSince('another', () => 7)
     expect((await metrics.expose(undefined)).text).toContain('secret_since_timestamp_seconds{secret="signing-keys"} 1000\n')
+    expect((await metrics.expose(undefined)).text).toContain('secret_since_timestamp_seconds{secret="another"} 7\n')
     since = 2_000
     expect((await metrics.expose(undefined)).text).toContain('secret_since_timestamp_seconds{secret="signing-keys"} 2000\n')
+  })
+
+  test('says whether the pod takes traffic, as it is at the scrape', async () => {
+    const metrics = createMetrics()
+    let ready = true
+    metrics.readiness(async () => ready)
+    expect((await metrics.expose(undefined)).text).toContain('service_ready 1\n')
+    ready = false
+    expect((await metrics.expose(undefined)).text).toContain('service_ready 0\n')
   })
 
   test('scrapes at the same time do not disturb each other', async () => {
@@ -106,11 +121,13 @@ describe('createMetrics', () => {
   test('a trace is an exemplar when it failed, was slow, or is of the kept share', () => {
     const metrics = createMetrics({ sloThresholdMs: 250, keptShare: 0.5 })
     const [kept, dropped] = ['0'.repeat(32), 'f'.repeat(32)]
-    expect(metrics.exemplar(dropped, 0.1, false)).toBeUndefined()
-    expect(metrics.exemplar(dropped, 0.25, false)).toBeUndefined()
-    expect(metrics.exemplar(dropped, 0.26, false)).toEqual({ trace_id: dropped })
-    expect(metrics.exemplar(dropped, 0.1, true)).toEqual({ trace_id: dropped })
-    expect(metrics.exemplar(kept, 0.1, false)).toEqual({ trace_id: kept })
+    expect(metrics.exemplar(spanOf(dropped), 0.1, false)).toBeUndefined()
+    expect(metrics.exemplar(spanOf(dropped), 0.25, false)).toBeUndefined()
+    expect(metrics.exemplar(spanOf(dropped), 0.26, false)).toEqual({ trace_id: dropped })
+    expect(metrics.exemplar(spanOf(dropped), 0.1, true)).toEqual({ trace_id: dropped })
+    expect(metrics.exemplar(spanOf(kept), 0.1, false)).toEqual({ trace_id: kept })
+    // Its caller does not want it traced, so nobody could look at it.
+    expect(metrics.exemplar(spanOf(kept, false), 0.1, true)).toBeUndefined()
   })
 })
 

@@ -78,13 +78,18 @@ async function evaluates(expr: string, minutes: number, input: Series, labels: R
 const of = 'namespace="shop",pod="p",instance="i"'
 const duration = (job: string, suffix: string, labels: string) => `http_server_request_duration_seconds_${suffix}{job="${job}",${of},${labels}}`
 /** Requests a minute: 100, of which some fail and some are slow. */
-const traffic = (job: string, le: string, { failed = 0, slow = 0 }, minutes: number): Series => ({
-  [duration(job, 'count', 'http_response_status_code="200"')]: `0+${100 - failed}x${minutes}`,
+const traffic = (job: string, le: string, { failed = 0, slow = 0 }, minutes: number, perMinute = 100): Series => ({
+  [duration(job, 'count', 'http_response_status_code="200"')]: `0+${perMinute - failed}x${minutes}`,
   [duration(job, 'count', 'http_response_status_code="503"')]: `0+${failed}x${minutes}`,
-  [duration(job, 'bucket', `http_response_status_code="200",le="${le}"`)]: `0+${100 - slow}x${minutes}`,
+  [duration(job, 'bucket', `http_response_status_code="200",le="${le}"`)]: `0+${perMinute - slow}x${minutes}`,
 })
+/** 120 requests in an hour. */
+const quiet = ({ failed }: { failed: number }): Series => traffic('user', '0.25', { failed: failed / 60 }, 70, 2)
 const up = (job: string, values: string[]): Series =>
   Object.fromEntries(values.map((value, n) => [`up{job="${job}",namespace="shop",endpoint="admin",pod="p${n}"}`, value]))
+
+const ready = (values: string[]): Series =>
+  Object.fromEntries(values.map((value, n) => [`service_ready{job="user",namespace="shop",endpoint="admin",pod="p${n}"}`, value]))
 
 /** Two pods with their collectors, of which one has yet to start. */
 const startingPods = (values: string): Series => ({
@@ -97,20 +102,20 @@ const startingPods = (values: string): Series => ({
 const signingKey = (days: number): Series => ({
   [`secret_since_timestamp_seconds{job="user",${of},secret="signing-keys"}`]: `${-days * 86_400}x120`,
 })
-const certificate = (endsAtMinute: number): Series => ({
-  'traefik_tls_certs_not_after{job="traefik",namespace="ingress",cn="shop.localhost",sans="localhost"}': `${endsAtMinute * 60}x60`,
+const certificate = (endsAtMinute: number, serial = '1'): Series => ({
+  [`traefik_tls_certs_not_after{job="traefik",namespace="ingress",cn="shop.localhost",sans="localhost",serial="${serial}"}`]: `${endsAtMinute * 60}x60`,
 })
-const throughIngress = (failed: number): Series => {
+const throughIngress = (failed: number, all = 100): Series => {
   const of = 'job="traefik",namespace="ingress",exported_service="shop-user-http@kubernetes"'
   return {
-    [`traefik_service_requests_total{${of},code="200"}`]: `0+${100 - failed}x30`,
-    [`traefik_service_requests_total{${of},code="503"}`]: `0+${failed}x30`,
+    [`traefik_router_requests_total{${of},code="200"}`]: `0+${all - failed}x30`,
+    [`traefik_router_requests_total{${of},code="503"}`]: `0+${failed}x30`,
   }
 }
 
 describe('alerts', () => {
   test('each says how bad it is, what happens, and where to read what to do', () => {
-    expect(alerts.length).toBe(2 * 8 + 2 * 4 + 1 + 3 + 3 + 1)
+    expect(alerts.length).toBe(2 * 8 + 2 * 4 + 1 + 3 + 3 + 4 + 1)
     for (const { alert, labels, annotations = {}, for: wait } of alerts) {
       expect(alert === 'Watchdog' ? ['none'] : ['page', 'ticket'], alert).toContain(labels.severity)
       expect(wait, alert).toMatch(/^\d+[mh]$/)
@@ -135,28 +140,39 @@ describe.runIf(hasPromtool)('by promtool', () => {
     ['SloErrorBurn', '1 % fails for an hour', 62, traffic('user', '0.25', { failed: 1 }, 70), { severity: 'page', window: '1h' }, false],
     ['SloErrorBurn', '1 % fails for six hours', 365, traffic('user', '0.25', { failed: 1 }, 370), { severity: 'page', window: '6h' }, true],
     ['SloErrorBurn', '1 % fails for six hours', 365, traffic('user', '0.25', { failed: 1 }, 370), { severity: 'ticket', window: '1d' }, true],
+    ['SloErrorBurn', 'two of 120 fail in an hour', 62, quiet({ failed: 2 }), {}, false],
+    ['SloErrorBurn', '20 of 120 fail in an hour', 62, quiet({ failed: 20 }), { severity: 'page', window: '1h' }, true],
     ['SloErrorBurn', 'nothing fails', 62, traffic('user', '0.25', {}, 70), {}, false],
     ['SloErrorBurn', 'there is no data', 62, {}, {}, false],
     // Objective 99 % within 250 ms: 14.4 times too fast is 14.4 % of the requests.
     ['SloLatencyBurn', '20 % are slow for an hour', 62, traffic('user', '0.25', { slow: 20 }, 70), { severity: 'page', window: '1h' }, true],
     ['SloLatencyBurn', '10 % are slow for an hour', 62, traffic('user', '0.25', { slow: 10 }, 70), { severity: 'page', window: '1h' }, false],
+    ['SloLatencyBurn', 'four of 12 are slow in an hour', 62, traffic('user', '0.25', { slow: 0.07 }, 70, 0.2), {}, false],
     ['SloLatencyBurn', 'nothing is slow', 62, traffic('user', '0.25', {}, 70), {}, false],
     ['SloLatencyBurn', 'there is no data', 62, {}, {}, false],
-    ['TooFewPods', 'one pod of two answers', 8, up('user', ['1x10', '0x10']), {}, true],
-    ['TooFewPods', 'both answer', 8, up('user', ['1x10', '1x10']), {}, false],
+    ['TooFewPods', 'one pod of two is ready', 8, ready(['1x10', '0x10']), {}, true],
+    ['TooFewPods', 'both answer and none is ready', 8, { ...up('user', ['1x10', '1x10']), ...ready(['0x10', '0x10']) }, {}, true],
+    ['TooFewPods', 'both are ready', 8, ready(['1x10', '1x10']), {}, false],
     ['TooFewPods', 'there is no data', 8, {}, {}, true],
     ['TargetDown', 'a pod does not answer', 8, up('user', ['1x10', '0x10']), {}, true],
     ['TargetDown', 'both answer', 8, up('user', ['1x10', '1x10']), {}, false],
     ['TargetDown', 'there is no data', 8, {}, {}, false],
     [
       'Restarting',
-      'a pod has started four times',
-      12,
-      { [`process_start_time_seconds{job="user",${of},endpoint="admin"}`]: '1 1 2 2 3 3 4 4x10' },
+      'a pod runs for four minutes and waits for five, again and again',
+      58,
+      { [`process_start_time_seconds{job="user",${of},endpoint="admin"}`]: [1, 2, 3, 4, 5, 6, 7].map(start => `${start}x3 _x4`).join(' ') },
       {},
       true,
     ],
-    ['Restarting', 'a pod has started twice', 12, { [`process_start_time_seconds{job="user",${of},endpoint="admin"}`]: '1 1 2 2x10' }, {}, false],
+    [
+      'Restarting',
+      'a pod has started four times',
+      30,
+      { [`process_start_time_seconds{job="user",${of},endpoint="admin"}`]: '1 1 2 2 3 3 4 4x30' },
+      {},
+      false,
+    ],
     ['Restarting', 'there is no data', 12, {}, {}, false],
     ['NotStarting', 'the collector of a pod answers and the service does not', 8, startingPods('0x10'), {}, true],
     ['NotStarting', 'both answer', 8, startingPods('1x10'), {}, false],
@@ -175,9 +191,11 @@ describe.runIf(hasPromtool)('by promtool', () => {
     ['CertificateExpires', 'the certificate is good for 20 days', certificate(20 * DAY), { severity: 'page' }, false],
     ['CertificateExpires', 'the certificate is good for 2 days', certificate(2 * DAY), { severity: 'page' }, true],
     ['CertificateExpires', 'the certificate is good for 22 days', certificate(22 * DAY), {}, false],
+    ['CertificateExpires', 'the one before it was good for 2 days', { ...certificate(2 * DAY, '1'), ...certificate(90 * DAY, '2') }, {}, false],
     ['CertificateExpires', 'there is no data', {}, {}, false],
     ['IngressErrors', 'a tenth of the requests come to no pod', throughIngress(10), {}, true],
     ['IngressErrors', 'one in 25 fails', throughIngress(4), {}, false],
+    ['IngressErrors', 'three of 40 fail in five minutes', throughIngress(0.6, 8), {}, false],
     ['IngressErrors', 'there is no data', {}, {}, false],
   ])('%s of the ingress when %s', async (alert, _, input, labels, expected) => {
     expect(await fires(alert, 'traefik', 20, input, labels)).toBe(expected)
@@ -187,20 +205,41 @@ describe.runIf(hasPromtool)('by promtool', () => {
     expect(await fires('Watchdog', 'prometheus', 1, {})).toBe(true)
   })
 
+  test.each<[string, string, Series, boolean]>([
+    ['traefik', 'it answers', { 'up{job="traefik",namespace="ingress",pod="p"}': '1x10' }, false],
+    ['traefik', 'it does not answer', { 'up{job="traefik",namespace="ingress",pod="p"}': '0x10' }, true],
+    ['traefik', 'there is no data', {}, true],
+    ['jaeger', 'it answers', { 'up{job="jaeger",namespace="observability",pod="p"}': '1x10' }, false],
+    ['alertmanager', 'there is no data', {}, true],
+    ['prometheus-operator', 'there is no data', {}, true],
+  ])('PlatformDown of %s when %s', async (service, _, input, expected) => {
+    expect(await fires('PlatformDown', service, 8, input)).toBe(expected)
+  })
+
+  /** How much of the budget is gone, of the part that a service of its age can spend. */
+  const spent = (metric: string) =>
+    `round((1 - service:http_server_${metric}:budget_left{service="user"}) * 86400 / count_over_time(service:http_server_requests:rate5m{service="user"}[30d]), 0.01)`
+  const labels = { namespace: 'shop', service: 'user' }
+
   test.each([
-    ['errors', 'a tenth of a percent fails, as the objective allows', { failed: 0.1 }, 0],
-    ['errors', 'nothing fails', {}, 1],
-    ['errors', 'twice as many fail', { failed: 0.2 }, -1],
+    ['errors', 'a tenth of a percent fails, as the objective allows', { failed: 0.1 }, 1],
+    ['errors', 'nothing fails', {}, 0],
+    ['errors', 'twice as many fail', { failed: 0.2 }, 2],
     ['slow', 'half a percent is slow', { slow: 0.5 }, 0.5],
-  ])('the budget for %s when %s', async (metric, _, bad, left) => {
-    const query = `round(service:http_server_${metric}:budget_left{service="user"}, 0.001)`
-    expect(await evaluates(query, 120, traffic('user', '0.25', bad, 120), { namespace: 'shop', service: 'user' }, left)).toBe(true)
+  ])('the budget for %s when %s', async (metric, _, bad, gone) => {
+    expect(await evaluates(spent(metric), 120, traffic('user', '0.25', bad, 120), labels, gone)).toBe(true)
+  })
+
+  test('a service of two hours that fails twice as often as it may has most of its month left', async () => {
+    const query = 'service:http_server_errors:budget_left{service="user"} > bool 0.99'
+    expect(await evaluates(query, 120, traffic('user', '0.25', { failed: 0.2 }, 120), labels, 1)).toBe(true)
   })
 
   const gauge = (name: string, values: string, labels = '') => ({ [`${name}{job="order",${of}${labels}}`]: values })
   test.each<[string, string, Series, boolean]>([
     ['CircuitOpen', 'a circuit is open', gauge('http_client_circuit_state', '2x10', ',peer_service="user"'), true],
-    ['CircuitOpen', 'it is half open', gauge('http_client_circuit_state', '1x10', ',peer_service="user"'), false],
+    ['CircuitOpen', 'it is half open at every third look', gauge('http_client_circuit_state', '2 2 1 2 2 1 2 2 1 2', ',peer_service="user"'), true],
+    ['CircuitOpen', 'it is closed', gauge('http_client_circuit_state', '0x10', ',peer_service="user"'), false],
     ['CircuitOpen', 'there is no data', {}, false],
     ['OutboxStuck', 'a message is six minutes old', gauge('outbox_oldest_age_seconds', '360x10'), true],
     ['OutboxStuck', 'the oldest is young', gauge('outbox_oldest_age_seconds', '200x10'), false],

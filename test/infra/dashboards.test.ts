@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { describe, expect, test } from 'vitest'
-import { dashboardsOf, toJson } from '../../infra/constructs/dashboards.ts'
+import { bundledDashboards, dashboardsOf, toJson } from '../../infra/constructs/dashboards.ts'
 import { loadSettings } from '../../infra/settings.ts'
 import { type Manifest, synthesize } from '../../infra/synth.ts'
 import { system } from '../../infra/system.ts'
@@ -44,7 +44,9 @@ interface Dashboard {
 }
 
 const settings = loadSettings({})
-const all = new Map([...dashboardsOf({ system, settings })].map(([name, dashboard]): [string, Dashboard] => [name, JSON.parse(toJson(dashboard))]))
+const all = new Map(
+  [...bundledDashboards({ system, settings })].map(([name, dashboard]): [string, Dashboard] => [name, JSON.parse(toJson(dashboard))]),
+)
 const runbooks = all.get('runbooks') as Dashboard
 const withQueries = [...all].filter(([name]) => name !== 'runbooks')
 const panelsOf = ({ panels }: Dashboard) => panels.filter(({ type }) => type !== 'row')
@@ -54,13 +56,14 @@ const targets = panels.flatMap(([title, panel]) => (panel.targets ?? []).map((ta
 const { shop, platform } = synthesize({ system, settings, images: { user: 'a/user:1', order: 'a/order:1' } })
 const configMaps = (manifests: readonly Manifest[]) => manifests.filter(({ kind }) => kind === 'ConfigMap')
 
-test('there is one a service, one of the system, and the runbooks', () => {
-  expect([...all.keys()].sort()).toEqual([...system.services.map(({ name }) => name), 'overview', 'runbooks'].sort())
+test('there is one a service, one of the system, one of the platform, and the runbooks', () => {
+  expect([...all.keys()].sort()).toEqual([...system.services.map(({ name }) => name), 'overview', 'platform', 'runbooks'].sort())
 })
 
 test("each is a ConfigMap with the label that Grafana's sidecar looks for", () => {
   const found = configMaps(shop).filter(({ metadata }) => metadata.labels?.grafana_dashboard === '1')
-  expect(found.map(({ metadata }) => metadata.name).sort()).toEqual([...all.keys()].map(name => `${name}-dashboard`).sort())
+  const own = [...all.keys()].filter(name => name !== 'platform')
+  expect(found.map(({ metadata }) => metadata.name).sort()).toEqual(own.map(name => `${name}-dashboard`).sort())
   for (const { data } of found) {
     const [[file, json] = []] = Object.entries(data as Record<string, string>)
     expect(file).toMatch(/^shop-\w+\.json$/)
@@ -74,10 +77,27 @@ test('the bundled Grafana is provisioned with the same', () => {
   for (const [name, dashboard] of all) expect(JSON.parse(mounted[`${name}.json`] ?? '')).toEqual(dashboard)
 })
 
-test('without the bundled platform the overview has none of its figures', () => {
-  const existing = dashboardsOf({ system, settings: loadSettings({ PLATFORM: 'existing' }) })
-  expect(JSON.stringify(existing.get('overview'))).not.toMatch(/traefik|tail_sampling/)
-  expect(JSON.stringify(all.get('overview'))).toContain('traefik_service_requests_total')
+test("what only the bundled platform tells is in the platform's dashboard alone, which no chart has", () => {
+  expect(JSON.stringify(all.get('platform'))).toMatch(/traefik_router_requests_total.*tail_sampling/s)
+  const own = [...dashboardsOf({ system, settings })].filter(([name]) => name !== 'runbooks')
+  expect(JSON.stringify(own)).not.toMatch(/traefik_|tail_sampling/)
+})
+
+test.each(['overview', 'runbooks', 'platform'])('no service can be called %s', name => {
+  const [user] = system.services
+  const services = [{ ...user, name, calls: [] }] as unknown as typeof system.services
+  expect(() => dashboardsOf({ system: { ...system, services }, settings })).toThrow(`a service cannot be called ${name}`)
+})
+
+test('a limit is green on its good side', () => {
+  const colours = (dashboard: string, title: string) => {
+    const panel = panelsOf(all.get(dashboard) as Dashboard).find(found => found.title === title)
+    return (
+      panel as unknown as { fieldConfig: { defaults: { thresholds: { steps: { color: string }[] } } } }
+    ).fieldConfig.defaults.thresholds.steps.map(({ color }) => color)
+  }
+  expect(colours('overview', 'Outboxes')).toEqual(['green', 'red'])
+  expect(colours('overview', 'Budget left: failures')).toEqual(['red', 'green'])
 })
 
 // Rules of Grafana's dashboard-linter 0.1, by their names there, where `service` stands for its `job`; the two of `instance` are left out,

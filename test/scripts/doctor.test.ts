@@ -86,6 +86,7 @@ describe('npm run doctor', () => {
     [['--only'], "error: Option '--only <value>' argument missing; see --help"],
     [['order'], "error: Unexpected argument 'order'"],
     [[...ON_TEST, '--only', 'nothing'], 'error: --only nothing names no check'],
+    [[...ON_TEST, '--only', 'an order,trace', '--no-order'], 'error: --only an order,trace names no check'],
     [[...ON_TEST, '--url', 'ftp://x'], 'error: --url ftp://x is not an http or https URL'],
     [[...ON_TEST, '--url', 'x'], 'error: --url x is not an http or https URL'],
     [['--context', 'production'], 'error: --url is missing: where is the ingress reached?'],
@@ -122,9 +123,19 @@ describe('npm run doctor', () => {
     answers = serving('False')
     const { code, stdout, stderr } = await doctor(...ON_TEST, '--only', 'nodes,workload identity,certificate', '--url', 'http://127.0.0.1:9')
     expect([code, stdout]).toEqual([1, ''])
-    expect(stderr).toMatch(/^✗ nodes: node a is not ready: no CNI \d+\.\d s\n {4}do: kubectl describe node a\n/m)
+    expect(stderr).toMatch(/^✗ nodes: node a is not ready: no CNI \d+\.\d s\n {4}do: kubectl --context kind-test describe node a\n/m)
     expect(stderr).toMatch(/^- certificate: no TLS address is known/m)
     expect(stderr).toMatch(/^2 of 3 checks failed; begin with nodes\n$/m)
+  })
+
+  test('says commands for the cluster and with the settings that were chosen, to be pasted as they are', async () => {
+    const { port } = server.address() as AddressInfo
+    const args = [...ON_TEST, '--only', 'certificate', '--url', `https://127.0.0.1:${port}`]
+    const { stderr } = await start(args, { HOST: "it's.localhost" }).ended
+    expect(stderr).toContain(`the certificate of 127.0.0.1:${port} is for localhost, not for it's.localhost: Secret shop/shop-tls is not there`)
+    expect(stderr).toContain(
+      "    do: HOST='it'\\''s.localhost' IMAGE_TAG=test npm run secrets -- --context kind-test, or see docs/runbooks/certificate-expires.md\n",
+    )
   })
 
   test('--json gives the results on standard output', async () => {
@@ -134,7 +145,7 @@ describe('npm run doctor', () => {
       name: 'nodes',
       outcome: 'failed',
       message: 'node a is not ready: no CNI',
-      remedy: 'kubectl describe node a',
+      remedy: 'kubectl --context kind-test describe node a',
       ms: expect.any(Number),
     }
     expect(JSON.parse(stdout)).toEqual({ context: 'kind-test', healthy: false, checks: [nodes] })

@@ -111,6 +111,15 @@ export function fakeCluster(initial: readonly Reference[] = manifests): FakeClus
   return fake
 }
 
+/** Labels of a program's pods, as the graph gives them; operators give theirs at least the name. */
+function labelsOf(program: string, namespace: string): Record<string, string> {
+  const workload = manifests.find(
+    ({ kind, metadata }) => ['Deployment', 'StatefulSet'].includes(kind) && metadata.name === program && metadata.namespace === namespace,
+  )
+  const template = (workload?.spec as { template: { metadata: { labels: Record<string, string> } } } | undefined)?.template
+  return template?.metadata.labels ?? { 'app.kubernetes.io/name': program }
+}
+
 export interface PodOptions {
   namespace?: string
   /** Of the pod. @default the program's and `-a` */
@@ -125,7 +134,7 @@ export function podOf(program: string, { namespace = 'shop', name = `${program}-
   return {
     apiVersion: 'v1',
     kind: 'Pod',
-    metadata: { name, namespace, labels: { 'app.kubernetes.io/name': program }, creationTimestamp: LONG_AGO },
+    metadata: { name, namespace, labels: { ...labelsOf(program, namespace) }, creationTimestamp: LONG_AGO },
     spec: { containers: [{ name: program, ports: ports.map(containerPort => ({ containerPort })) }] },
     status: {
       podIP: address,
@@ -167,7 +176,7 @@ export async function hangingUp(): Promise<string> {
   return server.url
 }
 
-const PAUSES_MS = [500, 1_000]
+const PAUSES_MS = [500, 1_000, 5_000]
 
 /**
  * Lets the pauses between two looks take no time, on a clock that counts them, until the test is over. Fake timers would hold up the

@@ -1,6 +1,7 @@
 import { checkServerIdentity, connect, type PeerCertificate } from 'node:tls'
 import { Agent, request } from 'undici'
 import { entryServices } from '../../../infra/constructs/ingress.ts'
+import { CERTIFICATE_DAYS } from '../../../infra/platform/ingress-alerts.ts'
 import type { Contract } from '../../../services/chassis/contract.ts'
 import type { ServiceDefinition } from '../../../services/chassis/graph.ts'
 import { type Check, NotHere, Trouble } from '../check.ts'
@@ -8,8 +9,6 @@ import type { Context } from '../context.ts'
 
 const ANSWER_MS = 10_000
 const DAY_MS = 86_400_000
-/** What the alert CertificateExpires warns of as well. */
-const WARN_DAYS = 21
 
 /** The way in, as a client has it. */
 export const ingressChecks = (context: Context): Check[] => [
@@ -68,7 +67,7 @@ async function privateStaysPrivate(context: Context): Promise<string> {
   const paths = [...new Set([...closed, '/metrics', '/livez', '/readyz'])]
   for (const path of paths) {
     const status = await get(context, path)
-    if (status !== 404 && status < 500)
+    if (status !== 404)
       throw await context.blame(
         `${path} answered ${status} through the ingress: it is not for everybody`,
         ({ kind }) => kind === 'Ingress' || kind === 'HTTPRoute',
@@ -92,7 +91,8 @@ async function certificateIsGood({ tlsAddress, settings, cluster }: Context): Pr
     )
   }
   const days = (Date.parse(certificate.valid_to) - Date.now()) / DAY_MS
-  if (days < WARN_DAYS) throw new Trouble(`the certificate in ${secret} ${days < 0 ? 'has expired' : 'expires'} on ${certificate.valid_to}`, remedy)
+  if (days < CERTIFICATE_DAYS.ticket)
+    throw new Trouble(`the certificate in ${secret} ${days < 0 ? 'has expired' : 'expires'} on ${certificate.valid_to}`, remedy)
   return `for ${settings.HOST}, good for ${Math.floor(days)} days`
 }
 

@@ -1,17 +1,19 @@
 import { WORKLOAD_ISSUER } from '../../../infra/constructs/deployment.ts'
 import { callersOf, type ServiceDefinition } from '../../../services/chassis/graph.ts'
 import { type Check, NotHere, Trouble } from '../check.ts'
-import type { Context } from '../context.ts'
+import { type Context, until } from '../context.ts'
 import { askPrometheus } from './metrics.ts'
 
 const DAY_SECONDS = 86_400
+/** Two scrapes: what a service says at its start, Prometheus knows after the first. */
+const SCRAPES_MS = 35_000
 
 /** Whether keys are the right ones, and young enough. */
 export const keyChecks = (context: Context): Check[] => [
   { name: 'workload identity', run: () => issuerKeysAreCurrent(context) },
   ...context.system.services.flatMap(service =>
     (service.secrets ?? []).flatMap(({ name, rotateDays }) =>
-      rotateDays ? [{ name: `age of ${name}`, run: () => isYoung(context, service, name, rotateDays) }] : [],
+      rotateDays ? [{ name: `age of ${name}`, run: (signal: AbortSignal) => isYoung(context, service, name, rotateDays, signal) }] : [],
     ),
   ),
 ]
@@ -46,11 +48,18 @@ async function issuerKeysAreCurrent({ cluster, system, settings }: Context): Pro
   return `${known.length} key of ${issuer}`
 }
 
-async function isYoung(context: Context, { name }: ServiceDefinition, secret: string, rotateDays: number): Promise<string> {
+async function isYoung(context: Context, { name }: ServiceDefinition, secret: string, rotateDays: number, signal: AbortSignal): Promise<string> {
   const query = `min(secret_since_timestamp_seconds{job="${name}",namespace="${context.settings.NAMESPACE}",secret="${secret}"})`
-  const { result } = await askPrometheus<{ result: { value: [number, string] }[] }>(context, `/api/v1/query?${new URLSearchParams({ query })}`)
-  const since = result[0]?.value[1]
-  if (since === undefined) throw new NotHere(`Prometheus does not know since when ${secret} is in use`)
+  const look = async () => {
+    const { result } = await askPrometheus<{ result: { value: [number, string] }[] }>(context, `/api/v1/query?${new URLSearchParams({ query })}`)
+    return result[0]?.value[1]
+  }
+  const since = await until(look, found => found !== undefined, SCRAPES_MS, signal)
+  if (since === undefined)
+    throw new Trouble(
+      `nobody says since when ${secret} is in use, so that no alert asks for a new one`,
+      `npm run logs -- ${name}; main.ts of ${name} has to call metrics.secretSince('${secret}', ...)`,
+    )
   const days = Math.max(0, (Date.now() / 1_000 - Number(since)) / DAY_SECONDS)
   if (days > rotateDays)
     throw new Trouble(`${secret} is in use for ${Math.floor(days)} days; it is to be rotated after ${rotateDays}`, 'docs/runbooks/secret-overdue.md')

@@ -1,8 +1,15 @@
+import { WATCHDOG } from '../../../infra/platform/platform-alerts.ts'
 import { ALERTMANAGER_PORT, PROMETHEUS_PORT } from '../../../infra/platform/ports.ts'
-import { WATCHDOG } from '../../../infra/platform/watchdog.ts'
 import type { Manifest } from '../../../infra/synth.ts'
-import { type Check, Trouble } from '../check.ts'
+import { ARRIVAL_MS, type Check, Trouble } from '../check.ts'
 import { type Context, until } from '../context.ts'
+import { PROBE } from '../probe.ts'
+
+/** Not the pods with which this looks at the network. */
+const NO_PROBES = `!${PROBE}`
+
+/** Prometheus repeats an alert that fires once a minute. */
+const TOLD_MS = 180_000
 
 interface Target {
   labels: { job: string; namespace: string; pod?: string; endpoint?: string }
@@ -12,11 +19,10 @@ interface Target {
 
 interface RuleGroup {
   name: string
+  /** Of Prometheus' container; the operator names it `<namespace>-<object>-<uid>.yaml`. */
+  file: string
   rules: { name: string; health: string; lastError?: string }[]
 }
-
-/** How long a change may take to arrive: the kubelet hands Prometheus its files, then two scrapes and an evaluation. */
-const ARRIVAL_MS = 120_000
 
 export const askPrometheus = async <T>({ ask, settings }: Context, path: string): Promise<T> =>
   ((await ask({ name: 'prometheus', namespace: settings.MONITORING_NAMESPACE, port: PROMETHEUS_PORT }, path)) as { data: T }).data
@@ -50,7 +56,9 @@ async function arrived<T>(
 /** When somebody last changed one of some objects, or a pod of the services or of the monitoring started, in Unix time (ms). */
 async function newestChange({ cluster, manifests, settings }: Context, about: (manifest: Manifest) => boolean): Promise<number> {
   const objects = await Promise.all(manifests.filter(about).map(manifest => cluster.read(manifest)))
-  const pods = (await Promise.all([settings.NAMESPACE, settings.MONITORING_NAMESPACE].map(namespace => cluster.list('v1', 'Pod', namespace)))).flat()
+  const pods = (
+    await Promise.all([settings.NAMESPACE, settings.MONITORING_NAMESPACE].map(namespace => cluster.list('v1', 'Pod', namespace, NO_PROBES)))
+  ).flat()
   const edits = objects.flatMap(object =>
     (object?.metadata.managedFields ?? [])
       .filter(({ subresource }: { subresource?: string }) => !subresource)
@@ -97,11 +105,15 @@ async function rulesAreEvaluated(context: Context, signal: AbortSignal): Promise
   const { manifests, settings, blame } = context
   const wanted = manifests
     .filter(({ kind }) => kind === 'PrometheusRule')
-    .flatMap(({ spec }) => (spec as { groups: { name: string }[] }).groups.map(({ name }) => name))
+    .flatMap(({ metadata, spec }) =>
+      (spec as { groups: { name: string }[] }).groups.map(({ name }) => ({ name, namespace: metadata.namespace ?? '' })),
+    )
+  const isOurs = (group: RuleGroup) => wanted.some(({ name, namespace }) => group.name === name && group.file.includes(`/${namespace}-`))
   const look = async () => {
     const { groups } = await askPrometheus<{ groups: RuleGroup[] }>(context, '/api/v1/rules')
-    const missing = wanted.filter(name => !groups.some(group => group.name === name))
-    const rules = groups.filter(({ name }) => wanted.includes(name)).flatMap(group => group.rules)
+    const ours = groups.filter(isOurs)
+    const missing = wanted.filter(({ name }) => !ours.some(group => group.name === name)).map(({ name }) => name)
+    const rules = ours.flatMap(group => group.rules)
     return { missing, rules, failing: rules.filter(({ health }) => health !== 'ok') }
   }
   const about = ({ kind }: Manifest) => kind === 'PrometheusRule' || kind === 'Prometheus'
@@ -123,7 +135,11 @@ async function alertsArrive(context: Context, signal: AbortSignal): Promise<stri
   const { ask, settings, blame } = context
   const alertmanager = { name: 'alertmanager', namespace: settings.MONITORING_NAMESPACE, port: ALERTMANAGER_PORT }
   const filter = encodeURIComponent(`alertname="${WATCHDOG}"`)
-  const look = () => ask(alertmanager, `/api/v2/alerts?filter=${filter}`) as Promise<unknown[]>
+  const look = async () => {
+    const found = (await ask(alertmanager, `/api/v2/alerts?filter=${filter}`)) as { updatedAt: string }[]
+    // Alertmanager remembers for a while what Prometheus tells it no more.
+    return found.filter(({ updatedAt }) => Date.now() - Date.parse(updatedAt) < TOLD_MS)
+  }
   const about = ({ kind, metadata }: Manifest) =>
     ['Alertmanager', 'Prometheus'].includes(kind) ||
     (['NetworkPolicy', 'Service', 'PrometheusRule'].includes(kind) && ['alertmanager', 'prometheus'].includes(metadata.name))

@@ -1,7 +1,7 @@
 import { podsHost } from '../../../services/chassis/graph.ts'
 import type { Live } from '../../cluster/cluster.ts'
 import { isReady, workloadsOf } from '../../cluster/rollout.ts'
-import { type Check, Trouble } from '../check.ts'
+import { type Check, NotHere, Trouble } from '../check.ts'
 import type { Context } from '../context.ts'
 import { allows, type End } from '../expected-traffic.ts'
 import { type Identity, probe, type Seen } from '../probe.ts'
@@ -29,7 +29,7 @@ interface Survey {
 
 /** What the network lets through, as pods with the labels of the programs see it: names, edges, and all that is no edge. */
 export function networkChecks(context: Context): Check[] {
-  const { system } = context
+  const { system, settings } = context
   let survey: Promise<Survey> | undefined
   // All checks share one look; the first one that runs begins it.
   const look = (signal: AbortSignal) => {
@@ -62,6 +62,7 @@ export function networkChecks(context: Context): Check[] {
           await look(signal),
           () => true,
           ({ program }, caller) => !(isService(program) && isService(caller)),
+          settings.PLATFORM === 'bundled',
         )
       },
     },
@@ -101,7 +102,8 @@ async function surveyNetwork(context: Context, signal: AbortSignal): Promise<Sur
         ...portsOf(pod).map(port => ({ program: name, title: `${name}:${port}`, namespace, labels, address: pod.status.podIP as string, port })),
       )
   }
-  asking.push(...[...ours, 'default'].map(namespace => ({ title: `a stranger in ${namespace}`, namespace, labels: {} })))
+  const strangers = settings.PLATFORM === 'bundled' ? [...ours, 'default'] : [...ours]
+  asking.push(...strangers.map(namespace => ({ title: `a stranger in ${namespace}`, namespace, labels: {} })))
   const identities: Identity[] = asking.map(({ name, namespace }) => ({ namespace, ...(name && { name }) }))
   const seen = await probe(cluster, identities, { endpoints: listening, names: lookups(context), signal })
   return { listening, callers: asking.map((caller, index) => ({ caller, seen: seen[index] as Seen })) }
@@ -151,11 +153,18 @@ function pairs({ manifests }: Context, { callers, listening }: Survey, allowed: 
   )
 }
 
-async function connects(context: Context, survey: Survey, from: (caller: string | undefined) => boolean, picks: Picks): Promise<string> {
+async function connects(
+  context: Context,
+  survey: Survey,
+  from: (caller: string | undefined) => boolean,
+  picks: Picks,
+  expected = true,
+): Promise<string> {
   const chosen = pairs(context, survey, true).filter(({ caller, end }) => from(caller.name) && picks(end, caller.name))
   const refused = chosen.filter(({ open }) => !open)
   const [first] = refused
-  if (chosen.length === 0) throw new Trouble('the callee has no ready pod to try', 'npm run status')
+  if (chosen.length === 0 && expected) throw new Trouble('the callee has no ready pod to try', 'npm run status')
+  if (chosen.length === 0) throw new NotHere('nothing of the platform is ours to try')
   if (!first) return `${chosen.length} connect`
   const symptom = `${first.caller.title} cannot connect to ${first.end.title}${refused.length > 1 ? `, nor can ${refused.length - 1} more pairs that the graph allows` : ''}`
   throw await context.blame(

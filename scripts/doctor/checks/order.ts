@@ -15,28 +15,42 @@ export function keptTraceId(): string {
 
 const CONFIRM_MS = 15_000
 
-/** A customer's whole way, whose trace is looked for later. */
-export function orderChecks(context: Context, traceId: string): Check[] {
-  const { baseUrl, settings, blame } = context
-  return [
-    {
-      name: 'an order',
-      run: async signal => {
-        try {
-          const { orderId } = await smoke({ baseUrl, host: settings.HOST, signal, traceId, timeoutMs: CONFIRM_MS })
-          return `confirmed, ${orderId}`
-        } catch (error) {
-          if (!(error instanceof CommandError)) throw error
-          const about = ['Service', 'NetworkPolicy', 'Ingress', 'ConfigMap', 'Deployment']
-          throw error.hint
-            ? new Trouble(error.message, error.hint)
-            : await blame(
-                error.message,
-                ({ kind, metadata }) => metadata.namespace === settings.NAMESPACE && about.includes(kind) && !metadata.name.endsWith('-dashboard'),
-                'npm run logs -- order',
-              )
-        }
-      },
-    },
-  ]
+/** One order, which the first who needs it places. */
+export interface Order {
+  traceId: string
+  /** @returns its id once it was confirmed and cancelled */
+  place(signal: AbortSignal): Promise<string>
 }
+
+export function createOrder({ baseUrl, settings }: Context): Order {
+  const traceId = keptTraceId()
+  let placed: Promise<string> | undefined
+  return {
+    traceId,
+    place: signal => {
+      placed ??= smoke({ baseUrl, host: settings.HOST, signal, traceId, cancel: true, timeoutMs: CONFIRM_MS }).then(({ orderId }) => orderId)
+      return placed
+    },
+  }
+}
+
+/** A customer's whole way. */
+export const orderChecks = (context: Context, order: Order): Check[] => [
+  {
+    name: 'an order',
+    run: async signal => {
+      try {
+        return `confirmed and cancelled, ${await order.place(signal)}`
+      } catch (error) {
+        if (!(error instanceof CommandError)) throw error
+        if (error.hint) throw new Trouble(error.message, error.hint)
+        const about = ['Service', 'NetworkPolicy', 'Ingress', 'Deployment']
+        throw await context.blame(
+          error.message,
+          ({ kind, metadata: { namespace } }) => namespace === context.settings.NAMESPACE && about.includes(kind),
+          'npm run logs -- order',
+        )
+      }
+    },
+  },
+]

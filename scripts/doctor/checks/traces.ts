@@ -6,6 +6,7 @@ import { SMOKE_ENTRY } from '../../smoke.ts'
 import { type Check, Trouble } from '../check.ts'
 import { type Context, until } from '../context.ts'
 import { askPrometheus } from './metrics.ts'
+import type { Order } from './order.ts'
 
 /** A trace as Jaeger's query API has it, as far as it is read here. */
 export interface Trace {
@@ -43,9 +44,9 @@ const TRACE_MS = 30_000
 const EXEMPLAR_MS = 35_000
 
 /** Whether traces arrive, and lead on from metrics. */
-export const traceChecks = (context: Context, traceId: string): Check[] => [
+export const traceChecks = (context: Context, order: Order): Check[] => [
   ...context.system.services.map(({ name }): Check => ({ name: `collector of ${name}`, run: () => collectorSends(context, name) })),
-  { name: 'trace', run: signal => traceIsWhole(context, traceId, signal) },
+  { name: 'trace', run: signal => traceIsWhole(context, order, signal) },
   { name: 'exemplar', run: signal => exemplarLeadsToTrace(context, signal) },
 ]
 
@@ -67,12 +68,16 @@ const wayOfTraces = ({ kind, metadata: { name } }: Manifest): boolean =>
   (['Deployment', 'Service'].includes(kind) && name === 'jaeger') ||
   kind === 'NetworkPolicy'
 
-async function traceIsWhole(context: Context, traceId: string, signal: AbortSignal): Promise<string> {
+async function traceIsWhole(context: Context, order: Order, signal: AbortSignal): Promise<string> {
   const { system, settings, blame } = context
   const wanted = edgesFrom(system, SMOKE_ENTRY)
   if (settings.PLATFORM === 'bundled') wanted.push(`traefik -> ${SMOKE_ENTRY}`)
   // Fails at once where there is no Jaeger to look into.
   await askJaeger(context, '/api/services')
+  const { traceId } = order
+  await order.place(signal).catch(error => {
+    throw new Trouble(`no order could be placed, whose trace would be looked for: ${(error as Error).message}`, 'begin with what an order needs')
+  })
   const trace = await until(
     () => findTrace(context, traceId),
     found => found !== undefined && wanted.every(edge => edgesOf(found).includes(edge)),
@@ -90,40 +95,55 @@ async function traceIsWhole(context: Context, traceId: string, signal: AbortSign
   )
 }
 
-/** The collector's own figures: a queue that does not get shorter, and spans that it gave up. */
+const COLLECTOR_MS = 5_000
+/** Counters of spans that are lost on their way in, in the queue, and on their way out. */
+const LOST = ['otelcol_receiver_refused_spans_total', 'otelcol_exporter_enqueue_failed_spans_total', 'otelcol_exporter_send_failed_spans_total']
+
+interface Reading {
+  queued: number
+  lost: number
+  sent: number
+}
+
+/** The collector's own figures, twice: what it lost long ago is no trouble now, and one batch in its queue is none either. */
 async function collectorSends(context: Context, name: string): Promise<string> {
-  const { pods, settings, cluster, blame } = context
-  let sent = 0
+  const { pods, settings, blame } = context
   const ready = await pods(name, settings.NAMESPACE)
   if (ready.length === 0) throw new Trouble(`${name} has no ready pod`, 'npm run status')
-  for (const pod of ready) {
-    const forwarded = await cluster.forward(settings.NAMESPACE, pod.metadata.name, COLLECTOR_METRICS_PORT)
-    try {
-      const text = await fetch(`${forwarded.url}/metrics`, { signal: AbortSignal.timeout(10_000) }).then(
-        answer => answer.text(),
-        () => undefined,
-      )
-      if (text === undefined)
-        throw await blame(
-          `the collector of ${pod.metadata.name} does not answer`,
-          wayOfTraces,
-          `kubectl -n ${settings.NAMESPACE} logs ${pod.metadata.name} -c collector`,
-        )
-      const sum = (metric: string) =>
-        [...text.matchAll(new RegExp(`^${metric}(?:\\{[^}]*\\})? (\\S+)$`, 'gm'))].reduce((total, [, value]) => total + Number(value), 0)
-      const [queued, lost] = [sum('otelcol_exporter_queue_size'), sum('otelcol_exporter_send_failed_spans_total')]
-      if (queued > 0 || lost > 0)
-        throw await blame(
-          `the collector of ${pod.metadata.name} does not get rid of its spans (${queued} batches wait, ${lost} spans were given up)`,
-          wayOfTraces,
-          `kubectl -n ${settings.NAMESPACE} logs ${pod.metadata.name} -c collector`,
-        )
-      sent += sum('otelcol_exporter_sent_spans_total')
-    } finally {
-      await forwarded.close()
-    }
+  const read = () => Promise.all(ready.map(({ metadata }) => readingOf(context, metadata.name)))
+  const before = await read()
+  await new Promise(resolve => setTimeout(resolve, COLLECTOR_MS))
+  const after = await read()
+  for (const [index, { metadata }] of ready.entries()) {
+    const [first, second] = [before[index] as Reading, after[index] as Reading]
+    const lost = second.lost - first.lost
+    if (lost <= 0 && (second.queued === 0 || second.queued < first.queued || first.queued === 0)) continue
+    throw await blame(
+      `the collector of ${metadata.name} does not get rid of its spans (${second.queued} batches wait, ${lost} spans were lost in ${COLLECTOR_MS / 1_000} s)`,
+      wayOfTraces,
+      `kubectl -n ${settings.NAMESPACE} logs ${metadata.name} -c collector`,
+    )
   }
-  return `${sent} spans sent on by ${ready.length} pods`
+  return `${after.reduce((sum, { sent }) => sum + sent, 0)} spans sent on by ${ready.length} pods`
+}
+
+async function readingOf({ cluster, settings, blame }: Context, pod: string): Promise<Reading> {
+  const forwarded = await cluster.forward(settings.NAMESPACE, pod, COLLECTOR_METRICS_PORT)
+  try {
+    const answer = await fetch(`${forwarded.url}/metrics`, { signal: AbortSignal.timeout(10_000) }).catch(() => undefined)
+    if (!answer)
+      throw await blame(`the collector of ${pod} does not answer`, wayOfTraces, `kubectl -n ${settings.NAMESPACE} logs ${pod} -c collector`)
+    const text = await answer.text()
+    const sum = (metric: string) =>
+      [...text.matchAll(new RegExp(`^${metric}(?:\\{[^}]*\\})? (\\S+)$`, 'gm'))].reduce((total, [, value]) => total + Number(value), 0)
+    return {
+      queued: sum('otelcol_exporter_queue_size'),
+      lost: LOST.reduce((total, metric) => total + sum(metric), 0),
+      sent: sum('otelcol_exporter_sent_spans_total'),
+    }
+  } finally {
+    await forwarded.close()
+  }
 }
 
 interface Exemplars {

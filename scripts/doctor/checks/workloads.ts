@@ -1,3 +1,4 @@
+import { DASHBOARD } from '../../../infra/constructs/dashboards.ts'
 import type { Manifest } from '../../../infra/synth.ts'
 import { describeState, stateOf, workloadsOf } from '../../cluster/rollout.ts'
 import { type Check, Trouble } from '../check.ts'
@@ -31,10 +32,10 @@ export const workloadChecks = (context: Context): Check[] => [
 /** What a workload is made from: itself, what makes it, and the files that its pods mount. */
 const concerns =
   ({ metadata }: { metadata: { name: string; namespace?: string } }) =>
-  ({ kind, metadata: { name, namespace } }: Manifest): boolean =>
+  ({ kind, metadata: { name, namespace, labels } }: Manifest): boolean =>
     namespace === metadata.namespace &&
     (kind === 'ConfigMap'
-      ? !name.endsWith('-dashboard')
+      ? labels?.['app.kubernetes.io/component'] !== DASHBOARD
       : ['Deployment', 'StatefulSet', 'Prometheus', 'Alertmanager', 'ServiceAccount'].includes(kind) && metadata.name.endsWith(name))
 
 interface Running {
@@ -54,7 +55,7 @@ async function imagesAreHad({ cluster, manifests, system, settings, blame }: Con
         `the node of pod ${metadata.namespace}/${metadata.name} cannot get ${without.image} (${without.state?.waiting?.reason})`,
         ({ kind, metadata: { name, namespace } }) =>
           kind === 'Deployment' && namespace === metadata.namespace && metadata.name.startsWith(`${name}-`),
-        `kubectl -n ${metadata.namespace} describe pod ${metadata.name}; on kind npm run up loads the images of the services`,
+        `kubectl -n ${metadata.namespace} describe pod ${metadata.name}; on kind the images of the services are loaded by up`,
       )
   }
   const others = await Promise.all(

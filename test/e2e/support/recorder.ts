@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestProject } from 'vitest/node'
 import { followLogs } from '../../../scripts/cluster/follow-logs.ts'
-import { cluster, NAMESPACE } from './target.ts'
+import { cluster, settings } from './target.ts'
 
 declare module 'vitest' {
   interface ProvidedContext {
@@ -25,7 +25,9 @@ export default async function record(project: TestProject): Promise<() => Promis
     files.set(name, file)
     file.write(`${line}\n`)
   }
-  const recording = follow(write, stop.signal)
+  const { NAMESPACE, INGRESS_NAMESPACE, MONITORING_NAMESPACE, TRACING_NAMESPACE } = settings
+  const namespaces = [...new Set([NAMESPACE, INGRESS_NAMESPACE, MONITORING_NAMESPACE, TRACING_NAMESPACE])]
+  const recording = Promise.all(namespaces.map(namespace => follow(namespace, write, stop.signal)))
   return async () => {
     stop.abort()
     await recording
@@ -35,9 +37,9 @@ export default async function record(project: TestProject): Promise<() => Promis
 }
 
 /** Again when the API server did not answer for a moment. */
-async function follow(write: (pod: string, container: string, line: string) => void, signal: AbortSignal): Promise<void> {
+async function follow(namespace: string, write: (pod: string, container: string, line: string) => void, signal: AbortSignal): Promise<void> {
   while (!signal.aborted) {
-    await followLogs(cluster, { namespace: NAMESPACE, lines: 1_000_000, signal }, write).catch(() => {})
+    await followLogs(cluster, { namespace, lines: 1_000_000, signal }, write).catch(() => {})
     await new Promise(resolve => setTimeout(resolve, signal.aborted ? 0 : 1_000))
   }
 }

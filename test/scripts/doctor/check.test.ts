@@ -61,6 +61,18 @@ describe('runChecks(checks, { signal, show })', () => {
     expect(await outcome(() => Promise.reject(error))).toEqual({ name: 'x', ms: expect.any(Number), ...result })
   })
 
+  test('makes the commands of a remedy ones for the cluster that is looked at', async () => {
+    const options = { signal: new AbortController().signal, show: () => {}, address: (text: string) => `${text} there` }
+    const checks = [
+      check('a', () => Promise.reject(new Trouble('npm run status says so', 'npm run deploy'))),
+      check('b', () => Promise.reject(new NotHere('npm run status says so'))),
+    ]
+    expect(await runChecks(checks, options)).toEqual([
+      { name: 'a', outcome: 'failed', message: 'npm run status says so', remedy: 'npm run deploy there', ms: expect.any(Number) },
+      { name: 'b', outcome: 'skipped', message: 'npm run status says so', ms: expect.any(Number) },
+    ])
+  })
+
   test('fails a check that hangs and tells it to stop, and waits for no other because of it', async () => {
     const hanging = Promise.withResolvers<AbortSignal>()
     const { results } = running(

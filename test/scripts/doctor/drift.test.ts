@@ -38,6 +38,36 @@ describe('contradiction(wanted, live)', () => {
       undefined,
     ],
     ["a status that is not the object's own", { spec: { status: 'on' } }, { spec: { status: 'off' } }, 'spec.status is "off", the graph says "on"'],
+    [
+      'a label more in what selects',
+      { spec: { selector: { app: 'a' } } },
+      { spec: { selector: { app: 'a', tier: 'b' } } },
+      'spec.selector.tier is "b", the graph does not have it',
+    ],
+    [
+      'a label more in what matches',
+      { matchLabels: { app: 'a' } },
+      { matchLabels: { app: 'a', tier: 'b' } },
+      'matchLabels.tier is "b", the graph does not have it',
+    ],
+    [
+      'something more in a selector of everything',
+      { spec: { podSelector: {} } },
+      { spec: { podSelector: { matchLabels: { app: 'a' } } } },
+      'spec.podSelector.matchLabels is {"app":"a"}, the graph does not have it',
+    ],
+    [
+      'a selector that is a text',
+      { spec: { labelSelector: 'app=a' } },
+      { spec: { labelSelector: 'app=b' } },
+      'spec.labelSelector is "app=b", the graph says "app=a"',
+    ],
+    [
+      'nothing, of a label more that selects nothing',
+      { metadata: { labels: { app: 'a' } } },
+      { metadata: { labels: { app: 'a', tier: 'b' } } },
+      undefined,
+    ],
   ])('names %s', (_, wanted, live, found) => {
     expect(contradiction(wanted, live)).toBe(found)
   })
@@ -96,6 +126,33 @@ describe('createDrift(cluster, manifests)', () => {
     expect(await createDrift(fake.cluster, manifests)(() => true)).toEqual([
       'Service shop/order: spec.ports.0.port is 1, the graph says 8081',
       'NetworkPolicy shop/order is not there',
+    ])
+  })
+
+  test('names a policy that was opened by a direction more', async () => {
+    const fake = fakeCluster()
+    fake.edit('NetworkPolicy observability/grafana', ({ spec }) => {
+      spec.ingress = [{}]
+    })
+    expect(await createDrift(fake.cluster, manifests)(() => true)).toEqual([
+      'NetworkPolicy observability/grafana: spec.ingress is [{}], the graph does not have it',
+    ])
+  })
+
+  test('names workloads that somebody has stopped, and no number of pods that an autoscaler has chosen', async () => {
+    const fake = fakeCluster()
+    fake.edit('Deployment shop/order', ({ spec }) => {
+      spec.replicas = 0
+    })
+    fake.edit('Deployment shop/user', ({ spec }) => {
+      spec.replicas = 5
+    })
+    fake.edit('Prometheus observability/prometheus', ({ spec }) => {
+      spec.paused = true
+    })
+    expect(await createDrift(fake.cluster, manifests)(() => true)).toEqual([
+      'Prometheus observability/prometheus: spec.paused is true',
+      'Deployment shop/order: spec.replicas is 0',
     ])
   })
 

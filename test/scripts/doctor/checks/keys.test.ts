@@ -1,7 +1,8 @@
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { NotHere, Trouble } from '../../../../scripts/doctor/check.ts'
 import { keyChecks } from '../../../../scripts/doctor/checks/keys.ts'
-import { answering, contextOf, type FakeCluster, fakeCluster, podOf, runCheck, settings } from '../../../support/fake-cluster.ts'
+import { addressTo } from '../../../../scripts/doctor/remedy.ts'
+import { answering, contextOf, type FakeCluster, fakeCluster, podOf, runCheck, settings, skipPauses } from '../../../support/fake-cluster.ts'
 
 const ISSUER = settings.WORKLOAD_ISSUER
 const SECRETS = 'npm run secrets -- --context kind-test'
@@ -63,6 +64,14 @@ describe('workload identity', () => {
     )
   })
 
+  test('is mended by a command in which the right issuer is the last word', async () => {
+    const chosen = { WORKLOAD_ISSUER: ISSUER, NAMESPACE: 'shop' }
+    const { remedy } = await run(clusterSigning(jwks('new'), jwks('new'), 'https://oidc.example.org')).catch(error => error)
+    expect(addressTo('kind-test', chosen)(remedy)).toBe(
+      `WORKLOAD_ISSUER=${ISSUER} NAMESPACE=shop WORKLOAD_ISSUER=https://oidc.example.org npm run deploy -- --context kind-test`,
+    )
+  })
+
   test('is nothing to look at where no service calls another', async () => {
     const { system } = contextOf(fakeCluster())
     const alone = { ...system, services: system.services.slice(0, 1) }
@@ -108,8 +117,12 @@ describe('age of a key', () => {
     )
   })
 
-  test('is not known before the first scrape', async () => {
-    await expect((await inUseFor()).age()).rejects.toEqual(new NotHere('Prometheus does not know since when signing-keys is in use'))
+  test('that nobody tells is trouble, once Prometheus has had the time to hear of it', async () => {
+    skipPauses()
+    await expect((await inUseFor()).age()).rejects.toMatchObject({
+      message: 'nobody says since when signing-keys is in use, so that no alert asks for a new one',
+      remedy: expect.stringContaining("metrics.secretSince('signing-keys', ...)"),
+    })
   })
 
   test('is not checked of keys without one', () => {

@@ -25,10 +25,20 @@ const target = (pod: string, endpoint: string, more: object = {}) => ({
 })
 const allUp = PODS.flatMap(pod => PORTS.map(port => target(pod, port)))
 
+const fileOf = (namespace = '', name = '') => `/etc/prometheus/rules/prometheus-prometheus-rulefiles-0/${namespace}-${name}-c0ffee.yaml`
+
 const groups = manifests
   .filter(({ kind }) => kind === 'PrometheusRule')
-  .flatMap(({ spec }) => (spec as { groups: { name: string; rules: object[] }[] }).groups)
-  .map(({ name, rules }) => ({ name, rules: rules.map((_, index) => ({ name: `${name}-${index}`, health: 'ok' })) }))
+  .flatMap(({ metadata, spec }) =>
+    (spec as { groups: { name: string; rules: object[] }[] }).groups.map(({ name, rules }) => ({
+      name,
+      file: fileOf(metadata.namespace, metadata.name),
+      rules: rules.map((_, index) => ({ name: `${name}-${index}`, health: 'ok' })),
+    })),
+  )
+
+/** An alert as Alertmanager has it that Prometheus told some minutes ago. */
+const toldBefore = (minutes: number) => ({ updatedAt: new Date(Date.now() - minutes * 60_000).toISOString() })
 
 interface Answers {
   targets?: () => object[]
@@ -37,7 +47,7 @@ interface Answers {
 }
 
 /** The shipped system with two pods of orders that run since long ago, and what its Prometheus and its Alertmanager say. */
-async function clusterWith({ targets = () => allUp, rules = () => groups, alerts = () => [{}] }: Answers) {
+async function clusterWith({ targets = () => allUp, rules = () => groups, alerts = () => [toldBefore(1)] }: Answers) {
   const fake = fakeCluster()
   for (const name of PODS) fake.put(podOf('order', { name }))
   for (const name of ['prometheus', 'alertmanager']) fake.put(podOf(name, { namespace: 'observability' }))
@@ -64,6 +74,14 @@ const changedNow = (live: Live | undefined, more: object = {}) => {
     { manager: 'fairlead', time: LONG_AGO },
     { manager: 'kubectl', time: new Date().toISOString(), ...more },
   ]
+}
+
+/** A pod with which the network is looked at, while it is. */
+const lookingNow = (): Live => {
+  const pod = podOf('order', { name: 'looking', ready: false })
+  pod.metadata.labels['fairlead.dev/probe'] = 'true'
+  pod.status.startTime = new Date().toISOString()
+  return pod
 }
 
 test('every ServiceMonitor has a check, and is skipped where there is no Prometheus', async () => {
@@ -177,6 +195,7 @@ describe('a change that may still be on its way', () => {
     ['nothing has changed', () => {}],
     ['a controller has written a status', fake => changedNow(fake.objects.get('Prometheus observability/prometheus'), { subresource: 'status' })],
     ['something else has changed', fake => changedNow(fake.objects.get('NetworkPolicy shop/user'))],
+    ['a pod looks at the network', fake => fake.put(lookingNow())],
   ])('is not waited for: %s', async (_, change) => {
     const { fake } = await comingUp()
     change(fake)
@@ -200,16 +219,21 @@ describe('a change that may still be on its way', () => {
 })
 
 describe('rules', () => {
-  test('are all evaluated, and those of others do not matter', async () => {
-    const other = { name: 'theirs', rules: [{ name: 'x', health: 'err' }] }
-    const { fake } = await clusterWith({ rules: () => [other, ...groups] })
+  test('are all evaluated, and those of others do not matter, whatever they are called', async () => {
+    const broken = [{ name: 'x', health: 'err' }]
+    const others = [
+      { name: 'theirs', file: fileOf('shop', 'theirs'), rules: broken },
+      { name: 'order-slo', file: fileOf('elsewhere', 'order'), rules: broken },
+    ]
+    const { fake } = await clusterWith({ rules: () => [...others, ...groups] })
     const count = groups.reduce((sum, { rules }) => sum + rules.length, 0)
     expect(count).toBeGreaterThan(60)
     expect(await run(fake, 'rules')).toBe(`${count} in ${groups.length} groups, all evaluated`)
   })
 
   test('that are missing are named, with what is not as the graph gives it', async () => {
-    const { fake } = await clusterWith({ rules: () => groups.filter(({ name }) => !name.startsWith('order-')) })
+    const ofOthers = { name: 'order-slo', file: fileOf('elsewhere', 'order'), rules: [] }
+    const { fake } = await clusterWith({ rules: () => [ofOthers, ...groups.filter(({ name }) => !name.startsWith('order-'))] })
     fake.objects.delete('PrometheusRule shop/order')
     await expect(run(fake, 'rules')).rejects.toEqual(
       new Trouble(
@@ -223,7 +247,11 @@ describe('rules', () => {
     ['many-to-many matching not allowed', 'err'],
     ['not yet', 'unknown'],
   ])('that are not evaluated are told: %s', async (says, health) => {
-    const broken = { name: 'user-slo', rules: [{ name: 'UserErrors', health, ...(health === 'err' && { lastError: says }) }] }
+    const broken = {
+      name: 'user-slo',
+      file: fileOf('shop', 'user'),
+      rules: [{ name: 'UserErrors', health, ...(health === 'err' && { lastError: says }) }],
+    }
     const { fake } = await clusterWith({ rules: () => [...groups.filter(({ name }) => name !== 'user-slo'), broken] })
     await expect(run(fake, 'rules')).rejects.toEqual(
       new Trouble(`rule UserErrors is not evaluated: ${says}`, 'kubectl -n observability logs prometheus-prometheus-0'),
@@ -241,7 +269,7 @@ describe('rules', () => {
 
 describe('alert path', () => {
   test('is whole when the alert that fires always is in Alertmanager', async () => {
-    const { fake } = await clusterWith({ alerts: filter => (filter === 'alertname="Watchdog"' ? [{}] : []) })
+    const { fake } = await clusterWith({ alerts: filter => (filter === 'alertname="Watchdog"' ? [toldBefore(10), toldBefore(2)] : []) })
     expect(await run(fake, 'alert path')).toBe('Watchdog is in Alertmanager')
   })
 
@@ -251,6 +279,11 @@ describe('alert path', () => {
     await expect(run(fake, 'alert path')).rejects.toThrow(
       new RegExp(`^Watchdog, which fires always, has not come to Alertmanager: no other alert would; the cause: ${kind} observability/`),
     )
+  })
+
+  test('is broken when Alertmanager only remembers the alert', async () => {
+    const { fake } = await clusterWith({ alerts: () => [toldBefore(4)] })
+    await expect(run(fake, 'alert path')).rejects.toThrow('Watchdog, which fires always, has not come to Alertmanager')
   })
 
   test('is broken somewhere else: Prometheus knows more', async () => {

@@ -4,9 +4,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { loadSettings } from '../../../../infra/settings.ts'
-import type { Manifest } from '../../../../infra/synth.ts'
+import { type Manifest, synthesize } from '../../../../infra/synth.ts'
+import { system } from '../../../../infra/system.ts'
 import type { Live } from '../../../../scripts/cluster/cluster.ts'
-import { type Check, Trouble } from '../../../../scripts/doctor/check.ts'
+import { ApiError } from '../../../../scripts/cluster/rest.ts'
+import { type Check, NotHere, Trouble } from '../../../../scripts/doctor/check.ts'
 import { networkChecks } from '../../../../scripts/doctor/checks/network.ts'
 import { allows } from '../../../../scripts/doctor/expected-traffic.ts'
 import { probe } from '../../../../scripts/doctor/probe.ts'
@@ -64,6 +66,13 @@ const foreign = (name: string, namespace: string, spec: object) => ({
   spec,
 })
 
+/** The system on a cluster that brings what it is told to. */
+function attachedTo(env: Record<string, string>) {
+  const settings = loadSettings(env)
+  const { platform, shop } = synthesize({ system, settings, images: { user: 'fairlead/user:1', order: 'fairlead/order:1' } })
+  return { settings, manifests: [...platform, ...shop] }
+}
+
 describe('the checks of the network', () => {
   const runAll = (checks: readonly Check[]) => Promise.all(checks.map(async ({ name, run }) => `${name}: ${await run(new AbortController().signal)}`))
 
@@ -81,9 +90,14 @@ describe('the checks of the network', () => {
 
   test('look at no namespace of a platform that somebody else runs', async () => {
     const fake = clusterWith()
-    const checks = networkChecks(contextOf(fake, { settings: loadSettings({ PLATFORM: 'existing' }) }))
-    expect((await runAll(checks)).at(1)).toBe('edge order -> user: 1 connect')
-    expect([...new Set(fake.log.map(line => line.split(/[ /]/)[2]))].sort()).toEqual(['default', 'shop'])
+    const attached = attachedTo({ PLATFORM: 'existing' })
+    expect(await runAll(networkChecks(contextOf(fake, attached)))).toEqual([
+      'DNS: 4 names found from pods of 2 services',
+      'edge order -> user: 1 connect',
+      'edges to the platform: 2 connect',
+      'policies: 25 pairs that are no edge are refused',
+    ])
+    expect([...new Set(fake.log.map(line => line.split(/[ /]/)[2]))]).toEqual(['shop'])
   })
 
   test('look at pods that are ready and stay, and not at ports of UDP', async () => {
@@ -142,6 +156,11 @@ describe('edges to the platform', () => {
       'observability/prometheus cannot connect to user:9090, nor can 1 more pairs that the graph allows; the cause: NetworkPolicy shop/user: spec.ingress has 2 entries, the graph says 3',
     )
     expect(await run(fake, 'edge order -> user')).toBe('1 connect')
+  })
+
+  test('are not tried where nothing of it is ours', async () => {
+    const attached = attachedTo({ PLATFORM: 'existing', DATABASE: 'external' })
+    await expect(run(clusterWith(), 'edges to the platform', attached)).rejects.toEqual(new NotHere('nothing of the platform is ours to try'))
   })
 })
 
@@ -327,11 +346,24 @@ describe('probe(cluster, identities, { endpoints, names })', () => {
     expect([fake.log.length, fake.objects.size]).toEqual([2, 0])
   })
 
+  test('skips what somebody may not do, and removes what there is', async () => {
+    const fake = fakeCluster([])
+    const { create } = fake.cluster
+    fake.cluster.create = pod =>
+      pod.metadata.namespace === 'default' ? Promise.reject(new ApiError(403, 'pods is forbidden: User "ada" cannot create')) : create(pod)
+    await expect(probe(fake.cluster, [stranger, { namespace: 'default' }], { endpoints })).rejects.toEqual(
+      new NotHere('the network cannot be looked at from inside: pods is forbidden: User "ada" cannot create'),
+    )
+    expect(fake.objects.size).toBe(0)
+  })
+
   test('removes its pods when one of them is refused', async () => {
     const fake = fakeCluster([])
     const { create } = fake.cluster
-    fake.cluster.create = pod => (pod.metadata.namespace === 'default' ? Promise.reject(new Error('forbidden')) : create(pod))
-    await expect(probe(fake.cluster, [stranger, { namespace: 'default' }], { endpoints })).rejects.toThrow('forbidden')
+    // The other one is made only after the first was refused.
+    const late = () => new Promise(resolve => setTimeout(resolve, 20))
+    fake.cluster.create = pod => (pod.metadata.namespace === 'default' ? Promise.reject(new Error('quota')) : late().then(() => create(pod)))
+    await expect(probe(fake.cluster, [{ namespace: 'default' }, stranger], { endpoints })).rejects.toMatchObject({ name: 'Error', message: 'quota' })
     expect(fake.objects.size).toBe(0)
   })
 

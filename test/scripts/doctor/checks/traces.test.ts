@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { loadSettings } from '../../../../infra/settings.ts'
 import { Trouble } from '../../../../scripts/doctor/check.ts'
 import { edgesOf, type Trace, traceChecks } from '../../../../scripts/doctor/checks/traces.ts'
+import { CommandError } from '../../../../scripts/terminal.ts'
 import {
   answering,
   contextOf,
@@ -83,7 +84,9 @@ async function clusterWith({ traces = {}, ...more }: { traces?: Record<string, (
   return fake
 }
 
-const run = (fake: FakeCluster, name: string, more = {}, signal?: AbortSignal) => runCheck(traceChecks(contextOf(fake, more), TRACE_ID), name, signal)
+const ORDER = { traceId: TRACE_ID, place: async () => 'an order' }
+
+const run = (fake: FakeCluster, name: string, more = {}, signal?: AbortSignal) => runCheck(traceChecks(contextOf(fake, more), ORDER), name, signal)
 
 describe('trace', () => {
   test('is whole when it shows every edge of an order, from the ingress on', async () => {
@@ -154,51 +157,80 @@ describe('trace', () => {
     await expect(run(fake, 'trace')).rejects.toThrow(`observability/jaeger:16686/api/traces/${TRACE_ID} answered 500: no storage`)
   })
 
+  test('is not looked for when no order could be placed', async () => {
+    const order = { traceId: TRACE_ID, place: () => Promise.reject(new CommandError('register: POST /users answered 503 overloaded')) }
+    const checks = traceChecks(contextOf(await clusterWith({ traces: { [TRACE_ID]: () => traceOf() } })), order)
+    await expect(runCheck(checks, 'trace')).rejects.toMatchObject({
+      name: 'Trouble',
+      message: 'no order could be placed, whose trace would be looked for: register: POST /users answered 503 overloaded',
+    })
+  })
+
   test('is not waited for once it is interrupted', async () => {
     await expect(run(await clusterWith({}), 'trace', {}, AbortSignal.abort(new Error('Ctrl-C')))).rejects.toThrow('Ctrl-C')
   })
 })
 
 describe('collector of a service', () => {
-  const figures = (queued: number, lost: number, sent: number) => `# HELP otelcol_exporter_queue_size Current size
+  interface Figures {
+    queued?: number
+    refused?: number
+    dropped?: number
+    failed?: number
+    sent?: number
+  }
+  const figures = ({ queued = 0, refused = 0, dropped = 0, failed = 0, sent = 0 }: Figures) => `# HELP otelcol_exporter_queue_size Current size
 # TYPE otelcol_exporter_queue_size gauge
 otelcol_exporter_queue_size{data_type="traces",exporter="otlp"} ${queued}
 otelcol_exporter_queue_capacity{exporter="otlp"} 1000
-otelcol_exporter_send_failed_spans_total{exporter="otlp"} ${lost}
+otelcol_receiver_refused_spans_total{receiver="otlp"} ${refused}
+otelcol_exporter_enqueue_failed_spans_total{exporter="otlp"} ${dropped}
+otelcol_exporter_send_failed_spans_total{exporter="otlp"} ${failed}
 otelcol_exporter_sent_spans_total{exporter="otlp"} ${sent}
 otelcol_exporter_sent_spans_total{exporter="other"} 1
 otelcol_exporter_sent_spans_total 2
 `
 
-  async function withCollectors(...texts: string[]): Promise<FakeCluster> {
+  /** Pods of orders, of which each collector has its figures, and others when it is asked again. */
+  async function withCollectors(...collectors: [before: Figures, after: Figures][]): Promise<FakeCluster> {
+    skipPauses()
     const fake = fakeCluster()
-    for (const [index, text] of texts.entries()) {
+    for (const [index, readings] of collectors.entries()) {
       const name = `order-${index}`
+      let asked = 0
       fake.put(podOf('order', { name }))
-      fake.listening.set(`shop/${name}:8888`, await answering({ '/metrics': () => new Response(text) }))
+      fake.listening.set(`shop/${name}:8888`, await answering({ '/metrics': () => new Response(figures(readings[asked++] as Figures)) }))
     }
     return fake
   }
 
   test('has sent all that it was given, as those of all pods together say', async () => {
-    const fake = await withCollectors(figures(0, 0, 4), figures(0, 0, 1e3))
+    const fake = await withCollectors([{}, { sent: 4 }], [{ sent: 500 }, { sent: 1e3 }])
     expect(await run(fake, 'collector of order')).toBe('1010 spans sent on by 2 pods')
     expect(fake.forwarded).toEqual([])
   })
 
-  test('has sent nothing yet', async () => {
-    expect(await run(await withCollectors(''), 'collector of order')).toBe('0 spans sent on by 1 pods')
+  test.each<[string, Figures, Figures]>([
+    ['it lost some long ago', { refused: 1, dropped: 2, failed: 3 }, { refused: 1, dropped: 2, failed: 3 }],
+    ['it has started anew in between', { failed: 3 }, {}],
+    ['a batch has just come', {}, { queued: 1 }],
+    ['what waits gets less', { queued: 9 }, { queued: 8 }],
+    ['nothing waits any more', { queued: 9 }, {}],
+  ])('is well though %s', async (_, before, after) => {
+    expect(await run(await withCollectors([before, after]), 'collector of order')).toBe('3 spans sent on by 1 pods')
   })
 
-  test.each([
-    [2, 0],
-    [0, 7],
-  ])('does not get rid of its spans: %i batches wait, %i spans were given up', async (queued, lost) => {
-    skipPauses()
-    const fake = await withCollectors(figures(0, 0, 4), figures(queued, lost, 4))
+  test.each<[Figures, Figures, number, number]>([
+    [{ queued: 2 }, { queued: 2 }, 2, 0],
+    [{ queued: 2 }, { queued: 3 }, 3, 0],
+    [{ refused: 1 }, { refused: 8 }, 0, 7],
+    [{ dropped: 1 }, { dropped: 8 }, 0, 7],
+    [{ failed: 1 }, { failed: 8 }, 0, 7],
+  ])('does not get rid of its spans: first %j, then %j', async (before, after, queued, lost) => {
+    const fake = await withCollectors([{}, {}], [before, after])
     await expect(run(fake, 'collector of order')).rejects.toEqual(
       new Trouble(
-        `the collector of order-1 does not get rid of its spans (${queued} batches wait, ${lost} spans were given up)`,
+        `the collector of order-1 does not get rid of its spans (${queued} batches wait, ${lost} spans were lost in 5 s)`,
         'kubectl -n shop logs order-1 -c collector',
       ),
     )
@@ -206,14 +238,13 @@ otelcol_exporter_sent_spans_total 2
   })
 
   test('does not get rid of its spans, for its way to Jaeger is closed', async () => {
-    skipPauses()
-    const fake = await withCollectors(figures(1, 0, 4))
+    const fake = await withCollectors([{ queued: 1 }, { queued: 1 }])
     fake.objects.delete('NetworkPolicy shop/order')
-    await expect(run(fake, 'collector of order')).rejects.toThrow('were given up); the cause: NetworkPolicy shop/order is not there')
+    await expect(run(fake, 'collector of order')).rejects.toThrow('were lost in 5 s); the cause: NetworkPolicy shop/order is not there')
   })
 
   test('does not answer', async () => {
-    const fake = await withCollectors('')
+    const fake = await withCollectors([{}, {}])
     fake.listening.set('shop/order-0:8888', await hangingUp())
     fake.edit('ConfigMap shop/collector', ({ data }) => Object.assign(data as object, { 'config.yaml': '' }))
     await expect(run(fake, 'collector of order')).rejects.toThrow(

@@ -35,6 +35,59 @@ test('every workload has a check, and those that an operator makes', () => {
   expect(names.filter(name => name.startsWith('autoscaler'))).toEqual(['autoscaler of user', 'autoscaler of order'])
 })
 
+describe('images', () => {
+  const waiting = (name: string, reason: string, image: string) => ({ name, image, state: { waiting: { reason } } })
+
+  test('are had by every pod of every workload, and are those of the sources', async () => {
+    const fake = fakeCluster()
+    const elsewhere = podOf('other', { namespace: 'elsewhere' })
+    elsewhere.status.containerStatuses = [waiting('other', 'ImagePullBackOff', 'other:1')]
+    const starting = podOf('user', { ready: false })
+    starting.status.containerStatuses = [waiting('user', 'ContainerCreating', 'fairlead/user:1')]
+    fake.put(podOf('order'), starting, podOf('jaeger', { namespace: 'observability' }), elsewhere)
+    expect(await run(fake, 'images')).toBe('of 3 pods')
+  })
+
+  test.each(['ErrImagePull', 'ImagePullBackOff', 'ErrImageNeverPull', 'InvalidImageName'])('are not had by a node: %s', async reason => {
+    const fake = fakeCluster()
+    const pod = podOf('jaeger', { namespace: 'observability', ready: false })
+    pod.status.initContainerStatuses = [waiting('collector', reason, 'jaeger:gone')]
+    fake.put(pod)
+    fake.objects.delete('Deployment observability/grafana')
+    await expect(run(fake, 'images')).rejects.toMatchObject({
+      message: `the node of pod observability/jaeger-a cannot get jaeger:gone (${reason})`,
+      remedy: expect.stringMatching(/^kubectl -n observability describe pod jaeger-a; on kind /),
+    })
+  })
+
+  test('are not had, for the Deployment names others', async () => {
+    const fake = fakeCluster()
+    const pod = podOf('order', { ready: false })
+    pod.status.containerStatuses = [waiting('order', 'ErrImagePull', 'fairlead/order:gone')]
+    fake.put(pod)
+    fake.edit('Deployment shop/order', ({ spec }) => {
+      spec.template.spec.containers[0].image = 'fairlead/order:gone'
+    })
+    await expect(run(fake, 'images')).rejects.toThrow(
+      'the node of pod shop/order-a cannot get fairlead/order:gone (ErrImagePull); the cause: Deployment shop/order: spec.template.spec.containers.0.image is "fairlead/order:gone", the graph says "fairlead/order:1"',
+    )
+  })
+
+  test("are nobody's while there is no Deployment", async () => {
+    const fake = fakeCluster()
+    fake.objects.delete('Deployment shop/order')
+    expect(await run(fake, 'images')).toBe('of 0 pods')
+  })
+
+  test('are of other sources than these: that is told, and no trouble', async () => {
+    const fake = fakeCluster()
+    fake.edit('Deployment shop/order', ({ spec }) => {
+      spec.template.spec.containers[0].image = 'fairlead/order:0'
+    })
+    expect(await run(fake, 'images')).toBe('of 0 pods; order runs fairlead/order:0, the sources here give fairlead/order:1')
+  })
+})
+
 describe('mounted files', () => {
   test('are counted once, whoever mounts them', async () => {
     expect(await run(wholeCluster(), 'mounted files')).toBe('13 there')
