@@ -1,8 +1,8 @@
 import type { Construct } from 'constructs'
 import type { IService } from 'kubernetes-models/v1/Service'
-import { kubeObject, type Owner, ownPods } from '../constructs/object.ts'
+import { kubeObject, type Owner, selectorOf } from '../constructs/object.ts'
 
-/** A program under its own name: each port by its name, to the container's port of that name. */
+/** A program under its own name, by the label that the operator's pods have as well: each port by its name, to the container's port of that name. */
 export function addService(
   scope: Construct,
   owner: Owner,
@@ -14,6 +14,6 @@ export function addService(
     apiVersion: 'v1',
     kind: 'Service',
     metadata: { name: owner.name, namespace, ...(annotations && { annotations }) },
-    spec: { selector: ownPods(owner), ports: Object.entries(ports).map(([name, port]) => ({ name, port, targetPort: name })) },
+    spec: { selector: selectorOf(owner), ports: Object.entries(ports).map(([name, port]) => ({ name, port, targetPort: name })) },
   })
 }

@@ -38,7 +38,7 @@ export function contradiction(wanted: unknown, live: unknown, path = ''): string
   const added = EXACT.test(path) && isMap(wanted) && isMap(live) ? Object.keys(live).find(key => !(key in wanted)) : undefined
   if (added) return `${path}.${added} is ${shown((live as Record<string, unknown>)[added])}, the graph does not have it`
   if (typeof wanted !== 'object' || wanted === null) {
-    if (wanted === live || (QUANTITY.test(path) && quantityOf(wanted) === quantityOf(live))) return undefined
+    if (wanted === live || (QUANTITY.test(path) && quantityOf(wanted) !== undefined && quantityOf(wanted) === quantityOf(live))) return undefined
     return HIDDEN.test(path) ? `${path} is not what the graph says` : `${path} is ${shown(live)}, the graph says ${shown(wanted)}`
   }
   // The API server leaves out a list that is empty.

@@ -54,7 +54,7 @@ describe('after traffic', () => {
   test.each(queries)('$dashboard: $title has data', async ({ dashboard, expr }) => {
     expect((await valuesOf(fill(expr, dashboard))).length, fill(expr, dashboard)).toBeGreaterThan(0)
     // A fallback would hide that a metric has another name; what nothing has happened of is known to Prometheus all the same.
-    for (const [, metric] of expr.matchAll(/\b([a-z]\w+)\{/g)) {
+    for (const [, metric] of expr.matchAll(/([a-z][\w:]*)\{/g)) {
       if (metric === 'ALERTS' || OCCASIONAL.includes(metric ?? '')) continue
       expect(await valuesOf(`count(${metric})`), metric).not.toEqual([])
     }

@@ -100,10 +100,13 @@ async function certificateIsGood({ tlsAddress, settings, cluster }: Context): Pr
 const certificateOf = (address: string, servername: string): Promise<PeerCertificate> =>
   new Promise((resolve, reject) => {
     const [host, port] = address.split(/:(?=\d+$)/)
-    const socket = connect({ host, port: Number(port), servername, rejectUnauthorized: false, timeout: ANSWER_MS }, () => {
-      resolve(socket.getPeerCertificate())
-      socket.destroy()
-    })
+    const socket = connect(
+      { host: host?.replace(/^\[|\]$/g, ''), port: Number(port), servername, rejectUnauthorized: false, timeout: ANSWER_MS },
+      () => {
+        resolve(socket.getPeerCertificate())
+        socket.destroy()
+      },
+    )
     const fail = (reason: string) => {
       socket.destroy()
       reject(new Trouble(`nobody speaks TLS at ${address} (${reason})`, 'npm run status'))

@@ -61,6 +61,13 @@ describe('runChecks(checks, { signal, show })', () => {
     expect(await outcome(() => Promise.reject(error))).toEqual({ name: 'x', ms: expect.any(Number), ...result })
   })
 
+  test('shows nothing that would move the cursor of a terminal', async () => {
+    expect(await outcome(() => Promise.reject(new Trouble('it logged \u001b[2J\u0007', 'look\u009b')))).toMatchObject({
+      message: 'it logged \ufffd[2J\ufffd',
+      remedy: 'look\ufffd',
+    })
+  })
+
   test('makes the commands of a remedy ones for the cluster that is looked at', async () => {
     const options = { signal: new AbortController().signal, show: () => {}, address: (text: string) => `${text} there` }
     const checks = [

@@ -51,6 +51,14 @@ describe('ask(program, path)', () => {
     expect(fake.forwarded).toEqual([])
   })
 
+  test('forwards a port anew when a pod is there that was not', async () => {
+    const { fake, context } = withPrometheus(await answering({ '/': () => Response.json(1) }))
+    fake.edit('Pod observability/prometheus-a', ({ status }) => Object.assign(status.conditions[0], { status: 'False' }))
+    await expect(context.ask(PROMETHEUS, '/')).rejects.toThrow('observability/prometheus has no ready pod')
+    fake.edit('Pod observability/prometheus-a', ({ status }) => Object.assign(status.conditions[0], { status: 'True' }))
+    expect(await context.ask(PROMETHEUS, '/')).toBe(1)
+  })
+
   test('is closed though a port could not be forwarded', async () => {
     const { context, fake } = withPrometheus(await answering({ '/': () => Response.json(1) }))
     await context.ask({ ...PROMETHEUS, port: 1 }, '/').catch(() => {})

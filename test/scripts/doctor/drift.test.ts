@@ -68,6 +68,37 @@ describe('contradiction(wanted, live)', () => {
       { metadata: { labels: { app: 'a', tier: 'b' } } },
       undefined,
     ],
+    [
+      'nothing, of a quantity that is written otherwise',
+      { resources: { limits: { cpu: '1000m' }, requests: { memory: '1024Mi' } } },
+      { resources: { limits: { cpu: '1' }, requests: { memory: '1Gi' } } },
+      undefined,
+    ],
+    [
+      'a quantity that is another',
+      { resources: { limits: { cpu: '1000m' } } },
+      { resources: { limits: { cpu: '1m' } } },
+      'resources.limits.cpu is "1m", the graph says "1000m"',
+    ],
+    [
+      'no quantity',
+      { resources: { limits: { cpu: '0' } } },
+      { resources: { limits: { cpu: 'lots' } } },
+      'resources.limits.cpu is "lots", the graph says "0"',
+    ],
+    ['what only looks like a quantity', { data: { size: '1024Mi' } }, { data: { size: '1Gi' } }, 'data.size is "1Gi", the graph says "1024Mi"'],
+    [
+      'a variable without its value, which may be secret',
+      { container: { env: [{ name: 'A', value: 'b' }] } },
+      { container: { env: [{ name: 'A', value: 'hunter2' }] } },
+      'container.env.0.value is not what the graph says',
+    ],
+    [
+      'an argument without its value, which may be secret',
+      { container: { args: ['--port', '1'] } },
+      { container: { args: ['--port', 'hunter2'] } },
+      'container.args.1 is not what the graph says',
+    ],
   ])('names %s', (_, wanted, live, found) => {
     expect(contradiction(wanted, live)).toBe(found)
   })

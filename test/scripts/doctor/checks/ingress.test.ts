@@ -119,6 +119,7 @@ describe('ingress keeps what is private', () => {
     ['/metrics', 200],
     ['/livez', 200],
     ['/readyz', 401],
+    ['/readyz', 503],
   ])('not when %s answers %i', async (path, status) => {
     const fake = fakeCluster()
     fake.edit('Ingress shop/user', ({ spec }) => spec.rules[0].http.paths.push({ path }))

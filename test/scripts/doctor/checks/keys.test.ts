@@ -83,15 +83,17 @@ describe('age of a key', () => {
   const NOW = Date.parse('2026-11-24T12:00:00Z')
   afterEach(() => vi.useRealTimers())
 
-  /** A Prometheus that knows since when keys are in use. */
-  async function inUseFor(days?: number) {
+  /** A Prometheus that knows since when keys are in use, from some look on. */
+  async function inUseFor(days?: number, fromLook = 1) {
     vi.useFakeTimers({ toFake: ['Date'], now: NOW })
     const fake = fakeCluster()
     fake.put(podOf('prometheus', { namespace: 'observability', name: 'prometheus-0' }))
     const queries: (string | null)[] = []
     const query = (search: URLSearchParams) => {
       queries.push(search.get('query'))
-      return Response.json({ data: { result: days === undefined ? [] : [{ metric: {}, value: [0, String(NOW / 1_000 - days * 86_400)] }] } })
+      return Response.json({
+        data: { result: days === undefined || queries.length < fromLook ? [] : [{ metric: {}, value: [0, String(NOW / 1_000 - days * 86_400)] }] },
+      })
     }
     fake.listening.set('observability/prometheus-0:9090', await answering({ '/api/v1/query': query }))
     return { queries, age: () => runCheck(keyChecks(contextOf(fake)), 'age of signing-keys') }
@@ -115,6 +117,11 @@ describe('age of a key', () => {
     await expect((await inUseFor(91)).age()).rejects.toEqual(
       new Trouble('signing-keys is in use for 91 days; it is to be rotated after 90', 'docs/runbooks/secret-overdue.md'),
     )
+  })
+
+  test('is waited for until Prometheus has heard of it', async () => {
+    skipPauses()
+    expect(await (await inUseFor(3, 20)).age()).toBe('3 of 90 days')
   })
 
   test('that nobody tells is trouble, once Prometheus has had the time to hear of it', async () => {

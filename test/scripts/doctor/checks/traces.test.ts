@@ -144,10 +144,11 @@ describe('trace', () => {
     },
   )
 
-  test('is not waited for without a Jaeger', async () => {
+  test('is not waited for without a Jaeger, and no order is placed for it', async () => {
     const fake = await clusterWith({})
     fake.objects.delete('Pod observability/jaeger-a')
-    await expect(run(fake, 'trace')).rejects.toThrow('observability/jaeger has no pod')
+    const order = { traceId: TRACE_ID, place: () => Promise.reject(new Error('one was placed')) }
+    await expect(runCheck(traceChecks(contextOf(fake), order), 'trace')).rejects.toThrow('observability/jaeger has no pod')
   })
 
   test('is not waited for once Jaeger is broken', async () => {
