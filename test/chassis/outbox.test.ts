@@ -302,6 +302,15 @@ describe('startRelay', () => {
     await soon(async () => expect(await rows()).toEqual([]))
   })
 
+  test('a relay that finds nothing records no span, and a parked message is not one that is stuck', async () => {
+    const idle = relay(async () => ({ kind: 'park', reason: 'status-400' }))
+    await polls(idle, 3)
+    expect(idle.runtime.spans.getFinishedSpans()).toEqual([])
+    await write()
+    await soon(async () => expect(await idle.runtime.metric('outbox_parked')).toBe(1))
+    expect(await idle.runtime.metric('outbox_oldest_age_seconds')).toBe(0)
+  })
+
   test('the span of an attempt starts a trace of its own that links to the trace of the message', async () => {
     const scope = runtime.scope()
     await write({ scope })

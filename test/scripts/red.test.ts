@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { system } from '../../infra/system.ts'
 import type { Prometheus, Sample } from '../../scripts/cluster/prometheus.ts'
-import { readRed } from '../../scripts/red.ts'
+import { readOtherAlerts, readRed } from '../../scripts/red.ts'
 
 /** Answers each expression by the first of these words that it contains. */
 const prometheus = (answers: [words: string, samples: Sample[]][]): Prometheus => ({
@@ -51,14 +51,40 @@ describe('readRed()', () => {
     ])
   })
 
-  test('asks of its own namespace alone', async () => {
+  test('asks exactly this, of its own namespace alone', async () => {
     const asked: string[] = []
     const query: Prometheus['query'] = async expression => {
       asked.push(expression)
       return []
     }
     await readRed({ query, close: async () => {} }, system, 'my-shop')
-    expect(asked).toHaveLength(7)
-    for (const expression of asked) for (const [selector] of expression.matchAll(/\{[^}]*\}/g)) expect(selector).toContain('namespace="my-shop"')
+    const all = 'sum by (job) (rate(http_server_request_duration_seconds_count{namespace="my-shop"}[5m]))'
+    const failed = 'sum by (job) (rate(http_server_request_duration_seconds_count{namespace="my-shop",http_response_status_code=~"5.."}[5m]))'
+    const buckets = 'sum by (le, job) (rate(http_server_request_duration_seconds_bucket{namespace="my-shop"}[5m]))'
+    expect(asked).toEqual([
+      all,
+      `(${failed} or 0 * ${all}) / ${all}`,
+      `histogram_quantile(0.5, ${buckets})`,
+      `histogram_quantile(0.99, ${buckets})`,
+      'service:http_server_errors:budget_left{namespace="my-shop"}',
+      'service:http_server_slow:budget_left{namespace="my-shop"}',
+      'ALERTS{namespace="my-shop",alertstate="firing",severity!="none"}',
+    ])
+  })
+})
+
+describe('readOtherAlerts()', () => {
+  test("names what fires and is no service's own, once", async () => {
+    const fires = (labels: Record<string, string>) => ({ labels, value: 1 })
+    const answers = [
+      fires({ alertname: 'CircuitOpen', service: 'order' }),
+      fires({ alertname: 'CertificateExpires', service: 'traefik', days: '21' }),
+      fires({ alertname: 'CertificateExpires', service: 'traefik', days: '3' }),
+      fires({ alertname: 'IngressErrors', service: 'traefik', exported_service: 'shop-user-http@kubernetes' }),
+    ]
+    expect(await readOtherAlerts(prometheus([['ALERTS', answers]]), system, 'shop')).toEqual([
+      'CertificateExpires (traefik)',
+      'IngressErrors (shop-user-http@kubernetes)',
+    ])
   })
 })
