@@ -1,12 +1,12 @@
 import { defineConfig } from 'vitest/config'
-import LookBackLast from './test/e2e/support/sequencer.ts'
+import FixedOrder from './test/e2e/support/sequencer.ts'
 
 /** End-to-end tests on a real cluster: one file after the other, since each moves what the others look at. */
 export default defineConfig({
   test: {
     include: ['test/e2e/**/*.e2e.ts'],
     globalSetup: './test/e2e/support/recorder.ts',
-    sequence: { sequencer: LookBackLast },
+    sequence: { sequencer: FixedOrder },
     reporters: ['verbose', './test/support/summary-reporter.ts'],
     testTimeout: 300_000,
     hookTimeout: 120_000,
