@@ -6,9 +6,8 @@ import { restoreBounds, scaleTo } from './support/scale.ts'
 import { type Customer, http, newCustomers } from './support/shop.ts'
 import { cluster, eventually, NAMESPACE, readyPods, report } from './support/target.ts'
 
-// A quarter of what two cores can do beside pods that start: what is tried is that nothing is lost, not how much goes through.
-const PRODUCTS_PER_SECOND = 25
-const ORDERS_PER_SECOND = 10
+const PRODUCTS_PER_SECOND = 50
+const ORDERS_PER_SECOND = 20
 const services = system.services.map(({ name }) => name)
 const deployment = (name: string) => ({ apiVersion: 'apps/v1', kind: 'Deployment', metadata: { name, namespace: NAMESPACE } })
 const pdbTimeoutMs = 120_000
@@ -81,8 +80,8 @@ describe('nothing is refused or reset', () => {
 
   test('while they grow to four pods and shrink to two', async () => {
     const { failures } = await underLoad('2 -> 4 -> 2', async () => {
-      for (const name of services) await scaleTo(name, 4)
-      for (const name of services) await scaleTo(name, 2)
+      await Promise.all(services.map(name => scaleTo(name, 4)))
+      await Promise.all(services.map(name => scaleTo(name, 2)))
     })
     expect(failures).toEqual([])
   })
