@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises'
 import type { Middleware } from 'koa'
 import { deadlineExceeded, invalidRequest } from './problem.ts'
 
@@ -37,17 +38,25 @@ export function requestBudgetMs(header: string | undefined, maxMs: number): numb
   return Math.min(Number(header), maxMs)
 }
 
-/** Gives each request a deadline and answers 504 when it is spent, whatever the handler is waiting for. */
+/**
+ * Gives each request a deadline and answers 504 when it is spent, whatever the handler is waiting for. A handler that has something
+ * better to say by then, e.g. what it has committed, is left one turn of the event loop to say it.
+ */
 export function withDeadline(maxMs: number): Middleware {
   return async (ctx, next) => {
     const deadline = createDeadline(requestBudgetMs(ctx.headers[DEADLINE_HEADER]?.toString(), maxMs))
     ctx.state.scope.deadline = deadline
     try {
-      await Promise.race([next(), aborted(deadline.signal)])
+      await Promise.race([next(), aborted(deadline.signal).catch(afterOneTurn)])
     } finally {
       deadline.clear()
     }
   }
+}
+
+const afterOneTurn = async (error: unknown): Promise<never> => {
+  await setImmediate()
+  throw error
 }
 
 /** Rejects with the signal's reason when it aborts. */

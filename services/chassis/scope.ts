@@ -1,10 +1,27 @@
 import type { Span } from '@opentelemetry/api'
 import type { Logger } from 'pino'
-import type { Deadline } from './deadline.ts'
+import { aborted, createDeadline, type Deadline } from './deadline.ts'
+import { deadlineExceeded } from './problem.ts'
 
 /** What one unit of work (a request, a relay's attempt) carries along: how long it may take, its span and its log. */
 export interface Scope {
   deadline: Deadline
   span: Span
   log: Logger
+}
+
+/**
+ * Runs `work` with a deadline that ends `marginMs` before the scope's, which leaves its caller that time to answer without it.
+ * @throws ProblemError 504 when that deadline or the scope's is spent, at once and even while the work has not noticed: on a starved
+ *   machine timers are late and out of order, and a socket that was destroyed is heard of only after all of them
+ */
+export async function within<T>(scope: Scope, marginMs: number, work: (inner: Scope) => Promise<T>): Promise<T> {
+  const budgetMs = scope.deadline.remainingMs() - marginMs
+  if (budgetMs <= 0) throw deadlineExceeded()
+  const deadline = createDeadline(budgetMs)
+  try {
+    return await Promise.race([work({ ...scope, deadline }), aborted(deadline.signal), aborted(scope.deadline.signal)])
+  } finally {
+    deadline.clear()
+  }
 }

@@ -1,11 +1,10 @@
 import { hash } from 'node:crypto'
-import { createDeadline } from '../chassis/deadline.ts'
 import { fingerprintOf, REPLAYED_HEADER, type StoredAnswer } from '../chassis/idempotency.ts'
 import { serveOpenApi } from '../chassis/openapi.ts'
 import { encodeCursor } from '../chassis/page.ts'
 import { ProblemError } from '../chassis/problem.ts'
 import type { Handlers } from '../chassis/routes.ts'
-import type { Scope } from '../chassis/scope.ts'
+import { type Scope, within } from '../chassis/scope.ts'
 import { type Order, orderContract } from './contract.ts'
 import type { Saga } from './saga.ts'
 import { sagaStep } from './steps.ts'
@@ -26,15 +25,12 @@ export function orderRoutes({ store, saga }: OrderDependencies): Handlers<typeof
 
   /** Before the answer goes out, so that the next repeat finds it, but never so long that the order's 202 turns into a 504. */
   const remember = async (scope: Scope, request: RequestKey, answer: StoredAnswer): Promise<StoredAnswer> => {
-    const deadline = createDeadline(Math.max(1, scope.deadline.remainingMs() - SEND_MS))
     try {
-      return await store.recordAnswer({ ...scope, deadline }, request, answer)
+      return await within(scope, SEND_MS, inner => store.recordAnswer(inner, request, answer))
     } catch (error) {
       // Made up for by the first repeat, which answers from the order's state.
       scope.log.warn({ err: error }, 'answer not recorded')
       return answer
-    } finally {
-      deadline.clear()
     }
   }
 

@@ -1,11 +1,10 @@
 import type { Counter } from 'prom-client'
 import { CallError, type Client, type ProblemAnswer } from '../chassis/client.ts'
 import type { Database } from '../chassis/database.ts'
-import { createDeadline } from '../chassis/deadline.ts'
 import type { StoredAnswer } from '../chassis/idempotency.ts'
 import { euros } from '../chassis/money.ts'
 import { handOver, type Message, type Outcome } from '../chassis/outbox.ts'
-import type { Scope } from '../chassis/scope.ts'
+import { type Scope, within } from '../chassis/scope.ts'
 import type { userContract } from '../user/contract.ts'
 import type { OrderEvent } from './state.ts'
 import { type SagaStep, sagaStep } from './steps.ts'
@@ -88,25 +87,24 @@ export function createSaga({ store, database, user, token, orders }: SagaOptions
     },
 
     attemptNow: async (scope, message, waiting) => {
-      const deadline = createDeadline(Math.max(1, scope.deadline.remainingMs() - ANSWER_MS))
-      const inner = { ...scope, deadline }
       try {
-        const decision = await ask(inner, message, SETTLE_MS)
-        sagaStep(stepOf(message, 'answered'))
-        if (decision.kind === 'settle') {
-          const order = await settle(inner, message, decision, waiting)
-          sagaStep(stepOf(message, 'settled'))
-          return order
-        }
-        if (decision.kind === 'park') scope.log.error({ orderId: message.subjectId, reason: decision.reason }, 'outbox message parked')
-        await handOver(database, inner, message, decision)
+        return await within(scope, ANSWER_MS, async inner => {
+          const decision = await ask(inner, message, SETTLE_MS)
+          sagaStep(stepOf(message, 'answered'))
+          if (decision.kind === 'settle') {
+            const order = await settle(inner, message, decision, waiting)
+            sagaStep(stepOf(message, 'settled'))
+            return order
+          }
+          if (decision.kind === 'park') scope.log.error({ orderId: message.subjectId, reason: decision.reason }, 'outbox message parked')
+          await handOver(database, inner, message, decision)
+          return undefined
+        })
       } catch (error) {
         // The order stands; the lease runs out and the relay takes over.
         scope.log.warn({ err: error, orderId: message.subjectId }, 'order left to the relay')
-      } finally {
-        deadline.clear()
+        return undefined
       }
-      return undefined
     },
   }
 }

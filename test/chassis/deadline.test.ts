@@ -92,6 +92,7 @@ describe('withDeadline()', () => {
       budget: { method: 'GET', path: '/budget', summary: 'Tells the budget', auth: 'none', responses: { 200: { description: 'It', body: budget } } },
       hang: { method: 'GET', path: '/hang', summary: 'Hangs', auth: 'none', responses: { 204: { description: 'Never' } } },
       late: { method: 'GET', path: '/late', summary: 'Answers when it is too late', auth: 'none', responses: { 204: { description: 'Late' } } },
+      last: { method: 'GET', path: '/last', summary: 'Answers at the last moment', auth: 'none', responses: { 204: { description: 'So far' } } },
     })
     service = await startTinyService(
       contract,
@@ -102,10 +103,14 @@ describe('withDeadline()', () => {
           return new Promise(() => {})
         },
         late: ({ scope }) => {
-          const answer = aborted(scope.deadline.signal).catch(() => ({ status: 204 as const }))
+          const answer = aborted(scope.deadline.signal).catch(async () => {
+            await new Promise(resolve => setTimeout(resolve, 20))
+            return { status: 204 as const }
+          })
           lateAnswer = answer
           return answer
         },
+        last: ({ scope }) => aborted(scope.deadline.signal).catch(() => ({ status: 204 as const })),
       },
       { timeoutMs: MAX },
     )
@@ -124,6 +129,10 @@ describe('withDeadline()', () => {
     expectProblem(await ask('/late', '30'), 504, 'deadline-exceeded')
     await lateAnswer
     expectProblem(await ask('/late', '30'), 504, 'deadline-exceeded')
+  })
+
+  test('a handler that answers at once when its time is spent is heard', async () => {
+    expect((await ask('/last', '30')).status).toBe(204)
   })
 
   test('gives the handler what the caller has left', async () => {

@@ -1,9 +1,11 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import { newId } from '../../services/chassis/ids.ts'
 import { expectProblem } from '../support/http.ts'
 import { startOrderService, type TestOrderService } from '../support/order-service.ts'
 import { type Customer, type Shop, startShop } from '../support/shop.ts'
 
+const SAGA_CHANNEL = 'fairlead.saga'
 const JSON_TYPE = 'application/json; charset=utf-8'
 const CABLE = [{ sku: 'usb-c-cable', quantity: 1 }]
 
@@ -312,6 +314,29 @@ describe('POST /orders and time', () => {
     expect({ status: placed.status, state: placed.body.state }).toEqual({ status: 202, state: 'pending' })
     await shop.untilState(placed.body.id, 'confirmed')
   })
+
+  test.each(['order-committed', 'reservation-answered', 'order-moved'] as const)(
+    'a machine that stands still at %s until all the time is spent leads to no 504',
+    async step => {
+      const { token } = await shop.user.newUser()
+      const standStill = (passed: unknown) => {
+        if (passed !== step) return
+        unsubscribe(SAGA_CHANNEL, standStill)
+        const until = performance.now() + 600
+        while (performance.now() < until);
+      }
+      subscribe(SAGA_CHANNEL, standStill)
+      const placed = await order
+        .http('POST', '/orders', {
+          token,
+          json: { items: CABLE },
+          headers: { 'idempotency-key': `still-${step}`, 'x-request-timeout-ms': '550' },
+        })
+        .finally(() => unsubscribe(SAGA_CHANNEL, standStill))
+      expect({ status: placed.status, state: placed.body.state }).toEqual({ status: 202, state: 'pending' })
+      await shop.untilState(placed.body.id, 'confirmed')
+    },
+  )
 
   test('a caller that leaves after the commit does not stop its order', async () => {
     const { id, token } = await shop.user.newUser()
