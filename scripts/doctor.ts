@@ -3,7 +3,7 @@ import { loadSettings } from '../infra/settings.ts'
 import { synthesize } from '../infra/synth.ts'
 import { system } from '../infra/system.ts'
 import { openCluster } from './cluster/cluster.ts'
-import { INGRESS_PORTS } from './cluster/kind.ts'
+import { checkTools, INGRESS_PORTS, isOurs } from './cluster/kind.ts'
 import { parseFlags } from './cluster/options.ts'
 import { type Check, type Result, runChecks } from './doctor/check.ts'
 import { clusterChecks } from './doctor/checks/cluster.ts'
@@ -29,7 +29,7 @@ with 1 when something does not work.
 It needs the rights to list and read what was deployed, nodes and their Secrets' names, to forward ports, and to create and delete pods.
 
   --context NAME  a context of the kubeconfig (default: kind-fairlead)
-  --url URL       where the ingress is reached (default for kind: http://127.0.0.1:${INGRESS_PORTS.http}, and TLS at ${INGRESS_PORTS.https})
+  --url URL       where the ingress is reached (default for a cluster of npm run up: http://127.0.0.1:${INGRESS_PORTS.http}, and TLS at ${INGRESS_PORTS.https})
   --only WORDS    only checks whose name contains one of these, e.g. --only 'scrape,trace'
   --no-order      place no order, and look for none of its traces
   --json          the results as JSON on standard output
@@ -54,9 +54,28 @@ function checksOf(context: Context): Check[] {
   ]
 }
 
-function addresses(context: string, url: string | undefined): { baseUrl: string; tlsAddress: string | undefined } {
+/**
+ * Whether the ingress is where npm run up puts it: another kind cluster publishes other ports, and those may be the ports of ours. Without
+ * docker nobody can tell; that has a check of its own.
+ */
+async function isWhereUpPutsIt(context: string, signal: AbortSignal): Promise<boolean> {
+  if (!context.startsWith('kind-')) return false
+  if (await isOurs(context.slice('kind-'.length))) return true
+  return checkTools(signal).then(
+    () => false,
+    () => true,
+  )
+}
+
+interface Addresses {
+  baseUrl: string
+  tlsAddress: string | undefined
+}
+
+async function addresses(context: string, url: string | undefined, signal: AbortSignal): Promise<Addresses> {
   if (url === undefined) {
-    if (!context.startsWith('kind-')) throw Object.assign(new CommandError('--url is missing: where is the ingress reached?'), { exitCode: 2 })
+    if (!(await isWhereUpPutsIt(context, signal)))
+      throw Object.assign(new CommandError('--url is missing: where is the ingress reached?'), { exitCode: 2 })
     return { baseUrl: `http://127.0.0.1:${INGRESS_PORTS.http}`, tlsAddress: `127.0.0.1:${INGRESS_PORTS.https}` }
   }
   const parsed = URL.parse(url)
@@ -92,7 +111,7 @@ await runCommand('npm run doctor', async signal => {
     system,
     settings,
     manifests: [...platform, ...shop],
-    ...addresses(flags.context, flags.url),
+    ...(await addresses(flags.context, flags.url, signal)),
     deploy: 'npm run deploy',
   })
   const words = flags.only?.split(',').filter(Boolean)

@@ -8,6 +8,7 @@ import { ApiError, createPaths, createRest, openStream, type RestRequest } from 
 /** Names us in `managedFields`, so that the API server knows which fields are ours (server-side apply). */
 const FIELD_MANAGER = 'fairlead'
 const REQUEST_TIMEOUT_MS = 15_000
+const METADATA_ONLY = 'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1'
 
 export type Reference = Pick<Manifest, 'apiVersion' | 'kind'> & { metadata: { name: string; namespace?: string } }
 
@@ -21,6 +22,10 @@ export type Applied = 'created' | 'configured' | 'unchanged'
 export interface Cluster {
   context: string
   read(reference: Reference): Promise<Live | undefined>
+  /** Whether an object is there; of its content nothing is sent. */
+  exists(reference: Reference): Promise<boolean>
+  /** Whether the API server knows a kind of object. */
+  serves(kind: Pick<Reference, 'apiVersion' | 'kind'>): Promise<boolean>
   list(apiVersion: string, kind: string, namespace?: string, labelSelector?: string): Promise<Live[]>
   /** Server-side apply that takes over fields of other managers, and refuses fields that the API does not know. */
   apply(manifest: Reference): Promise<Applied>
@@ -74,6 +79,8 @@ export function openCluster(context: string): Cluster {
   return {
     context,
     read: reference => read(reference).catch(unless(404, undefined)),
+    exists: async reference => ask(await locate(reference), { accept: METADATA_ONLY }).then(() => true, unless(404, false)),
+    serves: kind => pathOf(kind).then(() => true, unless(404, false)),
     list: async (apiVersion, kind, namespace, labelSelector) => {
       const query = labelSelector ? `?labelSelector=${encodeURIComponent(labelSelector)}` : ''
       return JSON.parse(await ask(`${await pathOf({ apiVersion, kind }, namespace)}${query}`)).items

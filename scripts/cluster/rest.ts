@@ -8,6 +8,8 @@ export interface RestRequest {
   body?: unknown
   /** @default application/json */
   contentType?: string
+  /** @default application/json, or whatever there is */
+  accept?: string
 }
 
 /** What the API server refused. */
@@ -30,14 +32,14 @@ export type Rest = (path: string, request?: RestRequest) => Promise<string>
 export function createRest(config: KubeConfig, timeoutMs: number): Rest {
   const cluster = config.getCurrentCluster()
   if (!cluster) throw new Error(`context ${config.getCurrentContext()} names no cluster`)
-  return async (path, { method = 'GET', body, contentType = 'application/json' } = {}) => {
+  return async (path, { method = 'GET', body, contentType = 'application/json', accept = 'application/json, */*;q=0.1' } = {}) => {
     const payload = body === undefined ? undefined : JSON.stringify(body)
     const options = {
       method,
       timeout: timeoutMs,
       signal: AbortSignal.timeout(timeoutMs),
       headers: {
-        accept: 'application/json, */*;q=0.1',
+        accept,
         ...(payload !== undefined && { 'content-type': contentType, 'content-length': Buffer.byteLength(payload) }),
       },
     }

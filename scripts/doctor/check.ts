@@ -1,14 +1,4 @@
-import { printable } from '../terminal.ts'
-
-/** What is wrong, and what to do about it: a check that fails throws one. */
-export class Trouble extends Error {
-  override name = 'Trouble'
-  readonly remedy: string
-  constructor(message: string, remedy: string) {
-    super(message)
-    this.remedy = remedy
-  }
-}
+import { CommandError, printable } from '../terminal.ts'
 
 /** What a check cannot look at here, and why. */
 export class NotHere extends Error {
@@ -21,7 +11,7 @@ export interface Check {
   /**
    * Tries the thing itself.
    * @returns what was seen
-   * @throws Trouble when it does not work; NotHere when there is nothing to try
+   * @throws CommandError when it does not work; NotHere when there is nothing to try
    */
   run(signal: AbortSignal): Promise<string>
 }
@@ -45,7 +35,7 @@ async function runOne({ name, run }: Check, interrupted: AbortSignal, timeoutMs:
   const startedAt = performance.now()
   const timeout = new AbortController()
   // Not AbortSignal.timeout, which keeps the process alive until it fires once somebody listens.
-  const timer = setTimeout(() => timeout.abort(new Trouble(`no answer in ${timeoutMs / 1_000} s`, 'npm run status')), timeoutMs)
+  const timer = setTimeout(() => timeout.abort(new CommandError(`no answer in ${timeoutMs / 1_000} s`, 'npm run status')), timeoutMs)
   const signal = AbortSignal.any([interrupted, timeout.signal])
   const ended = new Promise<never>((_, reject) => {
     signal.addEventListener('abort', () => reject(signal.reason), { once: true })
@@ -59,7 +49,7 @@ async function runOne({ name, run }: Check, interrupted: AbortSignal, timeoutMs:
 
 function outcomeOf(error: Error & { hint?: string }): Omit<Result, 'name' | 'ms'> {
   if (error instanceof NotHere) return { outcome: 'skipped', message: error.message }
-  const remedy = error instanceof Trouble ? error.remedy : (error.hint ?? 'npm run status')
+  const { hint: remedy = 'npm run status' } = error
   return { outcome: 'failed', message: printable(error.message), remedy: printable(remedy) }
 }
 

@@ -4,7 +4,8 @@ import type { SystemDefinition } from '../../services/chassis/graph.ts'
 import type { Cluster, Live } from '../cluster/cluster.ts'
 import type { Forwarded } from '../cluster/forward.ts'
 import { isReady } from '../cluster/rollout.ts'
-import { NotHere, Trouble } from './check.ts'
+import { CommandError } from '../terminal.ts'
+import { NotHere } from './check.ts'
 import { createDrift, type Drift } from './drift.ts'
 
 /** What is looked at, and the ways to it. */
@@ -25,11 +26,11 @@ export interface Context {
   pods(name: string, namespace: string): Promise<Live[]>
   /**
    * JSON of a program that answers HTTP in one of its pods.
-   * @throws NotHere when there is no such program here, Trouble when it has no ready pod or does not answer
+   * @throws NotHere when there is no such program here, CommandError when it has no ready pod or does not answer
    */
   ask(program: Program, path: string): Promise<unknown>
-  /** Trouble that names its likely cause: objects that are not as the graph gives them, else `otherwise`. */
-  blame(symptom: string, about: (manifest: Manifest) => boolean, otherwise: string): Promise<Trouble>
+  /** CommandError that names its likely cause: objects that are not as the graph gives them, else `otherwise`. */
+  blame(symptom: string, about: (manifest: Manifest) => boolean, otherwise: string): Promise<CommandError>
   close(): Promise<void>
 }
 
@@ -57,14 +58,17 @@ export function createContext(options: Omit<Context, 'drift' | 'pods' | 'ask' | 
     if (!pod && all.length === 0 && !manifests.some(({ metadata }) => metadata.name === name && metadata.namespace === namespace))
       throw new NotHere(`there is no ${name} in namespace ${namespace}`)
     if (!pod)
-      throw new Trouble(`${namespace}/${name} has ${all.length === 0 ? 'no pod' : 'no ready pod'}`, `npm run status, or put it back: ${deploy}`)
+      throw new CommandError(`${namespace}/${name} has ${all.length === 0 ? 'no pod' : 'no ready pod'}`, `npm run status, or put it back: ${deploy}`)
     return cluster.forward(namespace, pod.metadata.name, port)
   }
 
   const blame: Context['blame'] = async (symptom, about, otherwise) => {
     const causes = await drift(about)
-    if (causes.length === 0) return new Trouble(symptom, otherwise)
-    return new Trouble(`${symptom}; the cause: ${causes.slice(0, 3).join('; ')}${causes.length > 3 ? `; and ${causes.length - 3} more` : ''}`, deploy)
+    if (causes.length === 0) return new CommandError(symptom, otherwise)
+    return new CommandError(
+      `${symptom}; the cause: ${causes.slice(0, 3).join('; ')}${causes.length > 3 ? `; and ${causes.length - 3} more` : ''}`,
+      deploy,
+    )
   }
 
   return {
@@ -79,14 +83,14 @@ export function createContext(options: Omit<Context, 'drift' | 'pods' | 'ask' | 
       forwarded.catch(() => open.delete(key))
       const { url } = await forwarded
       const answer = await fetch(`${url}${path}`, { signal: AbortSignal.timeout(ANSWER_MS) }).catch((error: Error) => {
-        throw new Trouble(
+        throw new CommandError(
           `${key} does not answer (${((error.cause as Error | undefined) ?? error).message})`,
           `kubectl -n ${program.namespace} logs -l app.kubernetes.io/name=${program.name}`,
         )
       })
       const text = await answer.text()
       if (!answer.ok)
-        throw new Trouble(
+        throw new CommandError(
           `${key}${path.split('?')[0]} answered ${answer.status}: ${text.trim().slice(0, 200)}`,
           `kubectl -n ${program.namespace} logs -l app.kubernetes.io/name=${program.name}`,
         )

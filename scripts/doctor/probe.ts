@@ -3,7 +3,8 @@ import { images } from '../../infra/platform/images.ts'
 import { inParallel } from '../cluster/apply.ts'
 import type { Cluster } from '../cluster/cluster.ts'
 import { ApiError } from '../cluster/rest.ts'
-import { NotHere, Trouble } from './check.ts'
+import { CommandError } from '../terminal.ts'
+import { NotHere } from './check.ts'
 
 /** Who asks: a pod with a program's label, so that its policies hold for it, but never ready, so that no Service sends it anything. */
 export interface Identity {
@@ -35,7 +36,7 @@ const ANSWER_MS = 90_000
  * Starts a pod for each identity, which tries every endpoint and looks every name up, and removes it.
  * @param names names in the cluster without its domain, e.g. `user-pods.shop.svc`
  * @returns what each identity saw, in their order
- * @throws Trouble naming the pod that has not answered
+ * @throws CommandError naming the pod that has not answered
  */
 export async function probe(
   cluster: Cluster,
@@ -74,7 +75,7 @@ async function answerOf(
     }
     signal?.throwIfAborted()
     if (performance.now() > endsAt)
-      throw new Trouble(
+      throw new CommandError(
         `pod ${namespace}/${name}, which looks at the network from inside, has not answered in ${ANSWER_MS / 1_000} s`,
         `kubectl -n ${namespace} get events`,
       )

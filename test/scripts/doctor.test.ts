@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -37,6 +37,8 @@ beforeAll(async () => {
     users: [{ name: 'nobody', user: {} }],
   }
   await writeFile(join(dir, 'config'), JSON.stringify(config))
+  await install('ours', { docker: 'exit 0', kind: 'exit 0' })
+  await install('other', { docker: '[ $1 = version ]', kind: 'exit 0' })
 })
 beforeEach(() => {
   asked = []
@@ -48,9 +50,15 @@ afterAll(async () => {
   await rm(dir, { recursive: true, force: true })
 })
 
+/** A folder with programs that stand in for those of the machine. */
+async function install(folder: string, programs: Record<string, string>): Promise<void> {
+  await mkdir(join(dir, folder))
+  for (const [name, script] of Object.entries(programs)) await writeFile(join(dir, folder, name), `#!/bin/sh\n${script}\n`, { mode: 0o755 })
+}
+
 function start(args: string[], env: Record<string, string> = {}) {
   const child = spawn(process.execPath, [...MAIN, ...args], {
-    env: { PATH: process.env.PATH ?? '', HOME: dir, KUBECONFIG: join(dir, 'config'), IMAGE_TAG: 'test', ...env },
+    env: { PATH: join(dir, 'ours'), HOME: dir, KUBECONFIG: join(dir, 'config'), IMAGE_TAG: 'test', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
     timeout: 25_000,
   })
@@ -94,6 +102,16 @@ describe('npm run doctor', () => {
     const { code, stdout, stderr } = await doctor(...args)
     expect([code, stdout]).toEqual([2, ''])
     expect(stderr.trim().split('\n')).toEqual([expect.stringContaining(line)])
+  })
+
+  test('a kind cluster that npm run up did not make is asked for its ingress, which is not that of another', async () => {
+    const { code, stderr } = await start([...ON_TEST, '--only', 'nodes'], { PATH: join(dir, 'other') }).ended
+    expect([code, stderr]).toEqual([2, 'error: --url is missing: where is the ingress reached?\n'])
+  })
+
+  test('without docker the ingress is taken to be where npm run up puts it', async () => {
+    const { code } = await start([...ON_TEST, '--only', 'nodes'], { PATH: dir }).ended
+    expect(code).toBe(0)
   })
 
   test.each<[string, string[], Record<string, string>, RegExp]>([

@@ -72,6 +72,8 @@ export function fakeCluster(initial: readonly Reference[] = manifests): FakeClus
         const live = objects.get(nameOf(reference))
         return live?.apiVersion === reference.apiVersion ? live : undefined
       },
+      exists: async reference => objects.has(nameOf(reference)),
+      serves: async ({ kind }) => !fake.unknown.has(kind),
       list: async (apiVersion, kind, namespace, labelSelector = '') => {
         if (fake.unknown.has(kind)) throw new ApiError(404, `the cluster knows no ${kind} in ${apiVersion}`)
         const requirements = labelSelector.split(',').filter(Boolean)

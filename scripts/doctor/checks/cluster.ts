@@ -1,6 +1,6 @@
 import { checkTools } from '../../cluster/kind.ts'
-import { ApiError } from '../../cluster/rest.ts'
-import { type Check, NotHere, Trouble } from '../check.ts'
+import { CommandError } from '../../terminal.ts'
+import { type Check, NotHere } from '../check.ts'
 import type { Context } from '../context.ts'
 
 /** What everything else stands on. */
@@ -21,25 +21,18 @@ async function nodesAreReady({ cluster }: Context): Promise<string> {
   for (const { metadata, status } of nodes) {
     const ready = status.conditions.find(({ type }: { type: string }) => type === 'Ready')
     if (ready?.status !== 'True')
-      throw new Trouble(`node ${metadata.name} is not ready: ${ready?.message ?? 'it says nothing'}`, `kubectl describe node ${metadata.name}`)
+      throw new CommandError(`node ${metadata.name} is not ready: ${ready?.message ?? 'it says nothing'}`, `kubectl describe node ${metadata.name}`)
   }
   return `${nodes.length} ready, Kubernetes ${nodes[0]?.status.nodeInfo.kubeletVersion}`
 }
 
 /** Whether the API server serves every kind of object that the graph has. */
-async function kindsAreKnown({ cluster, manifests, settings, deploy }: Context): Promise<string> {
-  const kinds = new Map(
-    manifests.map(({ apiVersion, kind, metadata }) => [`${kind}.${apiVersion}`, { apiVersion, kind, namespace: metadata.namespace }]),
-  )
+async function kindsAreKnown({ cluster, manifests, deploy }: Context): Promise<string> {
+  const kinds = new Map(manifests.map(({ apiVersion, kind }) => [`${kind}.${apiVersion}`, { apiVersion, kind }]))
   const unknown: string[] = []
-  for (const [name, { apiVersion, kind, namespace }] of kinds) {
-    await cluster.list(apiVersion, kind, namespace ?? settings.NAMESPACE).catch(error => {
-      if (!(error instanceof ApiError && error.status === 404)) throw error
-      unknown.push(name)
-    })
-  }
+  for (const [name, kind] of kinds) if (!(await cluster.serves(kind))) unknown.push(name)
   if (unknown.length > 0)
-    throw new Trouble(
+    throw new CommandError(
       `the cluster knows no ${unknown.join(' and no ')}: the CustomResourceDefinition is missing`,
       `${deploy} brings it (--crds for a folder of your own)`,
     )

@@ -1,7 +1,8 @@
 import { databaseSecret } from '../../../infra/constructs/deployment.ts'
 import { POSTGRES } from '../../../infra/constructs/postgres.ts'
 import { ADMIN_PORT, type ServiceDefinition } from '../../../services/chassis/graph.ts'
-import { type Check, Trouble } from '../check.ts'
+import { CommandError } from '../../terminal.ts'
+import type { Check } from '../check.ts'
 import type { Context } from '../context.ts'
 
 /** Whether services reach their databases, by what each pod itself says of it. */
@@ -18,14 +19,14 @@ async function databaseAnswers(context: Context, service: ServiceDefinition): Pr
       !metadata.deletionTimestamp &&
       status.containerStatuses?.some(({ name, state }: { name: string; state: { running?: object } }) => name === service.name && state.running),
   )
-  if (running.length === 0) throw new Trouble(`${service.name} has no pod that runs`, 'npm run status')
+  if (running.length === 0) throw new CommandError(`${service.name} has no pod that runs`, 'npm run status')
   for (const { metadata } of running) {
     const forwarded = await cluster.forward(settings.NAMESPACE, metadata.name, ADMIN_PORT)
     try {
       const answer = await fetch(`${forwarded.url}/readyz`, { signal: AbortSignal.timeout(10_000) })
       const text = (await answer.text()).trim()
       if (answer.status === 200) continue
-      if (!/\bdatabase\b/.test(text)) throw new Trouble(`${metadata.name} says: ${text}`, `npm run logs -- ${service.name}`)
+      if (!/\bdatabase\b/.test(text)) throw new CommandError(`${metadata.name} says: ${text}`, `npm run logs -- ${service.name}`)
       throw await blame(
         `${metadata.name} does not reach its database${await stateOfPostgres(context)}`,
         ({ kind, metadata: { name } }) =>

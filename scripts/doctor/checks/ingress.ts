@@ -4,7 +4,8 @@ import { entryServices } from '../../../infra/constructs/ingress.ts'
 import { CERTIFICATE_DAYS } from '../../../infra/platform/ingress-alerts.ts'
 import type { Contract } from '../../../services/chassis/contract.ts'
 import type { ServiceDefinition } from '../../../services/chassis/graph.ts'
-import { type Check, NotHere, Trouble } from '../check.ts'
+import { CommandError } from '../../terminal.ts'
+import { type Check, NotHere } from '../check.ts'
 import type { Context } from '../context.ts'
 
 const ANSWER_MS = 10_000
@@ -85,14 +86,14 @@ async function certificateIsGood({ tlsAddress, settings, cluster }: Context): Pr
   const secret = `Secret ${settings.NAMESPACE}/${settings.TLS_SECRET}`
   if (wrong) {
     const there = await cluster.read({ apiVersion: 'v1', kind: 'Secret', metadata: { name: settings.TLS_SECRET, namespace: settings.NAMESPACE } })
-    throw new Trouble(
+    throw new CommandError(
       `the certificate of ${tlsAddress} is for ${certificate.subject?.CN ?? 'nobody'}, not for ${settings.HOST}: ${there ? `${secret} is of another host` : `${secret} is not there`}`,
       remedy,
     )
   }
   const days = (Date.parse(certificate.valid_to) - Date.now()) / DAY_MS
   if (days < CERTIFICATE_DAYS.ticket)
-    throw new Trouble(`the certificate in ${secret} ${days < 0 ? 'has expired' : 'expires'} on ${certificate.valid_to}`, remedy)
+    throw new CommandError(`the certificate in ${secret} ${days < 0 ? 'has expired' : 'expires'} on ${certificate.valid_to}`, remedy)
   return `for ${settings.HOST}, good for ${Math.floor(days)} days`
 }
 
@@ -109,7 +110,7 @@ const certificateOf = (address: string, servername: string): Promise<PeerCertifi
     )
     const fail = (reason: string) => {
       socket.destroy()
-      reject(new Trouble(`nobody speaks TLS at ${address} (${reason})`, 'npm run status'))
+      reject(new CommandError(`nobody speaks TLS at ${address} (${reason})`, 'npm run status'))
     }
     socket.on('timeout', () => fail(`no answer in ${ANSWER_MS / 1_000} s`))
     socket.on('error', (error: NodeJS.ErrnoException) => fail(error.code ?? error.message))

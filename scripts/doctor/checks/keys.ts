@@ -1,6 +1,7 @@
 import { WORKLOAD_ISSUER } from '../../../infra/constructs/deployment.ts'
 import { callersOf, type ServiceDefinition } from '../../../services/chassis/graph.ts'
-import { type Check, NotHere, Trouble } from '../check.ts'
+import { CommandError } from '../../terminal.ts'
+import { type Check, NotHere } from '../check.ts'
 import { type Context, until } from '../context.ts'
 import { askPrometheus } from './metrics.ts'
 
@@ -24,7 +25,7 @@ function copiedKids(jwks: string | undefined, where: string, remedy: string): st
   try {
     return kidsOf(jwks ?? '{"keys":[]}')
   } catch {
-    throw new Trouble(`${where} has no keys that can be read`, remedy)
+    throw new CommandError(`${where} has no keys that can be read`, remedy)
   }
 }
 
@@ -34,17 +35,20 @@ async function issuerKeysAreCurrent({ cluster, system, settings }: Context): Pro
   const remedy = `npm run secrets -- --context ${cluster.context}`
   const where = `ConfigMap ${settings.NAMESPACE}/${WORKLOAD_ISSUER}`
   const live = await cluster.read({ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: WORKLOAD_ISSUER, namespace: settings.NAMESPACE } })
-  if (!live) throw new Trouble(`${where} is not there: no callee can verify its callers' tokens`, remedy)
+  if (!live) throw new CommandError(`${where} is not there: no callee can verify its callers' tokens`, remedy)
   const { issuer, jwks } = await cluster.tokenIssuer()
   if (issuer !== settings.WORKLOAD_ISSUER)
-    throw new Trouble(
+    throw new CommandError(
       `the cluster's tokens are issued by ${issuer}, and the services expect WORKLOAD_ISSUER ${settings.WORKLOAD_ISSUER}`,
       `WORKLOAD_ISSUER=${issuer} npm run deploy`,
     )
   const known = copiedKids(live.data?.['jwks.json'], where, remedy)
   const unknown = kidsOf(jwks).filter(kid => !known.includes(kid))
   if (unknown.length > 0)
-    throw new Trouble(`${where} lacks the key ${unknown.join(', ')} that the cluster signs tokens with: calls between services are refused`, remedy)
+    throw new CommandError(
+      `${where} lacks the key ${unknown.join(', ')} that the cluster signs tokens with: calls between services are refused`,
+      remedy,
+    )
   return `${known.length} key of ${issuer}`
 }
 
@@ -56,12 +60,15 @@ async function isYoung(context: Context, { name }: ServiceDefinition, secret: st
   }
   const since = await until(look, found => found !== undefined, SCRAPES_MS, signal)
   if (since === undefined)
-    throw new Trouble(
+    throw new CommandError(
       `nobody says since when ${secret} is in use, so that no alert asks for a new one`,
       `npm run logs -- ${name}; main.ts of ${name} has to call metrics.secretSince('${secret}', ...)`,
     )
   const days = Math.max(0, (Date.now() / 1_000 - Number(since)) / DAY_SECONDS)
   if (days > rotateDays)
-    throw new Trouble(`${secret} is in use for ${Math.floor(days)} days; it is to be rotated after ${rotateDays}`, 'docs/runbooks/secret-overdue.md')
+    throw new CommandError(
+      `${secret} is in use for ${Math.floor(days)} days; it is to be rotated after ${rotateDays}`,
+      'docs/runbooks/secret-overdue.md',
+    )
   return `${Math.floor(days)} of ${rotateDays} days`
 }

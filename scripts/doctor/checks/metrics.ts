@@ -1,7 +1,8 @@
 import { WATCHDOG } from '../../../infra/platform/platform-alerts.ts'
 import { ALERTMANAGER_PORT, PROMETHEUS_PORT } from '../../../infra/platform/ports.ts'
 import type { Manifest } from '../../../infra/synth.ts'
-import { ARRIVAL_MS, type Check, Trouble } from '../check.ts'
+import { CommandError } from '../../terminal.ts'
+import { ARRIVAL_MS, type Check } from '../check.ts'
 import { type Context, until } from '../context.ts'
 import { PROBE } from '../probe.ts'
 
@@ -89,7 +90,7 @@ async function isScraped(context: Context, { metadata, spec }: Manifest, signal:
     (['Role', 'RoleBinding'].includes(kind) && other === 'prometheus')
   const { wanted, wrong } = await arrived(context, look, found => found.wanted.length > 0 && found.wrong.length === 0, about, signal)
   const [first] = wrong
-  if (wanted.length === 0) throw new Trouble(`${namespace}/${name} has no ready pod to scrape`, 'npm run status')
+  if (wanted.length === 0) throw new CommandError(`${namespace}/${name} has no ready pod to scrape`, 'npm run status')
   if (!first) return `${wanted.length} targets up`
   const symptom = first.target
     ? `Prometheus cannot scrape ${first.pod} (${first.port}): ${first.target.lastError || 'it has not tried yet'}`

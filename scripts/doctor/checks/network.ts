@@ -1,7 +1,8 @@
 import { podsHost } from '../../../services/chassis/graph.ts'
 import type { Live } from '../../cluster/cluster.ts'
 import { isReady, workloadsOf } from '../../cluster/rollout.ts'
-import { type Check, NotHere, Trouble } from '../check.ts'
+import { CommandError } from '../../terminal.ts'
+import { type Check, NotHere } from '../check.ts'
 import type { Context } from '../context.ts'
 import { allows, type End } from '../expected-traffic.ts'
 import { type Identity, probe, type Seen } from '../probe.ts'
@@ -130,7 +131,7 @@ async function namesAreFound(context: Context, { callers }: Survey): Promise<str
     const servers = await cluster.list('v1', 'Pod', 'kube-system', 'k8s-app=kube-dns')
     const symptom = `${name} is not found from pods of ${blind.join(', ')}`
     if (!servers.some(isReady))
-      throw new Trouble(
+      throw new CommandError(
         `${symptom}: kube-system/coredns has no ready pod, so no name is found in the cluster`,
         'kubectl -n kube-system get deploy,pods -l k8s-app=kube-dns',
       )
@@ -163,7 +164,7 @@ async function connects(
   const chosen = pairs(context, survey, true).filter(({ caller, end }) => from(caller.name) && picks(end, caller.name))
   const refused = chosen.filter(({ open }) => !open)
   const [first] = refused
-  if (chosen.length === 0 && expected) throw new Trouble('the callee has no ready pod to try', 'npm run status')
+  if (chosen.length === 0 && expected) throw new CommandError('the callee has no ready pod to try', 'npm run status')
   if (chosen.length === 0) throw new NotHere('nothing of the platform is ours to try')
   if (!first) return `${chosen.length} connect`
   const symptom = `${first.caller.title} cannot connect to ${first.end.title}${refused.length > 1 ? `, nor can ${refused.length - 1} more pairs that the graph allows` : ''}`
@@ -180,17 +181,17 @@ async function nothingElseConnects(context: Context, survey: Survey): Promise<st
   const [first] = open
   if (!first) return `${closed.length} pairs that are no edge are refused`
   const symptom = `${first.caller.title} can connect to ${first.end.title}${open.length > 1 ? `, and ${open.length - 1} more pairs that are no edge can connect` : ''}`
-  const about = isPolicyOf(open.flatMap(({ caller, end }) => [caller, end]))
-  const own = await foreignPolicies(
+  const ends = open.flatMap(({ caller, end }) => [caller, end])
+  const foreign = await foreignPolicies(
     context,
-    open.flatMap(({ caller, end }) => [caller.namespace, end.namespace]),
+    ends.map(({ namespace }) => namespace),
   )
-  if (own.length > 0)
-    throw new Trouble(
-      `${symptom}; the cause: NetworkPolicy ${own.join(', ')} is not of the graph`,
-      `kubectl -n ${own[0]?.split('/')[0]} describe networkpolicy`,
-    )
-  throw await context.blame(symptom, about, 'does the network of this cluster enforce NetworkPolicies? (kindnet does from kind 0.24 on)')
+  const otherwise = 'does the network of this cluster enforce NetworkPolicies? (kindnet does from kind 0.24 on)'
+  const [one] = foreign
+  if (!one) throw await context.blame(symptom, isPolicyOf(ends), otherwise)
+  // Of both kinds of causes, for what one opens the other may open, too.
+  const causes = [...foreign.map(name => `NetworkPolicy ${name} is not of the graph`), ...(await context.drift(isPolicyOf(ends)))]
+  throw new CommandError(`${symptom}; the cause: ${causes.join('; ')}`, `kubectl -n ${one.split('/')[0]} describe networkpolicy`)
 }
 
 /** Policies that somebody else has put beside those of the graph. */

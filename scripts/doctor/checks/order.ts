@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { isKept, KEPT_SHARE } from '../../../services/chassis/tracing.ts'
 import { smoke } from '../../smoke.ts'
 import { CommandError } from '../../terminal.ts'
-import { type Check, Trouble } from '../check.ts'
+import type { Check } from '../check.ts'
 import type { Context } from '../context.ts'
 
 /** A trace id of the share that is kept although nothing is wrong with it. */
@@ -43,7 +43,7 @@ export const orderChecks = (context: Context, order: Order): Check[] => [
         return `confirmed and cancelled, ${await order.place(signal)}`
       } catch (error) {
         if (!(error instanceof CommandError)) throw error
-        if (error.hint) throw new Trouble(error.message, error.hint)
+        if (error.hint) throw new CommandError(error.message, error.hint)
         const about = ['Service', 'NetworkPolicy', 'Ingress', 'Deployment']
         throw await context.blame(
           error.message,

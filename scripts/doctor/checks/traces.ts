@@ -3,7 +3,8 @@ import { JAEGER } from '../../../infra/platform/ports.ts'
 import type { Manifest } from '../../../infra/synth.ts'
 import type { ServiceDefinition, SystemDefinition } from '../../../services/chassis/graph.ts'
 import { SMOKE_ENTRY } from '../../smoke.ts'
-import { type Check, Trouble } from '../check.ts'
+import { CommandError } from '../../terminal.ts'
+import type { Check } from '../check.ts'
 import { type Context, until } from '../context.ts'
 import { askPrometheus } from './metrics.ts'
 import type { Order } from './order.ts'
@@ -56,7 +57,7 @@ const askJaeger = ({ ask, settings }: Context, path: string): Promise<unknown> =
 /** The trace, or nothing while Jaeger does not have it. */
 async function findTrace(context: Context, traceId: string): Promise<Trace | undefined> {
   const answer = await askJaeger(context, `/api/traces/${traceId}`).catch(error => {
-    if (error instanceof Trouble && / answered 404/.test(error.message)) return undefined
+    if (error instanceof CommandError && / answered 404/.test(error.message)) return undefined
     throw error
   })
   const [trace] = (answer as { data?: Trace[] } | undefined)?.data ?? []
@@ -76,7 +77,7 @@ async function traceIsWhole(context: Context, order: Order, signal: AbortSignal)
   await askJaeger(context, '/api/services')
   const { traceId } = order
   await order.place(signal).catch(error => {
-    throw new Trouble(`no order could be placed, whose trace would be looked for: ${(error as Error).message}`, 'begin with what an order needs')
+    throw new CommandError(`no order could be placed, whose trace would be looked for: ${(error as Error).message}`, 'begin with what an order needs')
   })
   const trace = await until(
     () => findTrace(context, traceId),
@@ -109,7 +110,7 @@ interface Reading {
 async function collectorSends(context: Context, name: string): Promise<string> {
   const { pods, settings, blame } = context
   const ready = await pods(name, settings.NAMESPACE)
-  if (ready.length === 0) throw new Trouble(`${name} has no ready pod`, 'npm run status')
+  if (ready.length === 0) throw new CommandError(`${name} has no ready pod`, 'npm run status')
   const read = () => Promise.all(ready.map(({ metadata }) => readingOf(context, metadata.name)))
   const before = await read()
   await new Promise(resolve => setTimeout(resolve, COLLECTOR_MS))

@@ -1,7 +1,8 @@
 import { DASHBOARD } from '../../../infra/constructs/dashboards.ts'
 import type { Manifest } from '../../../infra/synth.ts'
 import { describeState, stateOf, workloadsOf } from '../../cluster/rollout.ts'
-import { type Check, Trouble } from '../check.ts'
+import { CommandError } from '../../terminal.ts'
+import type { Check } from '../check.ts'
 import { type Context, until } from '../context.ts'
 
 /** A rollout that goes on may need this long for a pod. */
@@ -91,9 +92,8 @@ async function mountsAreThere({ cluster, manifests, deploy }: Context): Promise<
     }
   }
   for (const [title, { kind, name, namespace, by }] of wanted) {
-    const live = await cluster.read({ apiVersion: 'v1', kind, metadata: { name, namespace } })
-    if (!live)
-      throw new Trouble(
+    if (!(await cluster.exists({ apiVersion: 'v1', kind, metadata: { name, namespace } })))
+      throw new CommandError(
         `${title}, which pods of ${by} mount, is not there: those that run go on, no new one starts`,
         kind === 'Secret' ? `npm run secrets -- --context ${cluster.context}` : deploy,
       )
@@ -109,9 +109,9 @@ async function autoscalerIsActive({ cluster, settings, deploy }: Context, name: 
     return { found: metadata !== undefined, active, bounds: `${spec?.minReplicas} to ${spec?.maxReplicas}`, now: status?.currentReplicas }
   }
   const { found, active, bounds, now } = await until(stateNow, state => state.active?.status === 'True', ROLLOUT_MS, signal)
-  if (!found) throw new Trouble(`HorizontalPodAutoscaler ${name} is not there: nothing adds pods under load`, deploy)
+  if (!found) throw new CommandError(`HorizontalPodAutoscaler ${name} is not there: nothing adds pods under load`, deploy)
   if (active?.status !== 'True')
-    throw new Trouble(
+    throw new CommandError(
       `nothing adds pods under load: ${active?.message ?? 'it has not been looked at yet'}`,
       'kubectl get apiservice v1beta1.metrics.k8s.io',
     )

@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { describe, expect, test } from 'vitest'
-import { type Check, NotHere, type Result, runChecks, Trouble } from '../../../scripts/doctor/check.ts'
+import { type Check, NotHere, type Result, runChecks } from '../../../scripts/doctor/check.ts'
 import { CommandError } from '../../../scripts/terminal.ts'
 
 const check = (name: string, run: Check['run']): Check => ({ name, run })
@@ -49,9 +49,8 @@ describe('runChecks(checks, { signal, show })', () => {
   })
 
   test.each<[string, Error, Partial<Result>]>([
-    ['trouble', new Trouble('order has no pod', 'npm run deploy'), { outcome: 'failed', message: 'order has no pod', remedy: 'npm run deploy' }],
     [
-      'an error of a command',
+      'what is wrong',
       new CommandError('the API server does not answer', 'kubectl get nodes'),
       { outcome: 'failed', message: 'the API server does not answer', remedy: 'kubectl get nodes' },
     ],
@@ -62,7 +61,7 @@ describe('runChecks(checks, { signal, show })', () => {
   })
 
   test('shows nothing that would move the cursor of a terminal', async () => {
-    expect(await outcome(() => Promise.reject(new Trouble('it logged \u001b[2J\u0007', 'look\u009b')))).toMatchObject({
+    expect(await outcome(() => Promise.reject(new CommandError('it logged \u001b[2J\u0007', 'look\u009b')))).toMatchObject({
       message: 'it logged \ufffd[2J\ufffd',
       remedy: 'look\ufffd',
     })
@@ -71,7 +70,7 @@ describe('runChecks(checks, { signal, show })', () => {
   test('makes the commands of a remedy ones for the cluster that is looked at', async () => {
     const options = { signal: new AbortController().signal, show: () => {}, address: (text: string) => `${text} there` }
     const checks = [
-      check('a', () => Promise.reject(new Trouble('npm run status says so', 'npm run deploy'))),
+      check('a', () => Promise.reject(new CommandError('npm run status says so', 'npm run deploy'))),
       check('b', () => Promise.reject(new NotHere('npm run status says so'))),
     ]
     expect(await runChecks(checks, options)).toEqual([

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
-import { NotHere, Trouble } from '../../../scripts/doctor/check.ts'
+import { NotHere } from '../../../scripts/doctor/check.ts'
 import { until } from '../../../scripts/doctor/context.ts'
+import { CommandError } from '../../../scripts/terminal.ts'
 import { answering, contextOf, fakeCluster, hangingUp, podOf, type Routes, skipPauses } from '../../support/fake-cluster.ts'
 
 const PROMETHEUS = { name: 'prometheus', namespace: 'observability', port: 9_090 }
@@ -79,7 +80,7 @@ describe('ask(program, path)', () => {
     const fake = fakeCluster()
     fake.put(...pods)
     await expect(contextOf(fake).ask(PROMETHEUS, '/')).rejects.toEqual(
-      new Trouble(`observability/prometheus has ${what}`, 'npm run status, or put it back: npm run deploy'),
+      new CommandError(`observability/prometheus has ${what}`, 'npm run status, or put it back: npm run deploy'),
     )
   })
 
@@ -91,16 +92,16 @@ describe('ask(program, path)', () => {
   test('says who does not answer and where to look', async () => {
     const { context } = withPrometheus(await hangingUp())
     await expect(context.ask(PROMETHEUS, '/')).rejects.toMatchObject({
-      name: 'Trouble',
+      name: 'CommandError',
       message: 'observability/prometheus:9090 does not answer (other side closed)',
-      remedy: 'kubectl -n observability logs -l app.kubernetes.io/name=prometheus',
+      hint: 'kubectl -n observability logs -l app.kubernetes.io/name=prometheus',
     })
   })
 
   test('says what was refused, without the query', async () => {
     const context = await asking({ '/api/v1/query': () => new Response(`out of memory\n${'x'.repeat(300)}`, { status: 503 }) })
     await expect(context.ask(PROMETHEUS, '/api/v1/query?query=up')).rejects.toMatchObject({
-      name: 'Trouble',
+      name: 'CommandError',
       message: `observability/prometheus:9090/api/v1/query answered 503: out of memory\n${'x'.repeat(186)}`,
     })
   })
@@ -115,7 +116,7 @@ describe('blame(symptom, about, otherwise)', () => {
     fake.objects.delete('NetworkPolicy observability/jaeger')
     fake.objects.delete('NetworkPolicy shop/user')
     expect(await contextOf(fake).blame('no traces', policies, 'look at the logs')).toEqual(
-      new Trouble('no traces; the cause: NetworkPolicy observability/jaeger is not there', 'npm run deploy'),
+      new CommandError('no traces; the cause: NetworkPolicy observability/jaeger is not there', 'npm run deploy'),
     )
   })
 
@@ -133,7 +134,7 @@ describe('blame(symptom, about, otherwise)', () => {
 
   test('says what else to do when all are', async () => {
     const trouble = await contextOf(fakeCluster()).blame('no traces', policies, 'look at the logs')
-    expect([trouble, trouble.remedy]).toEqual([new Trouble('no traces', 'look at the logs'), 'look at the logs'])
+    expect([trouble, trouble.hint]).toEqual([new CommandError('no traces', 'look at the logs'), 'look at the logs'])
   })
 })
 

@@ -3,8 +3,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { beforeEach, describe, expect, test, vi } from 'vitest'
 import { ApiError } from '../../../../scripts/cluster/rest.ts'
-import { NotHere, Trouble } from '../../../../scripts/doctor/check.ts'
+import { NotHere } from '../../../../scripts/doctor/check.ts'
 import { clusterChecks } from '../../../../scripts/doctor/checks/cluster.ts'
+import { CommandError } from '../../../../scripts/terminal.ts'
 import { contextOf, type FakeCluster, fakeCluster, manifests, runCheck } from '../../../support/fake-cluster.ts'
 
 const run = (fake: FakeCluster, name: string) => runCheck(clusterChecks(contextOf(fake)), name)
@@ -65,7 +66,7 @@ describe('nodes', () => {
     ['that says nothing', [], 'it says nothing'],
   ])('one %s is named', async (_, conditions, says) => {
     await expect(run(fakeCluster([node('a', ready), node('b', ...conditions)]), 'nodes')).rejects.toEqual(
-      new Trouble(`node b is not ready: ${says}`, 'kubectl describe node b'),
+      new CommandError(`node b is not ready: ${says}`, 'kubectl describe node b'),
     )
   })
 })
@@ -83,13 +84,13 @@ describe('kinds', () => {
       message: expect.stringMatching(
         /^the cluster knows no (ServiceMonitor|PrometheusRule)\.monitoring\.coreos\.com\/v1 and no (ServiceMonitor|PrometheusRule)\.monitoring\.coreos\.com\/v1: the CustomResourceDefinition is missing$/,
       ),
-      remedy: 'npm run deploy brings it (--crds for a folder of your own)',
+      hint: 'npm run deploy brings it (--crds for a folder of your own)',
     })
   })
 
   test('are not said to be missing when the API server refuses to tell', async () => {
     const fake = fakeCluster()
-    fake.cluster.list = () => Promise.reject(new ApiError(403, 'forbidden'))
+    fake.cluster.serves = () => Promise.reject(new ApiError(403, 'forbidden'))
     await expect(run(fake, 'kinds')).rejects.toThrow(/^forbidden$/)
   })
 })

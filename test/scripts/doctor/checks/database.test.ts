@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { loadSettings } from '../../../../infra/settings.ts'
-import { Trouble } from '../../../../scripts/doctor/check.ts'
 import { databaseChecks } from '../../../../scripts/doctor/checks/database.ts'
+import { CommandError } from '../../../../scripts/terminal.ts'
 import { answering, contextOf, type FakeCluster, fakeCluster, podOf, runCheck } from '../../../support/fake-cluster.ts'
 
 /** A pod of orders whose admin port says whether it is ready. */
@@ -48,7 +48,7 @@ describe('database of a service', () => {
   test('is not reached by one of the pods', async () => {
     const fake = await clusterSaying(200, 'ok')
     await addOrderPod(fake, 'order-b', 503, 'database: connect ECONNREFUSED')
-    await expect(run(fake)).rejects.toEqual(new Trouble('order-b does not reach its database', SECRETS))
+    await expect(run(fake)).rejects.toEqual(new CommandError('order-b does not reach its database', SECRETS))
     expect(fake.forwarded).toEqual([])
   })
 
@@ -58,7 +58,7 @@ describe('database of a service', () => {
       spec.replicas = 0
     })
     await expect(run(fake)).rejects.toEqual(
-      new Trouble(
+      new CommandError(
         'order-a does not reach its database: postgres has no ready pod; the cause: StatefulSet shop/postgres: spec.replicas is 0, the graph says 1',
         'npm run deploy',
       ),
@@ -81,10 +81,10 @@ describe('database of a service', () => {
     [503, 'draining'],
     [404, 'not found'],
   ])('is not to blame when the pod answers %i %s', async (status, says) => {
-    await expect(run(await clusterSaying(status, says))).rejects.toEqual(new Trouble(`order-a says: ${says}`, 'npm run logs -- order'))
+    await expect(run(await clusterSaying(status, says))).rejects.toEqual(new CommandError(`order-a says: ${says}`, 'npm run logs -- order'))
   })
 
   test('is not known without a pod that runs', async () => {
-    await expect(run(fakeCluster())).rejects.toEqual(new Trouble('order has no pod that runs', 'npm run status'))
+    await expect(run(fakeCluster())).rejects.toEqual(new CommandError('order has no pod that runs', 'npm run status'))
   })
 })

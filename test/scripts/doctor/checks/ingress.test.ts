@@ -5,8 +5,9 @@ import { join } from 'node:path'
 import { createServer } from 'node:tls'
 import { beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { type Certified, ensureAuthority, issueCertificate } from '../../../../scripts/certificates.ts'
-import { NotHere, Trouble } from '../../../../scripts/doctor/check.ts'
+import { NotHere } from '../../../../scripts/doctor/check.ts'
 import { ingressChecks } from '../../../../scripts/doctor/checks/ingress.ts'
+import { CommandError } from '../../../../scripts/terminal.ts'
 import type { Contract } from '../../../../services/chassis/contract.ts'
 import { order } from '../../../../services/order/service.ts'
 import { user } from '../../../../services/user/service.ts'
@@ -49,7 +50,7 @@ describe('ingress to a service', () => {
     // Of another service, of another namespace, and none that a request passes.
     for (const name of ['Ingress shop/user', 'NetworkPolicy ingress/traefik', 'ServiceMonitor shop/order']) fake.objects.delete(name)
     await expect(run('ingress to order', { baseUrl }, fake)).rejects.toEqual(
-      new Trouble(`GET ${baseUrl}/products answered ${status}: ${meaning}`, 'npm run logs -- order'),
+      new CommandError(`GET ${baseUrl}/products answered ${status}: ${meaning}`, 'npm run logs -- order'),
     )
   })
 
@@ -58,7 +59,7 @@ describe('ingress to a service', () => {
     fake.objects.delete(`${kind} shop/order`)
     await expect(run('ingress to order', { baseUrl: await answering({}) }, fake)).rejects.toMatchObject({
       message: expect.stringMatching(new RegExp(`/products answered 404: it has no route; the cause: ${kind} shop/order is not there$`)),
-      remedy: 'npm run deploy',
+      hint: 'npm run deploy',
     })
   })
 
@@ -70,7 +71,7 @@ describe('ingress to a service', () => {
     fake.objects.delete('Ingress shop/order')
     const address = await closedAddress()
     await expect(run('ingress to order', { baseUrl: `http://${address}` }, fake)).rejects.toEqual(
-      new Trouble(
+      new CommandError(
         `nobody answers at http://${address} (ECONNREFUSED); the cause: Deployment ingress/traefik: spec.replicas is 0, the graph says 1`,
         'npm run deploy',
       ),
@@ -80,7 +81,7 @@ describe('ingress to a service', () => {
   test('that hangs up says so, and where to look', async () => {
     await expect(run('ingress to order', { baseUrl: await hangingUp() })).rejects.toMatchObject({
       message: expect.stringMatching(/^nobody answers at http:\/\/127\.0\.0\.1:\d+ \(UND_ERR_SOCKET\)$/),
-      remedy: 'kubectl -n ingress get pods, or put it back: npm run deploy',
+      hint: 'kubectl -n ingress get pods, or put it back: npm run deploy',
     })
   })
 
@@ -164,7 +165,7 @@ describe('certificate', () => {
   ])('of %d days %s', async (age, what) => {
     await expect(certificate(await serving('shop.localhost', age))).rejects.toMatchObject({
       message: expect.stringMatching(`^the certificate in Secret shop/shop-tls ${what} on \\w{3} +\\d+ .* GMT$`),
-      remedy: SECRETS,
+      hint: SECRETS,
     })
   })
 
@@ -173,7 +174,10 @@ describe('certificate', () => {
     fake.put({ apiVersion: 'v1', kind: 'Secret', metadata: { name: 'shop-tls', namespace: 'shop' } })
     const address = await serving('store.localhost')
     await expect(certificate(address, fake)).rejects.toEqual(
-      new Trouble(`the certificate of ${address} is for store.localhost, not for shop.localhost: Secret shop/shop-tls is of another host`, SECRETS),
+      new CommandError(
+        `the certificate of ${address} is for store.localhost, not for shop.localhost: Secret shop/shop-tls is of another host`,
+        SECRETS,
+      ),
     )
   })
 
@@ -186,7 +190,7 @@ describe('certificate', () => {
 
   test('is not shown by who is not there', async () => {
     const address = await closedAddress()
-    await expect(certificate(address)).rejects.toEqual(new Trouble(`nobody speaks TLS at ${address} (ECONNREFUSED)`, 'npm run status'))
+    await expect(certificate(address)).rejects.toEqual(new CommandError(`nobody speaks TLS at ${address} (ECONNREFUSED)`, 'npm run status'))
   })
 
   test('is not shown by who does not speak TLS', async () => {

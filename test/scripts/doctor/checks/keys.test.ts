@@ -1,7 +1,8 @@
 import { afterEach, describe, expect, test, vi } from 'vitest'
-import { NotHere, Trouble } from '../../../../scripts/doctor/check.ts'
+import { NotHere } from '../../../../scripts/doctor/check.ts'
 import { keyChecks } from '../../../../scripts/doctor/checks/keys.ts'
 import { addressTo } from '../../../../scripts/doctor/remedy.ts'
+import { CommandError } from '../../../../scripts/terminal.ts'
 import { answering, contextOf, type FakeCluster, fakeCluster, podOf, runCheck, settings, skipPauses } from '../../../support/fake-cluster.ts'
 
 const ISSUER = settings.WORKLOAD_ISSUER
@@ -26,7 +27,7 @@ describe('workload identity', () => {
 
   test('names the keys that callees lack', async () => {
     await expect(run(clusterSigning(jwks('old'), jwks('old', 'new', 'newer')))).rejects.toEqual(
-      new Trouble(
+      new CommandError(
         'ConfigMap shop/workload-issuer lacks the key new, newer that the cluster signs tokens with: calls between services are refused',
         SECRETS,
       ),
@@ -35,7 +36,7 @@ describe('workload identity', () => {
 
   test('is missing', async () => {
     await expect(run(clusterSigning(undefined, jwks('new')))).rejects.toEqual(
-      new Trouble("ConfigMap shop/workload-issuer is not there: no callee can verify its callers' tokens", SECRETS),
+      new CommandError("ConfigMap shop/workload-issuer is not there: no callee can verify its callers' tokens", SECRETS),
     )
   })
 
@@ -49,15 +50,15 @@ describe('workload identity', () => {
 
   test('cannot be read', async () => {
     await expect(run(clusterSigning('{"keys', jwks('new')))).rejects.toMatchObject({
-      name: 'Trouble',
+      name: 'CommandError',
       message: expect.stringMatching(/^ConfigMap shop\/workload-issuer /),
-      remedy: SECRETS,
+      hint: SECRETS,
     })
   })
 
   test('is of another issuer than the services expect', async () => {
     await expect(run(clusterSigning(jwks('new'), jwks('new'), 'https://oidc.example.org'))).rejects.toEqual(
-      new Trouble(
+      new CommandError(
         `the cluster's tokens are issued by https://oidc.example.org, and the services expect WORKLOAD_ISSUER ${ISSUER}`,
         'WORKLOAD_ISSUER=https://oidc.example.org npm run deploy',
       ),
@@ -66,8 +67,8 @@ describe('workload identity', () => {
 
   test('is mended by a command in which the right issuer is the last word', async () => {
     const chosen = { WORKLOAD_ISSUER: ISSUER, NAMESPACE: 'shop' }
-    const { remedy } = await run(clusterSigning(jwks('new'), jwks('new'), 'https://oidc.example.org')).catch(error => error)
-    expect(addressTo('kind-test', chosen)(remedy)).toBe(
+    const { hint } = await run(clusterSigning(jwks('new'), jwks('new'), 'https://oidc.example.org')).catch(error => error)
+    expect(addressTo('kind-test', chosen)(hint)).toBe(
       `WORKLOAD_ISSUER=${ISSUER} NAMESPACE=shop WORKLOAD_ISSUER=https://oidc.example.org npm run deploy -- --context kind-test`,
     )
   })
@@ -115,7 +116,7 @@ describe('age of a key', () => {
 
   test('of 91 days is too old', async () => {
     await expect((await inUseFor(91)).age()).rejects.toEqual(
-      new Trouble('signing-keys is in use for 91 days; it is to be rotated after 90', 'docs/runbooks/secret-overdue.md'),
+      new CommandError('signing-keys is in use for 91 days; it is to be rotated after 90', 'docs/runbooks/secret-overdue.md'),
     )
   })
 
@@ -128,7 +129,7 @@ describe('age of a key', () => {
     skipPauses()
     await expect((await inUseFor()).age()).rejects.toMatchObject({
       message: 'nobody says since when signing-keys is in use, so that no alert asks for a new one',
-      remedy: expect.stringContaining("metrics.secretSince('signing-keys', ...)"),
+      hint: expect.stringContaining("metrics.secretSince('signing-keys', ...)"),
     })
   })
 

@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import type { Live } from '../../../../scripts/cluster/cluster.ts'
-import { NotHere, Trouble } from '../../../../scripts/doctor/check.ts'
+import { NotHere } from '../../../../scripts/doctor/check.ts'
 import { metricsChecks } from '../../../../scripts/doctor/checks/metrics.ts'
+import { CommandError } from '../../../../scripts/terminal.ts'
 import {
   answering,
   contextOf,
@@ -109,7 +110,7 @@ describe('scrape of a program', () => {
       changedNow(live)
     })
     await expect(run(fake, 'scrape of order')).rejects.toEqual(
-      new Trouble(
+      new CommandError(
         'Prometheus does not know order-a (admin) as a target, nor 3 more of order; the cause: ServiceMonitor shop/order: spec.selector.matchLabels.app.kubernetes.io/name is "ordr", the graph says "order"',
         'npm run deploy',
       ),
@@ -134,7 +135,7 @@ describe('scrape of a program', () => {
     for (const name of ['ServiceMonitor shop/user', 'Service shop/user-pods', 'NetworkPolicy shop/user', 'Deployment shop/order'])
       fake.objects.delete(name)
     await expect(run(fake, 'scrape of order')).rejects.toEqual(
-      new Trouble(
+      new CommandError(
         'Prometheus does not know order-a (admin) as a target',
         'does Prometheus select it? MONITORING_LABELS={}; kubectl -n shop describe servicemonitor order',
       ),
@@ -160,7 +161,7 @@ describe('scrape of a program', () => {
   test('is not there without a ready pod', async () => {
     const { fake } = await clusterWith({})
     for (const name of PODS) fake.objects.delete(`Pod shop/${name}`)
-    await expect(run(fake, 'scrape of order')).rejects.toEqual(new Trouble('shop/order has no ready pod to scrape', 'npm run status'))
+    await expect(run(fake, 'scrape of order')).rejects.toEqual(new CommandError('shop/order has no ready pod to scrape', 'npm run status'))
   })
 })
 
@@ -236,7 +237,7 @@ describe('rules', () => {
     const { fake } = await clusterWith({ rules: () => [ofOthers, ...groups.filter(({ name }) => !name.startsWith('order-'))] })
     fake.objects.delete('PrometheusRule shop/order')
     await expect(run(fake, 'rules')).rejects.toEqual(
-      new Trouble(
+      new CommandError(
         'Prometheus has no rules order-slo, order-budget, order-health: nothing would alert; the cause: PrometheusRule shop/order is not there',
         'npm run deploy',
       ),
@@ -254,7 +255,7 @@ describe('rules', () => {
     }
     const { fake } = await clusterWith({ rules: () => [...groups.filter(({ name }) => name !== 'user-slo'), broken] })
     await expect(run(fake, 'rules')).rejects.toEqual(
-      new Trouble(`rule UserErrors is not evaluated: ${says}`, 'kubectl -n observability logs prometheus-prometheus-0'),
+      new CommandError(`rule UserErrors is not evaluated: ${says}`, 'kubectl -n observability logs prometheus-prometheus-0'),
     )
   })
 
@@ -291,7 +292,7 @@ describe('alert path', () => {
     fake.objects.delete('PrometheusRule shop/order')
     await expect(run(fake, 'alert path')).rejects.toMatchObject({
       message: 'Watchdog, which fires always, has not come to Alertmanager: no other alert would',
-      remedy: 'kubectl -n observability logs prometheus-prometheus-0',
+      hint: 'kubectl -n observability logs prometheus-prometheus-0',
     })
   })
 

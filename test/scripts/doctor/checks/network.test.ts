@@ -8,10 +8,11 @@ import { type Manifest, synthesize } from '../../../../infra/synth.ts'
 import { system } from '../../../../infra/system.ts'
 import type { Live } from '../../../../scripts/cluster/cluster.ts'
 import { ApiError } from '../../../../scripts/cluster/rest.ts'
-import { type Check, NotHere, Trouble } from '../../../../scripts/doctor/check.ts'
+import { type Check, NotHere } from '../../../../scripts/doctor/check.ts'
 import { networkChecks } from '../../../../scripts/doctor/checks/network.ts'
 import { allows } from '../../../../scripts/doctor/expected-traffic.ts'
 import { probe } from '../../../../scripts/doctor/probe.ts'
+import { CommandError } from '../../../../scripts/terminal.ts'
 import { contextOf, type FakeCluster, fakeCluster, podOf, runCheck, skipPauses } from '../../../support/fake-cluster.ts'
 
 const PROGRAMS: [name: string, namespace: string, ports: number[]][] = [
@@ -127,7 +128,7 @@ describe('an edge', () => {
     fake.objects.delete(`NetworkPolicy shop/${name}`)
     fake.objects.delete('NetworkPolicy shop/postgres')
     await expect(run(fake, 'edge order -> user')).rejects.toEqual(
-      new Trouble(`shop/order cannot connect to user:8080; the cause: NetworkPolicy shop/${name} is not there`, 'npm run deploy'),
+      new CommandError(`shop/order cannot connect to user:8080; the cause: NetworkPolicy shop/${name} is not there`, 'npm run deploy'),
     )
   })
 
@@ -135,14 +136,14 @@ describe('an edge', () => {
     const fake = clusterWith()
     fake.logs = () => 'done'
     await expect(run(fake, 'edge order -> user')).rejects.toEqual(
-      new Trouble('shop/order cannot connect to user:8080', 'kubectl -n shop describe networkpolicy'),
+      new CommandError('shop/order cannot connect to user:8080', 'kubectl -n shop describe networkpolicy'),
     )
   })
 
   test('is not tried without a callee', async () => {
     const fake = clusterWith()
     fake.objects.delete('Pod shop/user-a')
-    await expect(run(fake, 'edge order -> user')).rejects.toEqual(new Trouble('the callee has no ready pod to try', 'npm run status'))
+    await expect(run(fake, 'edge order -> user')).rejects.toEqual(new CommandError('the callee has no ready pod to try', 'npm run status'))
   })
 })
 
@@ -170,10 +171,20 @@ describe('policies', () => {
     const toUser = { podSelector: { matchLabels: { 'app.kubernetes.io/name': 'user' } }, policyTypes: ['Ingress'], ingress: [{}] }
     fake.put(foreign('let-me-in', 'shop', toUser), foreign('theirs', 'ingress', { podSelector: {}, policyTypes: [] }))
     await expect(run(fake, 'policies')).rejects.toEqual(
-      new Trouble(
+      new CommandError(
         'a stranger in default can connect to user:8080, and 2 more pairs that are no edge can connect; the cause: NetworkPolicy shop/let-me-in is not of the graph',
         'kubectl -n shop describe networkpolicy',
       ),
+    )
+  })
+
+  test('are opened by one that is not of the graph, beside one of the graph that is gone', async () => {
+    const fake = clusterWith()
+    const toUser = { podSelector: { matchLabels: { 'app.kubernetes.io/name': 'user' } }, policyTypes: ['Ingress'], ingress: [{}] }
+    fake.put(foreign('let-me-in', 'shop', toUser))
+    for (const name of ['default-deny', 'user']) fake.objects.delete(`NetworkPolicy shop/${name}`)
+    await expect(run(fake, 'policies')).rejects.toThrow(
+      /; the cause: NetworkPolicy shop\/let-me-in is not of the graph; NetworkPolicy shop\/default-deny is not there; NetworkPolicy shop\/user is not there$/,
     )
   })
 
@@ -192,7 +203,7 @@ describe('policies', () => {
     fake.put(foreign('let-me-in', 'observability', toJaeger))
     await expect(run(fake, 'policies')).rejects.toMatchObject({
       message: expect.stringMatching(/the cause: NetworkPolicy observability\/let-me-in is not of the graph$/),
-      remedy: 'kubectl -n observability describe networkpolicy',
+      hint: 'kubectl -n observability describe networkpolicy',
     })
   })
 
@@ -204,14 +215,14 @@ describe('policies', () => {
       message: expect.stringMatching(
         /and \d+ more pairs that are no edge can connect; the cause: NetworkPolicy ingress\/default-deny is not there; NetworkPolicy shop\/default-deny is not there; NetworkPolicy shop\/postgres is not there; and 1 more$/,
       ),
-      remedy: 'npm run deploy',
+      hint: 'npm run deploy',
     })
   })
 
   test('are not kept by the network', async () => {
     await expect(run(clusterWith({ enforced: false }), 'policies')).rejects.toMatchObject({
       message: 'ingress/traefik can connect to traefik:8000, and 199 more pairs that are no edge can connect',
-      remedy: expect.stringMatching(/^does the network of this cluster enforce NetworkPolicies\?/),
+      hint: expect.stringMatching(/^does the network of this cluster enforce NetworkPolicies\?/),
     })
   })
 })
@@ -227,7 +238,7 @@ describe('DNS', () => {
     const fake = clusterWith({ lost: () => true })
     fake.put(coredns(false))
     await expect(run(fake, 'DNS')).rejects.toEqual(
-      new Trouble(
+      new CommandError(
         'user.shop.svc is not found from pods of user, order: kube-system/coredns has no ready pod, so no name is found in the cluster',
         'kubectl -n kube-system get deploy,pods -l k8s-app=kube-dns',
       ),
@@ -249,7 +260,7 @@ describe('DNS', () => {
     const { logs } = fake
     fake.logs = pod => (pod.metadata.labels['app.kubernetes.io/name'] === 'user' ? 'done' : logs(pod))
     await expect(run(fake, 'DNS')).rejects.toEqual(
-      new Trouble('user.shop.svc is not found from pods of user', 'kubectl -n kube-system logs -l k8s-app=kube-dns'),
+      new CommandError('user.shop.svc is not found from pods of user', 'kubectl -n kube-system logs -l k8s-app=kube-dns'),
     )
   })
 })
@@ -332,9 +343,9 @@ describe('probe(cluster, identities, { endpoints, names })', () => {
     const fake = fakeCluster([])
     fake.logs = ({ metadata }) => (metadata.namespace === 'default' ? '' : 'done')
     await expect(probe(fake.cluster, [stranger, { namespace: 'default' }], { endpoints })).rejects.toMatchObject({
-      name: 'Trouble',
+      name: 'CommandError',
       message: expect.stringMatching(/^pod default\/probe-[0-9a-f]{6}-1, which looks at the network from inside, has not answered in 90 s$/),
-      remedy: 'kubectl -n default get events',
+      hint: 'kubectl -n default get events',
     })
     expect(fake.objects.size).toBe(0)
   })

@@ -1,6 +1,5 @@
 import { describe, expect, test } from 'vitest'
 import { loadSettings } from '../../../../infra/settings.ts'
-import { Trouble } from '../../../../scripts/doctor/check.ts'
 import { edgesOf, type Trace, traceChecks } from '../../../../scripts/doctor/checks/traces.ts'
 import { CommandError } from '../../../../scripts/terminal.ts'
 import {
@@ -108,7 +107,7 @@ describe('trace', () => {
     const fake = await clusterWith({ traces: { [TRACE_ID]: () => traceOf(...order.slice(1)) } })
     fake.objects.delete('NetworkPolicy ingress/traefik')
     await expect(run(fake, 'trace')).rejects.toEqual(
-      new Trouble(
+      new CommandError(
         `the trace ${TRACE_ID} of an order lacks traefik -> order; the cause: NetworkPolicy ingress/traefik is not there`,
         'npm run deploy',
       ),
@@ -127,7 +126,7 @@ describe('trace', () => {
     skipPauses()
     const fake = await clusterWith({ traces })
     await expect(run(fake, 'trace')).rejects.toEqual(
-      new Trouble(
+      new CommandError(
         `the trace ${TRACE_ID} of an order has not come to Jaeger`,
         'was the order placed at all? Then: kubectl -n shop logs -l app.kubernetes.io/name=order -c collector',
       ),
@@ -162,7 +161,7 @@ describe('trace', () => {
     const order = { traceId: TRACE_ID, place: () => Promise.reject(new CommandError('register: POST /users answered 503 overloaded')) }
     const checks = traceChecks(contextOf(await clusterWith({ traces: { [TRACE_ID]: () => traceOf() } })), order)
     await expect(runCheck(checks, 'trace')).rejects.toMatchObject({
-      name: 'Trouble',
+      name: 'CommandError',
       message: 'no order could be placed, whose trace would be looked for: register: POST /users answered 503 overloaded',
     })
   })
@@ -230,7 +229,7 @@ otelcol_exporter_sent_spans_total 2
   ])('does not get rid of its spans: first %j, then %j', async (before, after, queued, lost) => {
     const fake = await withCollectors([{}, {}], [before, after])
     await expect(run(fake, 'collector of order')).rejects.toEqual(
-      new Trouble(
+      new CommandError(
         `the collector of order-1 does not get rid of its spans (${queued} batches wait, ${lost} spans were lost in 5 s)`,
         'kubectl -n shop logs order-1 -c collector',
       ),
@@ -255,7 +254,7 @@ otelcol_exporter_sent_spans_total 2
   })
 
   test('is not there without a ready pod', async () => {
-    await expect(run(fakeCluster(), 'collector of order')).rejects.toEqual(new Trouble('order has no ready pod', 'npm run status'))
+    await expect(run(fakeCluster(), 'collector of order')).rejects.toEqual(new CommandError('order has no ready pod', 'npm run status'))
   })
 })
 
@@ -282,7 +281,10 @@ describe('exemplar', () => {
     skipPauses()
     const fake = await clusterWith({ exemplars: () => series(exemplar('gone', 1)) })
     await expect(run(fake, 'exemplar')).rejects.toEqual(
-      new Trouble('exemplars name traces that Jaeger does not have, e.g. gone', 'kubectl -n observability logs -l app.kubernetes.io/name=jaeger'),
+      new CommandError(
+        'exemplars name traces that Jaeger does not have, e.g. gone',
+        'kubectl -n observability logs -l app.kubernetes.io/name=jaeger',
+      ),
     )
   })
 
@@ -306,7 +308,7 @@ describe('exemplar', () => {
   test('is not there, and all is as the graph gives it', async () => {
     skipPauses()
     await expect(run(await clusterWith({ exemplars: () => [] }), 'exemplar')).rejects.toEqual(
-      new Trouble('Prometheus has no exemplar of any request', 'Prometheus needs the feature exemplar-storage'),
+      new CommandError('Prometheus has no exemplar of any request', 'Prometheus needs the feature exemplar-storage'),
     )
   })
 })

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import type { Live } from '../../../../scripts/cluster/cluster.ts'
-import { Trouble } from '../../../../scripts/doctor/check.ts'
 import { workloadChecks } from '../../../../scripts/doctor/checks/workloads.ts'
+import { CommandError } from '../../../../scripts/terminal.ts'
 import { contextOf, type FakeCluster, fakeCluster, podOf, runCheck, skipPauses } from '../../../support/fake-cluster.ts'
 
 const run = (fake: FakeCluster, name: string, signal?: AbortSignal) => runCheck(workloadChecks(contextOf(fake)), name, signal)
@@ -56,7 +56,7 @@ describe('images', () => {
     fake.objects.delete('Deployment observability/grafana')
     await expect(run(fake, 'images')).rejects.toMatchObject({
       message: `the node of pod observability/jaeger-a cannot get jaeger:gone (${reason})`,
-      remedy: expect.stringMatching(/^kubectl -n observability describe pod jaeger-a; on kind /),
+      hint: expect.stringMatching(/^kubectl -n observability describe pod jaeger-a; on kind /),
     })
   })
 
@@ -102,7 +102,7 @@ describe('mounted files', () => {
     const fake = wholeCluster()
     fake.objects.delete(`${kind} ${name}`)
     await expect(run(fake, 'mounted files')).rejects.toEqual(
-      new Trouble(`${kind} ${name}, which pods of ${by} mount, is not there: those that run go on, no new one starts`, remedy),
+      new CommandError(`${kind} ${name}, which pods of ${by} mount, is not there: those that run go on, no new one starts`, remedy),
     )
   })
 
@@ -158,7 +158,7 @@ describe('pods of a workload', () => {
       message: expect.stringMatching(
         /^order: 1\/2 ready, pod order-a: order ended with 1, 4 restarts: order cannot start: collector has no receiver; the cause: ConfigMap shop\/collector: data\.config\.yaml is "\{\}", the graph says "/,
       ),
-      remedy: 'npm run deploy',
+      hint: 'npm run deploy',
     })
   })
 
@@ -167,7 +167,7 @@ describe('pods of a workload', () => {
     // Of another workload, of another namespace, and what no pod mounts.
     for (const name of ['Deployment shop/user', 'ConfigMap observability/jaeger', 'ConfigMap shop/order-dashboard']) fake.objects.delete(name)
     await expect(run(fake, 'pods of order')).rejects.toEqual(
-      new Trouble('order: 1/2 ready, pod order-a: order ended with 1, 4 restarts', 'npm run status'),
+      new CommandError('order: 1/2 ready, pod order-a: order ended with 1, 4 restarts', 'npm run status'),
     )
   })
 
@@ -243,7 +243,7 @@ describe('autoscaler of a service', () => {
     skipPauses()
     const fake = scaling({ type: 'ScalingActive', status: 'False', message: 'unable to get metrics for resource cpu' })
     await expect(run(fake, 'autoscaler of order')).rejects.toEqual(
-      new Trouble('nothing adds pods under load: unable to get metrics for resource cpu', 'kubectl get apiservice v1beta1.metrics.k8s.io'),
+      new CommandError('nothing adds pods under load: unable to get metrics for resource cpu', 'kubectl get apiservice v1beta1.metrics.k8s.io'),
     )
     const { read } = fake.cluster
     let looks = 0
@@ -264,7 +264,7 @@ describe('autoscaler of a service', () => {
     const fake = fakeCluster()
     fake.objects.delete('HorizontalPodAutoscaler shop/order')
     await expect(run(fake, 'autoscaler of order')).rejects.toEqual(
-      new Trouble('HorizontalPodAutoscaler order is not there: nothing adds pods under load', 'npm run deploy'),
+      new CommandError('HorizontalPodAutoscaler order is not there: nothing adds pods under load', 'npm run deploy'),
     )
   })
 })
