@@ -1,4 +1,4 @@
-import type { Edge, ServiceDefinition, SystemDefinition } from '../../services/chassis/graph.ts'
+import { DEFAULT_MAX_ATTEMPTS, type Edge, type ServiceDefinition, type SystemDefinition } from '../../services/chassis/graph.ts'
 import { entryServices } from '../constructs/ingress.ts'
 import { percent } from '../constructs/slo-alerts.ts'
 
@@ -30,7 +30,7 @@ const objectives = ({ slo: { availability, latency } }: ServiceDefinition): stri
   `${percent(latency.objective)} < ${latency.thresholdMs} ms`,
 ]
 
-const arrow = (from: string, { to, mode, attemptTimeoutMs, maxAttempts = 2 }: Edge): Arrow => ({
+const arrow = (from: string, { to, mode, attemptTimeoutMs, maxAttempts = DEFAULT_MAX_ATTEMPTS }: Edge): Arrow => ({
   from,
   to: to.name,
   mode,

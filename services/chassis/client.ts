@@ -7,7 +7,7 @@ import { connectInTime } from './connect.ts'
 import { type Answer, type Contract, isIdempotent, type Operation, type Outgoing } from './contract.ts'
 import { aborted, createDeadline, DEADLINE_HEADER, type Deadline } from './deadline.ts'
 import { createDiscovery, type Lookup } from './discovery.ts'
-import { type Callee, type CalleeName, edgeTo, podsHost, type ServiceDefinition } from './graph.ts'
+import { type Callee, type CalleeName, DEFAULT_MAX_ATTEMPTS, edgeTo, podsHost, type ServiceDefinition } from './graph.ts'
 import type { Metrics } from './metrics.ts'
 import { createRetryBudget } from './retry-budget.ts'
 import type { Scope } from './scope.ts'
@@ -174,7 +174,7 @@ export function createClient<D extends ServiceDefinition, N extends CalleeName<D
     call: async (scope, name, options) => {
       const operation = edge.to.contract[name] as Operation
       const request = toRequest(operation, options)
-      const maxAttempts = isIdempotent(operation) ? (edge.maxAttempts ?? 2) : 1
+      const maxAttempts = isIdempotent(operation) ? (edge.maxAttempts ?? DEFAULT_MAX_ATTEMPTS) : 1
       const marginMs = options.marginMs ?? 20
       budget.deposit()
       for (let n = 1; ; n++) {

@@ -1,5 +1,8 @@
 import type { Contract } from './contract.ts'
 
+/** Of an edge that names none. */
+export const DEFAULT_MAX_ATTEMPTS = 2
+
 /** One allowed call. Client, network policy, dashboard row and diagram arrow all come from it. */
 export interface Edge {
   to: ServiceDefinition

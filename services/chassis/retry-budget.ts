@@ -1,3 +1,6 @@
+/** Retries per call that was offered, by default. */
+export const RETRY_RATIO = 0.2
+
 export interface RetryBudget {
   /** Counts a call that was offered, which earns a part of a retry. */
   deposit(): void
@@ -10,7 +13,7 @@ export interface RetryBudget {
  * Starts empty and saves up at most `cap` retries. Source: Finagle's RetryBudget, a token bucket filled by requests.
  * @param ratio retries per offered call. @default 0.2
  */
-export function createRetryBudget(ratio = 0.2, cap = 10): RetryBudget {
+export function createRetryBudget(ratio = RETRY_RATIO, cap = 10): RetryBudget {
   // Counted in thousandths: 0.2 added five times is not 1 in binary fractions.
   const earned = Math.round(ratio * 1_000)
   let balance = 0

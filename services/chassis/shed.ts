@@ -3,6 +3,9 @@ import type { Middleware } from 'koa'
 import type { Metrics } from './metrics.ts'
 import { ProblemError } from './problem.ts'
 
+/** Event-loop delay above which requests are refused, by default. */
+export const MAX_LOOP_DELAY_MS = 500
+
 export interface ShedLimits {
   /** Requests in flight above which new ones are refused. */
   maxConcurrency: number
@@ -38,7 +41,7 @@ export function watchLoopDelay(resolutionMs = 20): LoopDelay {
 }
 
 /** Answers 503 `overloaded` at once rather than late: the caller can still go elsewhere. */
-export function shed({ maxConcurrency, maxDelayMs = 500 }: ShedLimits, delay: LoopDelay, metrics: Metrics): Middleware {
+export function shed({ maxConcurrency, maxDelayMs = MAX_LOOP_DELAY_MS }: ShedLimits, delay: LoopDelay, metrics: Metrics): Middleware {
   const refused = metrics.counter(
     'http_server_shed_requests_total',
     'Requests refused with 503 overloaded',
