@@ -2,9 +2,9 @@ import { loadSettings } from '../infra/settings.ts'
 import { system } from '../infra/system.ts'
 import { openCluster } from './cluster/cluster.ts'
 import { checkTools, loadImages } from './cluster/kind.ts'
-import { parseFlags, wholeNumber } from './cluster/options.ts'
+import { parseFlags, usageError, wholeNumber } from './cluster/options.ts'
 import { buildImages, describeImages, release } from './cluster/release.ts'
-import { CommandError, createSteps, runCommand, say } from './terminal.ts'
+import { createSteps, runCommand, say } from './terminal.ts'
 
 const HELP = `npm run deploy -- --context NAME [options]
 
@@ -33,7 +33,7 @@ await runCommand('npm run deploy', async signal => {
     process.stdout.write(HELP)
     return 0
   }
-  if (!flags.context) throw Object.assign(new CommandError('--context is missing: name the cluster', 'kubectl config get-contexts'), { exitCode: 2 })
+  if (!flags.context) throw usageError('--context is missing: name the cluster', 'kubectl config get-contexts')
   const settings = loadSettings(process.env)
   const timeoutMs = wholeNumber('timeout', flags.timeout, { min: 1, max: 3_600 }) * 1_000
   const cluster = openCluster(flags.context)

@@ -3,7 +3,7 @@ import { dirname } from 'node:path'
 import { diagramMermaid } from '../infra/diagram/mermaid.ts'
 import { diagramSvg } from '../infra/diagram/svg.ts'
 import { system } from '../infra/system.ts'
-import { parseFlags } from './cluster/options.ts'
+import { parseFlags, usageError } from './cluster/options.ts'
 import { CommandError, runCommand } from './terminal.ts'
 
 const HELP = `npm run diagram -- [option]
@@ -37,7 +37,7 @@ await runCommand('npm run diagram', async () => {
     return 0
   }
   const chosen = (['check', 'svg', 'mermaid'] as const).filter(flag => flags[flag]).map(flag => `--${flag}`)
-  if (chosen.length > 1) throw Object.assign(new CommandError(`${chosen.join(' and ')} exclude each other; see --help`), { exitCode: 2 })
+  if (chosen.length > 1) throw usageError(`${chosen.join(' and ')} exclude each other; see --help`)
   const files = new Map(Object.entries(draw).map(([path, diagram]) => [path, diagram(system)]))
   if (flags.svg) process.stdout.write(diagramSvg(system))
   else if (flags.mermaid) process.stdout.write(diagramMermaid(system))

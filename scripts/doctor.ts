@@ -4,7 +4,7 @@ import { synthesize } from '../infra/synth.ts'
 import { system } from '../infra/system.ts'
 import { openCluster } from './cluster/cluster.ts'
 import { checkTools, INGRESS_PORTS, isOurs } from './cluster/kind.ts'
-import { parseFlags } from './cluster/options.ts'
+import { parseFlags, usageError } from './cluster/options.ts'
 import { type Check, type Result, runChecks } from './doctor/check.ts'
 import { clusterChecks } from './doctor/checks/cluster.ts'
 import { databaseChecks } from './doctor/checks/database.ts'
@@ -17,7 +17,7 @@ import { traceChecks } from './doctor/checks/traces.ts'
 import { workloadChecks } from './doctor/checks/workloads.ts'
 import { type Context, createContext } from './doctor/context.ts'
 import { addressTo } from './doctor/remedy.ts'
-import { CommandError, dim, green, red, runCommand, say, seconds, yellow } from './terminal.ts'
+import { dim, green, red, runCommand, say, seconds, yellow } from './terminal.ts'
 
 const HELP = `npm run doctor [-- options]
 
@@ -74,13 +74,11 @@ interface Addresses {
 
 async function addresses(context: string, url: string | undefined, signal: AbortSignal): Promise<Addresses> {
   if (url === undefined) {
-    if (!(await isWhereUpPutsIt(context, signal)))
-      throw Object.assign(new CommandError('--url is missing: where is the ingress reached?'), { exitCode: 2 })
+    if (!(await isWhereUpPutsIt(context, signal))) throw usageError('--url is missing: where is the ingress reached?')
     return { baseUrl: `http://127.0.0.1:${INGRESS_PORTS.http}`, tlsAddress: `127.0.0.1:${INGRESS_PORTS.https}` }
   }
   const parsed = URL.parse(url)
-  if (!parsed || !/^https?:$/.test(parsed.protocol))
-    throw Object.assign(new CommandError(`--url ${url} is not an http or https URL`), { exitCode: 2 })
+  if (!parsed || !/^https?:$/.test(parsed.protocol)) throw usageError(`--url ${url} is not an http or https URL`)
   return { baseUrl: parsed.origin, tlsAddress: parsed.protocol === 'https:' ? `${parsed.hostname}:${parsed.port || 443}` : undefined }
 }
 
@@ -117,7 +115,7 @@ await runCommand('npm run doctor', async signal => {
   const words = flags.only?.split(',').filter(Boolean)
   const withoutOrder = flags['no-order'] ? NEED_AN_ORDER : []
   const checks = checksOf(context).filter(({ name }) => !withoutOrder.includes(name) && (!words || words.some(word => name.includes(word))))
-  if (checks.length === 0) throw Object.assign(new CommandError(`--only ${flags.only} names no check`), { exitCode: 2 })
+  if (checks.length === 0) throw usageError(`--only ${flags.only} names no check`)
   const chosen = Object.keys(settings).flatMap(name => (process.env[name] ? [[name, process.env[name]]] : []))
   const address = addressTo(flags.context, Object.fromEntries(chosen))
   try {

@@ -4,8 +4,8 @@ import { loadSettings } from '../infra/settings.ts'
 import { system } from '../infra/system.ts'
 import { openCluster } from './cluster/cluster.ts'
 import { followLogs } from './cluster/follow-logs.ts'
-import { parseFlags, wholeNumber } from './cluster/options.ts'
-import { CommandError, printable, runCommand } from './terminal.ts'
+import { parseWords, usageError, wholeNumber } from './cluster/options.ts'
+import { printable, runCommand } from './terminal.ts'
 
 const HELP = `npm run logs -- SERVICE [options]
 
@@ -31,26 +31,21 @@ function prettyPrinter(): (pod: string, line: string) => void {
 }
 
 await runCommand('npm run logs', async signal => {
-  const [service, ...args] = process.argv.slice(2)
-  const flags = parseFlags(
-    {
-      context: { type: 'string', default: 'kind-fairlead' },
-      lines: { type: 'string', default: '20' },
-      json: { type: 'boolean', default: false },
-      help: { type: 'boolean', default: false },
-    },
-    service === '--help' ? ['--help'] : args,
-  )
+  const { values: flags, positionals } = parseWords({
+    context: { type: 'string', default: 'kind-fairlead' },
+    lines: { type: 'string', default: '20' },
+    json: { type: 'boolean', default: false },
+    help: { type: 'boolean', default: false },
+  })
   if (flags.help) {
     process.stdout.write(HELP)
     return 0
   }
-  const names = system.services.map(({ name }) => name)
-  if (!service || !names.includes(service as (typeof names)[number]))
-    throw Object.assign(
-      new CommandError(`${service ? `there is no service '${service}'` : 'the service is missing'}: name one of ${names.join(', ')}`),
-      { exitCode: 2 },
-    )
+  const names: readonly string[] = system.services.map(({ name }) => name)
+  const [service, ...more] = positionals
+  if (!service || !names.includes(service))
+    throw usageError(`${service ? `there is no service '${service}'` : 'the service is missing'}: name one of ${names.join(', ')}`)
+  if (more.length > 0) throw usageError(`'${more.join(' ')}' is too much: name one service`)
   const asJson = (pod: string, line: string) => process.stdout.write(`${JSON.stringify({ pod, line })}\n`)
   const lines = wholeNumber('lines', flags.lines, { min: 0, max: 100_000 })
   const print = flags.json ? asJson : prettyPrinter()

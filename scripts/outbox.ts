@@ -1,6 +1,12 @@
 import { readFile } from 'node:fs/promises'
-import { parseArgs } from 'node:util'
 import pg from 'pg'
+import { databaseSecret } from '../infra/constructs/deployment.ts'
+import { POSTGRES, POSTGRES_PORT } from '../infra/constructs/postgres.ts'
+import { loadSettings } from '../infra/settings.ts'
+import { openCluster } from './cluster/cluster.ts'
+import { parseWords, usageError } from './cluster/options.ts'
+import { isReady } from './cluster/rollout.ts'
+import { CommandError, runCommand, say } from './terminal.ts'
 
 const HELP = `npm run outbox -- <list|retry|drop> [id ...] [options]
 
@@ -10,71 +16,111 @@ Messages of the outbox that can never be delivered are parked and wait for a per
   retry ID ...     due again at once, with the count of attempts at zero
   drop ID ...      removed; what they were to do will not be done
 
-  --database-url-file FILE   whose outbox (default: .data/database-urls/order, the one of npm start)
+  --context NAME             of the system in this cluster, a context of the kubeconfig (default: the one of npm start)
+  --service NAME             whose outbox (default: order)
+  --database-url-file FILE   any other database, by a file with its URL
   --json                     list as JSON
   --help                     this text
 `
 
 const COLUMNS = 'id, kind, subject_id as "subjectId", attempts, last_error as "lastError", created_at as "createdAt", parked_at as "parkedAt"'
 
-/** A mistake of whoever called: told in one line, exit code 2. */
-class UsageError extends Error {}
+const CHANGES = {
+  retry: 'update outbox set parked_at = null, attempts = 0, due_at = now() where id = any($1) and parked_at is not null returning id',
+  drop: 'delete from outbox where id = any($1) and parked_at is not null returning id',
+} as const
 
-const { values, positionals } = (() => {
-  try {
-    return parseArgs({
-      allowPositionals: true,
-      options: {
-        'database-url-file': { type: 'string', default: '.data/database-urls/order' },
-        all: { type: 'boolean', default: false },
-        json: { type: 'boolean', default: false },
-        help: { type: 'boolean', default: false },
-      },
-    })
-  } catch (error) {
-    process.stderr.write(`${(error as Error).message}\n`)
-    process.exit(2)
+type Work = (client: pg.Client) => Promise<number>
+
+const list =
+  ({ all, json }: { all: boolean; json: boolean }): Work =>
+  async client => {
+    const { rows } = await client.query(`select ${COLUMNS} from outbox ${all ? '' : 'where parked_at is not null'} order by id limit 1000`)
+    if (json) process.stdout.write(`${JSON.stringify(rows)}\n`)
+    else if (rows.length === 0) say(all ? 'nothing is there' : 'nothing is parked')
+    else for (const row of rows) process.stdout.write(`${row.id}  ${row.kind}  ${row.subjectId}  ${row.attempts} attempts  ${row.lastError ?? ''}\n`)
+    return 0
   }
-})()
 
-async function run(client: pg.Client, [command, ...ids]: string[]): Promise<void> {
-  if (command === 'list') return list(client)
-  const statement = {
-    retry: 'update outbox set parked_at = null, attempts = 0, due_at = now() where id = any($1) and parked_at is not null returning id',
-    drop: 'delete from outbox where id = any($1) and parked_at is not null returning id',
-  }[command ?? '']
-  if (!statement) throw new UsageError(`'${command ?? ''}' is none of list, retry, drop; see --help`)
-  if (ids.length === 0) throw new UsageError(`${command} takes the ids of parked messages; see 'list'`)
+const change =
+  (command: keyof typeof CHANGES, ids: readonly string[]): Work =>
+  async client => {
+    const { rows } = await client.query<{ id: string }>(CHANGES[command], [ids])
+    const unknown = ids.filter(id => !rows.some(row => row.id === id))
+    say(`${command}: ${rows.length} of ${ids.length}${unknown.length > 0 ? `; not parked: ${unknown.join(', ')}` : ''}`)
+    return unknown.length > 0 ? 1 : 0
+  }
+
+/** @throws CommandError, exit code 2, before anything is asked of a database */
+function workOf([command, ...ids]: readonly string[], options: { all: boolean; json: boolean }): Work {
+  if (command === 'list') return list(options)
+  if (command !== 'retry' && command !== 'drop') throw usageError(`'${command ?? ''}' is none of list, retry, drop; see --help`)
+  if (ids.length === 0) throw usageError(`${command} takes the ids of parked messages; see 'list'`)
   const illegal = ids.find(id => !/^[0-9a-f-]{36}$/.test(id))
-  if (illegal) throw new UsageError(`'${illegal}' is not a message's id`)
-  const { rows } = await client.query<{ id: string }>(statement, [ids])
-  const unknown = ids.filter(id => !rows.some(row => row.id === id))
-  process.stderr.write(`${command}: ${rows.length} of ${ids.length}${unknown.length > 0 ? `; not parked: ${unknown.join(', ')}` : ''}\n`)
-  if (unknown.length > 0) process.exitCode = 1
+  if (illegal) throw usageError(`'${illegal}' is not a message's id`)
+  return change(command, ids)
 }
 
-async function list(client: pg.Client): Promise<void> {
-  const { rows } = await client.query(`select ${COLUMNS} from outbox ${values.all ? '' : 'where parked_at is not null'} order by id limit 1000`)
-  if (values.json) process.stdout.write(`${JSON.stringify(rows)}\n`)
-  else if (rows.length === 0) process.stderr.write('nothing is parked\n')
-  else for (const row of rows) process.stdout.write(`${row.id}  ${row.kind}  ${row.subjectId}  ${row.attempts} attempts  ${row.lastError ?? ''}\n`)
+interface Place {
+  url: string
+  close(): Promise<void>
 }
 
-if (values.help) process.stdout.write(HELP)
-else {
-  try {
-    const url = await readFile(values['database-url-file'], 'utf8').catch(() => {
-      throw new UsageError(`--database-url-file ${values['database-url-file']} cannot be read; has npm start run here?`)
-    })
-    const client = new pg.Client({ connectionString: url.trim(), connectionTimeoutMillis: 5_000, query_timeout: 10_000 })
-    await client.connect()
-    try {
-      await run(client, positionals)
-    } finally {
-      await client.end()
-    }
-  } catch (error) {
-    process.stderr.write(`${(error as Error).message || 'the database cannot be reached'}\n`)
-    process.exitCode = error instanceof UsageError ? 2 : 1
+async function inFile(file: string): Promise<Place> {
+  const url = await readFile(file, 'utf8').catch(() => {
+    throw usageError(`--database-url-file ${file} cannot be read; has npm start run here?`)
+  })
+  return { url: url.trim(), close: async () => {} }
+}
+
+/** The service's database in a cluster: through the API server where the database is ours, else straight at it. */
+async function inCluster(contextName: string, service: string): Promise<Place> {
+  const cluster = openCluster(contextName)
+  const { NAMESPACE, DATABASE } = loadSettings(process.env)
+  const name = databaseSecret({ name: service })
+  const secret = await cluster.read({ apiVersion: 'v1', kind: 'Secret', metadata: { name, namespace: NAMESPACE } })
+  if (!secret?.data?.url)
+    throw new CommandError(
+      `Secret ${NAMESPACE}/${name} is not there: --service ${service} has no database here`,
+      `npm run status -- --context ${contextName}`,
+    )
+  const url = new URL(Buffer.from(secret.data.url, 'base64').toString())
+  if (DATABASE === 'external') return { url: url.href, close: async () => {} }
+  const pods = await cluster.list('v1', 'Pod', NAMESPACE, `app.kubernetes.io/name=${POSTGRES}`)
+  const pod = pods.find(isReady)
+  if (!pod) throw new CommandError(`${NAMESPACE}/${POSTGRES} has no ready pod`, `npm run status -- --context ${contextName}`)
+  const forwarded = await cluster.forward(NAMESPACE, pod.metadata.name, POSTGRES_PORT)
+  url.host = new URL(forwarded.url).host
+  return { url: url.href, close: forwarded.close }
+}
+
+await runCommand('npm run outbox', async () => {
+  const { values: flags, positionals } = parseWords({
+    context: { type: 'string' },
+    service: { type: 'string', default: 'order' },
+    'database-url-file': { type: 'string' },
+    all: { type: 'boolean', default: false },
+    json: { type: 'boolean', default: false },
+    help: { type: 'boolean', default: false },
+  })
+  if (flags.help) {
+    process.stdout.write(HELP)
+    return 0
   }
-}
+  const work = workOf(positionals, flags)
+  const file = flags['database-url-file']
+  if (flags.context && file) throw usageError('--context and --database-url-file name two databases; give one')
+  const place = flags.context ? await inCluster(flags.context, flags.service) : await inFile(file ?? `.data/database-urls/${flags.service}`)
+  const client = new pg.Client({ connectionString: place.url, connectionTimeoutMillis: 5_000, query_timeout: 10_000 })
+  try {
+    await client.connect().catch((error: Error) => {
+      throw new CommandError(`the database cannot be reached: ${error.message || (error as NodeJS.ErrnoException).code}`)
+    })
+    return await work(client)
+  } catch (error) {
+    throw error instanceof pg.DatabaseError ? new CommandError(`the database refuses: ${error.message}`) : error
+  } finally {
+    await client.end().catch(() => {})
+    await place.close()
+  }
+})

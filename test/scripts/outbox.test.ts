@@ -74,12 +74,19 @@ describe('npm run outbox', () => {
     expect(await db.sql('select id from outbox')).toEqual([{ id: underWay }])
   })
 
+  test('says of a database without an outbox that it has none', async () => {
+    await db.sql('alter table outbox rename to elsewhere')
+    const { code, stderr } = await outbox('list').finally(() => db.sql('alter table elsewhere rename to outbox'))
+    expect({ code, stderr }).toEqual({ code: 1, stderr: 'error: the database refuses: relation "outbox" does not exist\n' })
+  })
+
   test.each([
     [['forget'], "'forget' is none of list, retry, drop"],
     [['retry'], 'takes the ids of parked messages'],
     [['drop', 'x'], "'x' is not a message's id"],
     [['--colour'], "'--colour'"],
     [['list', '--database-url-file', '/nowhere'], '/nowhere cannot be read'],
+    [['list', '--context', 'kind-x'], '--context and --database-url-file name two databases'],
   ])('%j is refused with one line', async (args, message) => {
     const { code, stderr } = await outbox(...args)
     expect(code).toBe(2)
