@@ -120,6 +120,10 @@ export const workloadsOf = (manifests: readonly Reference[]): Reference[] =>
     return WORKLOADS.includes(kind) ? [{ apiVersion, kind, metadata: { name, ...where } }] : []
   })
 
+/** Name of the program that a workload runs: what an operator makes has the kind that asks for it before its name. */
+export const programOf = ({ kind, metadata: { name } }: Reference): string =>
+  kind === 'StatefulSet' ? name.replace(/^(prometheus|alertmanager)-/, '') : name
+
 export async function stateOf(cluster: Cluster, reference: Reference): Promise<WorkloadState> {
   const live = await cluster.read(reference)
   const { name, namespace = '' } = reference.metadata

@@ -1,6 +1,6 @@
 import { podsHost } from '../../../services/chassis/graph.ts'
 import type { Live } from '../../cluster/cluster.ts'
-import { isReady, workloadsOf } from '../../cluster/rollout.ts'
+import { isReady, programOf, workloadsOf } from '../../cluster/rollout.ts'
 import { CommandError } from '../../terminal.ts'
 import { type Check, NotHere } from '../check.ts'
 import type { Context } from '../context.ts'
@@ -85,13 +85,7 @@ async function surveyNetwork(context: Context, signal: AbortSignal): Promise<Sur
     .filter(pod => isReady(pod) && !pod.metadata.deletionTimestamp)
   const listening: Listening[] = []
   const asking: Asking[] = []
-  const programs = new Set(
-    workloadsOf(manifests).map(
-      // What the operator makes has its kind before its name; the operator itself is called prometheus-operator.
-      ({ kind, metadata }) =>
-        `${metadata.namespace}/${kind === 'StatefulSet' ? metadata.name.replace(/^(prometheus|alertmanager)-/, '') : metadata.name}`,
-    ),
-  )
+  const programs = new Set(workloadsOf(manifests).map(workload => `${workload.metadata.namespace}/${programOf(workload)}`))
   for (const program of programs) {
     const [namespace = '', name = ''] = program.split('/')
     if (!ours.has(namespace)) continue

@@ -1,6 +1,7 @@
 import { DASHBOARD } from '../../../infra/constructs/dashboards.ts'
 import type { Manifest } from '../../../infra/synth.ts'
-import { describeState, stateOf, workloadsOf } from '../../cluster/rollout.ts'
+import type { Reference } from '../../cluster/cluster.ts'
+import { describeState, programOf, stateOf, workloadsOf } from '../../cluster/rollout.ts'
 import { CommandError } from '../../terminal.ts'
 import type { Check } from '../check.ts'
 import { type Context, until } from '../context.ts'
@@ -32,12 +33,12 @@ export const workloadChecks = (context: Context): Check[] => [
 
 /** What a workload is made from: itself, what makes it, and the files that its pods mount. */
 const concerns =
-  ({ metadata }: { metadata: { name: string; namespace?: string } }) =>
+  (workload: Reference) =>
   ({ kind, metadata: { name, namespace, labels } }: Manifest): boolean =>
-    namespace === metadata.namespace &&
+    namespace === workload.metadata.namespace &&
     (kind === 'ConfigMap'
       ? labels?.['app.kubernetes.io/component'] !== DASHBOARD
-      : ['Deployment', 'StatefulSet', 'Prometheus', 'Alertmanager', 'ServiceAccount'].includes(kind) && metadata.name.endsWith(name))
+      : ['Deployment', 'StatefulSet', 'Prometheus', 'Alertmanager', 'ServiceAccount'].includes(kind) && name === programOf(workload))
 
 interface Running {
   image: string

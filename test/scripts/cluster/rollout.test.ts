@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import type { Cluster, Live } from '../../../scripts/cluster/cluster.ts'
-import { describeState, followRollouts, progressOf, reasonOfPod, stateOf, workloadsOf } from '../../../scripts/cluster/rollout.ts'
+import { describeState, followRollouts, programOf, progressOf, reasonOfPod, stateOf, workloadsOf } from '../../../scripts/cluster/rollout.ts'
 
 const deployment = (status: object, { replicas = 2, generation = 3 } = {}): Live => ({
   apiVersion: 'apps/v1',
@@ -157,4 +157,14 @@ test('workloads are found, and those that an operator makes', () => {
     'StatefulSet prometheus-x',
     'StatefulSet alertmanager-x',
   ])
+})
+
+test.each([
+  ['Deployment', 'pre-order', 'pre-order'],
+  ['Deployment', 'prometheus-operator', 'prometheus-operator'],
+  ['StatefulSet', 'prometheus-prometheus', 'prometheus'],
+  ['StatefulSet', 'alertmanager-main', 'main'],
+  ['StatefulSet', 'postgres', 'postgres'],
+])('%s %s runs %s', (kind, name, program) => {
+  expect(programOf({ apiVersion: 'apps/v1', kind, metadata: { name } })).toBe(program)
 })
