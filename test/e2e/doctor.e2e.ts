@@ -69,9 +69,22 @@ async function edit(of: Reference, change: (live: Live) => object): Promise<void
   await cluster.patch(of, change((await cluster.read(of)) as Live))
 }
 
+/**
+ * Has the kubelet hand Prometheus its files now rather than within the next minute or two: it looks after a pod that has changed. The
+ * operator writes them a moment after what they are made from has changed, so this is done before each look.
+ */
+async function deliverFiles(): Promise<void> {
+  for (const { metadata } of await readyPods('prometheus', MONITORING))
+    await cluster.patch(reference('v1', 'Pod', metadata.name, MONITORING), {
+      metadata: { annotations: { 'example.org/looked-at': new Date().toISOString() } },
+    })
+}
+
 interface Breakage {
   what: string
   breakIt(): Promise<unknown>
+  /** Done before each look. */
+  hurry?: () => Promise<void>
   /** Checks that are asked. */
   checks: string[]
   /** What one of them says. */
@@ -85,6 +98,7 @@ const breakages: Breakage[] = [
       cluster.patch(reference('monitoring.coreos.com/v1', 'ServiceMonitor', 'order'), {
         spec: { selector: { matchLabels: { 'app.kubernetes.io/name': 'ordr' } } },
       }),
+    hurry: deliverFiles,
     checks: ['scrape of order'],
     says: /ServiceMonitor shop\/order: spec\.selector\.matchLabels\.app\.kubernetes\.io\/name is "ordr", the graph says "order"/,
   },
@@ -224,10 +238,13 @@ describe('npm run doctor', () => {
       await heal()
     }, 240_000)
 
-    test.each(breakages)('$what', async ({ breakIt, checks, says }) => {
+    test.each(breakages)('$what', async ({ breakIt, hurry = async () => {}, checks, says }) => {
       await breakIt()
       const { exitCode } = await eventually(
-        () => doctor(...checks),
+        async () => {
+          await hurry()
+          return doctor(...checks)
+        },
         found => expect(failures(found).join('\n')).toMatch(new RegExp(says.source, 'm')),
         120_000,
       )
