@@ -26,36 +26,51 @@ export interface ApplyResult {
 
 export const nameOf = ({ kind, metadata: { namespace, name } }: Reference): string => `${kind} ${namespace ? `${namespace}/` : ''}${name}`
 
-/** Applies everything, what others need first. */
+/**
+ * Applies everything, what others need first.
+ * @throws CommandError naming what cannot be applied; of objects that would have to be made anew, all of a kind at once
+ */
 export async function applyAll(cluster: Cluster, manifests: readonly Manifest[], { signal }: { signal: AbortSignal }): Promise<ApplyResult> {
   const counts = { created: 0, configured: 0, unchanged: 0 }
   const changed: string[] = []
   for (const wave of waves(manifests)) {
+    const immutable: Manifest[] = []
     await inParallel(wave, async manifest => {
       signal.throwIfAborted()
       const outcome = await applyOne(cluster, manifest)
-      counts[outcome]++
-      if (outcome !== 'unchanged') changed.push(nameOf(manifest))
+      if (outcome === 'immutable') immutable.push(manifest)
+      else counts[outcome]++
+      if (outcome === 'created' || outcome === 'configured') changed.push(nameOf(manifest))
     })
+    if (immutable.length > 0) throw mustBeMadeAnew(cluster, immutable)
   }
   return { counts, changed }
 }
 
-async function applyOne(cluster: Cluster, manifest: Manifest): Promise<Applied> {
+async function applyOne(cluster: Cluster, manifest: Manifest): Promise<Applied | 'immutable'> {
   try {
     return await cluster.apply(manifest)
   } catch (error) {
     if (!(error instanceof ApiError)) throw error
-    if (/field is immutable/.test(error.message))
-      throw new CommandError(
-        `${nameOf(manifest)} cannot be changed to what the graph says: ${error.message}`,
-        `delete it and deploy again: kubectl --context ${cluster.context} -n ${manifest.metadata.namespace} delete ${manifest.kind.toLowerCase()} ${manifest.metadata.name}`,
-      )
+    if (/field is immutable/.test(error.message)) return 'immutable'
     throw new CommandError(
       `${nameOf(manifest)} cannot be applied: ${error.message}${error.message.startsWith('the cluster knows no') ? ': apply its CustomResourceDefinition first (--crds)' : ''}`,
       `kubectl --context ${cluster.context} explain ${manifest.kind.toLowerCase()}`,
     )
   }
+}
+
+/** E.g. Deployments whose selector has changed. Nobody but their owner may decide to be without them for a moment. */
+function mustBeMadeAnew({ context }: Cluster, manifests: readonly Manifest[]): CommandError {
+  const deletions = manifests.map(
+    ({ kind, metadata: { name, namespace } }) =>
+      `kubectl --context ${context}${namespace ? ` -n ${namespace}` : ''} delete ${kind.toLowerCase()} ${name}`,
+  )
+  const names = manifests.map(nameOf).join(', ')
+  return new CommandError(
+    `${names}: what the graph says now cannot be changed in what is there; delete ${manifests.length > 1 ? 'them' : 'it'}, which stops the pods, and deploy again`,
+    deletions.join(' && '),
+  )
 }
 
 export async function inParallel<T>(items: readonly T[], work: (item: T) => Promise<unknown>, limit = PARALLEL): Promise<void> {

@@ -71,6 +71,22 @@ describe('the order of an apply', () => {
     })
   })
 
+  test('names all that must be made anew at once, with the commands that remove it, and applies what it can', async () => {
+    const { cluster, log } = fakeCluster()
+    const immutable = new ApiError(422, 'Deployment.apps "a" is invalid: spec.selector: Invalid value: {}: field is immutable')
+    const refusing = {
+      ...cluster,
+      apply: (manifest: Manifest) => (/^[ac]$/.test(manifest.metadata.name) ? Promise.reject(immutable) : cluster.apply(manifest)),
+    }
+    const all = [...['a', 'b', 'c'].map(name => object('Deployment', name)), object('ConfigMap', 'd')]
+    await expect(applyAll(refusing, all, { signal })).rejects.toMatchObject({
+      message:
+        'Deployment shop/a, Deployment shop/c: what the graph says now cannot be changed in what is there; delete them, which stops the pods, and deploy again',
+      hint: 'kubectl --context kind-test -n shop delete deployment a && kubectl --context kind-test -n shop delete deployment c',
+    })
+    expect(log).toEqual(['apply ConfigMap shop/d', 'apply Deployment shop/b'])
+  })
+
   test('stops when it is interrupted', async () => {
     const { cluster, log } = fakeCluster()
     await expect(applyAll(cluster, [object('ConfigMap', 'a')], { signal: AbortSignal.abort() })).rejects.toThrow()
