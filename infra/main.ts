@@ -1,4 +1,5 @@
-import { relative } from 'node:path'
+import { readdir, rm } from 'node:fs/promises'
+import { join, relative } from 'node:path'
 import { App, YamlOutputType } from 'cdk8s'
 import { ConfigError } from '../services/chassis/config.ts'
 import { Refused } from './checks/refused.ts'
@@ -7,12 +8,19 @@ import { loadSettings } from './settings.ts'
 import { buildCharts } from './synth.ts'
 import { system } from './system.ts'
 
+/** Charts of an earlier run, which `kubectl apply -f dist/` would bring along. */
+async function removeOlder(dir: string): Promise<void> {
+  const files = await readdir(dir).catch(() => [])
+  for (const file of files) if (file.endsWith('.k8s.yaml')) await rm(join(dir, file))
+}
+
 /** What `npm run synth` and `cdk8s synth` run: one YAML file a chart in dist/. */
 try {
   const settings = loadSettings(process.env)
   const images = await imageReferences(system, settings)
   const app = new App({ yamlOutputType: YamlOutputType.FILE_PER_CHART })
   const charts = buildCharts(app, { system, settings, images })
+  await removeOlder(app.outdir)
   app.synth()
   for (const chart of charts) process.stderr.write(`${relative('.', app.outdir)}: ${chart.toJson().length} objects of ${chart.node.id}\n`)
 } catch (error) {

@@ -68,7 +68,7 @@ export async function prepareLocalSystem({ system, dir, postgres, portsOf = grap
       authIssuer: `https://${system.name}.localhost`,
       workloadIssuer: LOCAL_ISSUER,
       workloadJwksFile: issuer.jwksFile,
-      databaseUrlFile: await writeDatabaseUrl(dir, postgres, service),
+      databaseUrlFile: service.database ? await writeDatabaseUrl(dir, postgres, service.name, service.database) : '',
       secretDir: () => signingKeys,
       identityFile: (callee: string) => identities[callee] as string,
     }
@@ -80,7 +80,8 @@ export async function prepareLocalSystem({ system, dir, postgres, portsOf = grap
       ...calleeHosts(service, ports),
     })
   }
-  await Promise.all(system.services.map(service => runMigrations(service, envs.get(service.name) ?? {})))
+  const withDatabase = system.services.filter(({ database }) => database !== undefined)
+  await Promise.all(withDatabase.map(service => runMigrations(service, envs.get(service.name) ?? {})))
   const logFile = (service: string) => join(dir, `${service}.log`)
   return {
     ports,
@@ -107,7 +108,7 @@ async function writeTokens(service: ServiceDefinition, issuer: LocalIssuer): Pro
 const calleeHosts = ({ calls }: ServiceDefinition, ports: Record<string, LocalPorts>) =>
   Object.fromEntries(calls.map(({ to }) => [`${variablePrefix(to.name)}_HOST`, `127.0.0.1:${ports[to.name]?.port}`]))
 
-async function writeDatabaseUrl(dir: string, postgres: Postgres, { name, database = name }: ServiceDefinition): Promise<string> {
+async function writeDatabaseUrl(dir: string, postgres: Postgres, name: string, database: string): Promise<string> {
   const file = join(dir, 'database-urls', name)
   const known = await readFile(file, 'utf8').catch(() => undefined)
   const password = known ? new URL(known).password : randomBytes(24).toString('base64url')

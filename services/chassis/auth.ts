@@ -1,5 +1,6 @@
 import { errors, type JWTPayload, jwtVerify } from 'jose'
 import type { Middleware } from 'koa'
+import type { Contract } from './contract.ts'
 import type { KeyLookup } from './jwks.ts'
 import { ProblemError } from './problem.ts'
 import type { Match } from './router.ts'
@@ -64,14 +65,18 @@ export interface Verifiers {
   workload?: Verifier
 }
 
-/** Holds each route to the `auth` that its contract declares. */
-export function authenticate(verifiers: Verifiers): Middleware {
+/**
+ * Holds each route to the `auth` that its contract declares.
+ * @throws Error at once when an operation asks for tokens that nobody here can verify
+ */
+export function authenticate(contract: Contract, verifiers: Verifiers): Middleware {
+  for (const [name, { auth }] of Object.entries(contract))
+    if (auth !== 'none' && !verifiers[auth]) throw new Error(`${name} has auth '${auth}', and there is no verifier for it: give authenticate() one`)
   return async (ctx, next) => {
     const { operation }: Match = ctx.state.match
     if (operation && operation.auth !== 'none') {
       const token = bearer(ctx.get('authorization'))
-      const verify = verifiers[operation.auth]
-      if (!verify) throw forbidden('This service takes no such tokens')
+      const verify = verifiers[operation.auth] as Verifier
       ctx.state.principal = await verify(token, ctx.state.scope)
     }
     return next()

@@ -2,6 +2,7 @@ import { SpanKind, type Tracer } from '@opentelemetry/api'
 import { BrokenCircuitError } from 'cockatiel'
 import { Agent, type Dispatcher } from 'undici'
 import { backoffMs } from './backoff.ts'
+import { CallError } from './call-error.ts'
 import { type BreakerOptions, createCircuit } from './circuit.ts'
 import { connectInTime } from './connect.ts'
 import { type Answer, type Contract, isIdempotent, type Operation, type Outgoing } from './contract.ts'
@@ -13,19 +14,6 @@ import { createRetryBudget } from './retry-budget.ts'
 import type { Scope } from './scope.ts'
 import { RETRY_BACKOFF } from './timing.ts'
 import { childSpan, failSpan, traceHeaders } from './tracing.ts'
-
-/** A call that brought no declared answer: the callee was not reached, too slow, or answered something else. */
-export class CallError extends Error {
-  override name = 'CallError'
-  /** `unreachable`, `timeout`, `circuit-open`, `deadline-exceeded` or `status-NNN`. */
-  readonly code: string
-  readonly status: number | undefined
-  constructor(code: string, detail: string, options: { cause?: unknown; status?: number } = {}) {
-    super(detail, { cause: options.cause })
-    this.code = code
-    this.status = options.status
-  }
-}
 
 /** A problem that the callee's contract declares for an operation, by its code. */
 export interface ProblemAnswer {

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { z } from 'zod'
-import { ADMIN_PORT } from './graph.ts'
+import { ADMIN_PORT, type ServiceDefinition } from './graph.ts'
 import { LINGER_MS } from './timing.ts'
 
 /** All problems of a configuration at once, one line each. */
@@ -68,12 +68,14 @@ export const fileText = (what: string) =>
     })
     .describe(`the path of a file with ${what}`)
 
-/** The settings that every service has. */
-export const baseConfig = (service: { port: number }) => ({
+const databaseUrl = fileText('the Postgres URL')
+
+/** The settings that every service has; the URL of a database only one that has one. */
+export const baseConfig = (service: Pick<ServiceDefinition, 'port' | 'database'>) => ({
   HOST: z.string().optional().describe('the address to listen on'),
   PORT: port(service.port),
   ADMIN_PORT: port(ADMIN_PORT),
-  DATABASE_URL_FILE: fileText('the Postgres URL'),
+  DATABASE_URL_FILE: service.database === undefined ? z.undefined().describe('nothing: the service has no database') : databaseUrl,
   DATABASE_POOL_SIZE: count(10),
   NAMESPACE: text('the Kubernetes namespace'),
   TRUSTED_HOPS: count(0),
@@ -83,10 +85,10 @@ export const baseConfig = (service: { port: number }) => ({
 })
 
 /** The settings of `migrate`, which runs before the service and knows only its database. */
-export const migrateConfig = (service: { port: number }) => ({
-  DATABASE_URL_FILE: baseConfig(service).DATABASE_URL_FILE,
+export const migrateConfig = {
+  DATABASE_URL_FILE: databaseUrl,
   /** How long a database that is not there yet is waited for. */
   DATABASE_WAIT_MS: milliseconds(60_000),
-})
+}
 
 export type BaseConfig = { [K in keyof ReturnType<typeof baseConfig>]: z.output<ReturnType<typeof baseConfig>[K]> }

@@ -88,9 +88,11 @@ export interface SystemDefinition {
 
 /** Checks one service's definition and keeps its literal types, so that a client for a missing edge does not compile. */
 export function defineService<const D extends ServiceDefinition>(definition: D): D {
-  const { name, port, timeoutMs, calls } = definition
+  const { name, port, timeoutMs, calls, scale } = definition
   if (!/^[a-z]([-a-z0-9]{0,40}[a-z0-9])?$/.test(name)) throw new Error(`service name '${name}' is not a DNS label of at most 42 characters`)
   if (!Number.isInteger(port) || port < 1024 || port > 65535) throw new Error(`${name}: port ${port} is not between 1024 and 65535`)
+  if (!(scale.min >= 1 && scale.max >= scale.min))
+    throw new Error(`${name}: scale.min ${scale.min} and scale.max ${scale.max} are no bounds: 1 <= min <= max`)
   for (const edge of calls) {
     if (edge.attemptTimeoutMs > timeoutMs) {
       throw new Error(`${name} -> ${edge.to.name}: attemptTimeoutMs ${edge.attemptTimeoutMs} exceeds ${name}'s timeoutMs ${timeoutMs}`)

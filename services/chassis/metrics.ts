@@ -15,12 +15,16 @@ export interface MetricsOptions {
 
 export interface Metrics {
   registry: Registry
-  /** `known` label values begin at 0: a rate needs the first step, and an absent series looks like a broken one. */
+  /**
+   * A counter, the same one for whoever asks again: each client of a service counts under one name. `known` label values begin at 0: a rate
+   * needs the first step, and an absent series looks like a broken one.
+   */
   counter(name: string, help: string, labelNames?: string[], known?: Record<string, string>[]): Counter
   /** Says since when a secret is in use, for its age. @param since Unix time, in seconds */
   secretSince(secret: string, since: () => number): unknown
   /** Says at each scrape whether this pod takes traffic: a target that answers need not be ready. */
   readiness(isReady: () => Promise<boolean>): void
+  /** A gauge, the same one for whoever asks again. */
   gauge(name: string, help: string, labelNames?: string[]): Gauge
   serverDuration: Histogram
   serverActive: Gauge
@@ -42,6 +46,13 @@ export function createMetrics({ sloThresholdMs, keptShare = KEPT_SHARE }: Metric
   const buckets = [...new Set([...BUCKETS, slowSeconds])].sort((a, b) => a - b)
   const histogram = (name: string, help: string, labelNames: string[]) =>
     new Histogram({ name, help, labelNames, buckets, registers: [registry], enableExemplars: true })
+
+  const made = new Map<string, Counter | Gauge>()
+  const once = <M extends Counter | Gauge>(name: string, make: () => M): M => {
+    const metric = (made.get(name) as M | undefined) ?? make()
+    made.set(name, metric)
+    return metric
+  }
 
   const secrets = new Map<string, () => number>()
   new Gauge({
@@ -66,7 +77,7 @@ export function createMetrics({ sloThresholdMs, keptShare = KEPT_SHARE }: Metric
   return {
     registry,
     counter(name, help, labelNames = [], known = []) {
-      const counter = new Counter({ name, help, labelNames, registers: [registry] })
+      const counter = once(name, () => new Counter({ name, help, labelNames, registers: [registry] }))
       counters.set(counter, name)
       for (const labels of known) counter.inc(labels, 0)
       return counter
@@ -82,7 +93,7 @@ export function createMetrics({ sloThresholdMs, keptShare = KEPT_SHARE }: Metric
         },
       })
     },
-    gauge: (name, help, labelNames = []) => new Gauge({ name, help, labelNames, registers: [registry] }),
+    gauge: (name, help, labelNames = []) => once(name, () => new Gauge({ name, help, labelNames, registers: [registry] })),
     serverDuration: histogram('http_server_request_duration_seconds', 'Time from the request head to the answer', [
       'http_request_method',
       'http_route',

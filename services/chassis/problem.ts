@@ -1,5 +1,6 @@
 import type { Middleware } from 'koa'
 import type { Logger } from 'pino'
+import { CallError } from './call-error.ts'
 
 export interface ProblemOptions {
   /** Further members of the problem object, e.g. `{ orderId }`. Never secrets. */
@@ -59,9 +60,14 @@ export const unavailable = (detail: string, cause?: unknown) =>
 export const deadlineExceeded = (cause?: unknown) =>
   new ProblemError(504, 'deadline-exceeded', 'The time for this request is spent; repeat it when it is idempotent', { cause })
 
-/** Whatever was thrown, as a problem: a stranger becomes a 500 that tells nothing internal. */
+/**
+ * Whatever was thrown, as a problem: a callee that a handler cannot do without and that did not answer becomes a 503, a stranger a 500 that
+ * tells nothing internal.
+ */
 export function toProblem(error: unknown): ProblemError {
   if (error instanceof ProblemError) return error
+  if (error instanceof CallError)
+    return error.code === 'deadline-exceeded' ? deadlineExceeded(error) : unavailable('A service that is needed for this did not answer', error)
   return new ProblemError(500, 'internal', 'Something went wrong here; the log has it under the trace id', { cause: error })
 }
 

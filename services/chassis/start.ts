@@ -13,10 +13,13 @@ import { drainOnSignal, type Running, serve } from './serve.ts'
 import { type LoopDelay, watchLoopDelay } from './shed.ts'
 import { createTracing } from './tracing.ts'
 
-export interface Wiring<F extends Record<string, z.ZodType>> {
+type Fields = Record<string, z.ZodType>
+
+export interface Wiring<D extends ServiceDefinition, F extends Fields> {
   config: BaseConfig & { [K in keyof F]: z.output<F[K]> }
   runtime: Runtime
-  database: Database
+  /** Its own, where the definition names one. */
+  database: D extends { database: string } ? Database : undefined
   loopDelay: LoopDelay
 }
 
@@ -28,15 +31,15 @@ export interface Wired {
   closers?: (() => Promise<unknown>)[]
 }
 
-export interface ServiceMain<F extends Record<string, z.ZodType>> {
-  service: ServiceDefinition
+export interface ServiceMain<D extends ServiceDefinition, F extends Fields> {
+  service: D
   /** Settings beyond those that every service has. */
   config: F
-  /** Folder of the SQL migrations. */
-  migrations: URL
+  /** Folder of the SQL migrations, of a service that has a database. */
+  migrations?: URL
   env: Record<string, string | undefined>
   argv: readonly string[]
-  wire: (wiring: Wiring<F>) => Promise<Wired>
+  wire: (wiring: Wiring<D, F>) => Promise<Wired>
 }
 
 // V8 allocates what seems to live long straight into the old generation. Under load it comes to think so of whole requests, which
@@ -47,18 +50,19 @@ setFlagsFromString('--no-allocation-site-pretenuring')
  * The life of a service process: settings, log, telemetry, database, app, both servers, drain. With the argument `migrate` it
  * migrates its database and ends. Exits 1 with one clear message when it cannot start.
  */
-export async function startService<F extends Record<string, z.ZodType>>({
+export async function startService<D extends ServiceDefinition, F extends Fields>({
   service,
   config: fields,
   migrations,
   env,
   argv,
   wire,
-}: ServiceMain<F>): Promise<Running | undefined> {
+}: ServiceMain<D, F>): Promise<Running | undefined> {
   const log = createLog({ service: service.name })
   try {
     if (argv[2] === 'migrate') {
-      const { DATABASE_URL_FILE: url, DATABASE_WAIT_MS: connectWaitMs } = loadConfig(migrateConfig(service), env)
+      if (!migrations) throw new Error(`${service.name} has no migrations: name their folder in main.ts`)
+      const { DATABASE_URL_FILE: url, DATABASE_WAIT_MS: connectWaitMs } = loadConfig(migrateConfig, env)
       // Only here: a serving process need not hold the migration tool in memory.
       const { migrate } = await import('./migrate.ts')
       const ran = await migrate({ url, dir: fileURLToPath(migrations), log, connectWaitMs })
@@ -66,7 +70,7 @@ export async function startService<F extends Record<string, z.ZodType>>({
       await flushLog(log)
       return undefined
     }
-    const config = loadConfig({ ...baseConfig(service), ...fields }, env) as Wiring<F>['config']
+    const config = loadConfig({ ...baseConfig(service), ...fields }, env) as Wiring<D, F>['config']
     log.level = config.LOG_LEVEL
     return await run(service, config, log, wire)
   } catch (error) {
@@ -77,11 +81,11 @@ export async function startService<F extends Record<string, z.ZodType>>({
   }
 }
 
-async function run<F extends Record<string, z.ZodType>>(
-  service: ServiceDefinition,
-  config: Wiring<F>['config'],
+async function run<D extends ServiceDefinition, F extends Fields>(
+  service: D,
+  config: Wiring<D, F>['config'],
   log: Logger,
-  wire: ServiceMain<F>['wire'],
+  wire: ServiceMain<D, F>['wire'],
 ): Promise<Running> {
   const metrics = createMetrics({ sloThresholdMs: service.slo.latency.thresholdMs })
   const tracing = createTracing({
@@ -89,23 +93,26 @@ async function run<F extends Record<string, z.ZodType>>(
     ...(config.OTEL_EXPORTER_OTLP_ENDPOINT && { endpoint: config.OTEL_EXPORTER_OTLP_ENDPOINT }),
   })
   const runtime: Runtime = { tracer: tracing.tracer, log, metrics }
-  const database = openDatabase({
-    ...runtime,
-    url: config.DATABASE_URL_FILE,
-    service: service.name,
-    poolSize: config.DATABASE_POOL_SIZE,
-    statementTimeoutMs: service.timeoutMs,
-  })
+  const database =
+    config.DATABASE_URL_FILE === undefined
+      ? undefined
+      : openDatabase({
+          ...runtime,
+          url: config.DATABASE_URL_FILE,
+          service: service.name,
+          poolSize: config.DATABASE_POOL_SIZE,
+          statementTimeoutMs: service.timeoutMs,
+        })
   const loopDelay = watchLoopDelay()
-  const { app, checks = {}, closers = [] } = await wire({ config, runtime, database, loopDelay })
+  const { app, checks = {}, closers = [] } = await wire({ config, runtime, database: database as Wiring<D, F>['database'], loopDelay })
   const running = await serve({
     ...runtime,
     handler: app.callback(),
     port: config.PORT,
     adminPort: config.ADMIN_PORT,
     lingerMs: config.LINGER_MS,
-    health: createHealth({ database: () => database.ping(900), ...checks }),
-    closers: [...closers, tracing.close, () => database.close(2_000)],
+    health: createHealth({ ...(database && { database: () => database.ping(900) }), ...checks }),
+    closers: [...closers, tracing.close, ...(database ? [() => database.close(2_000)] : [])],
     ...(config.HOST && { host: config.HOST }),
   })
   drainOnSignal(running)

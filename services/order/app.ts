@@ -37,7 +37,7 @@ export function createOrderApp({ tracer, log, metrics }: Runtime, options: Order
   app.use(withDeadline(order.timeoutMs))
   app.use(clientAddress(options.trustedHops))
   app.use(limitBody())
-  app.use(authenticate(options.verifiers))
+  app.use(authenticate(orderContract, options.verifiers))
   app.use(routes(orderRoutes(options)))
   return app
 }

@@ -1,5 +1,6 @@
 import type { Counter } from 'prom-client'
-import { CallError, type Client, type ProblemAnswer } from '../chassis/client.ts'
+import { CallError } from '../chassis/call-error.ts'
+import type { Client, ProblemAnswer } from '../chassis/client.ts'
 import type { Database } from '../chassis/database.ts'
 import type { StoredAnswer } from '../chassis/idempotency.ts'
 import { euros } from '../chassis/money.ts'

@@ -37,7 +37,7 @@ export function createUserApp({ tracer, log, metrics }: Runtime, options: UserAp
   app.use(withDeadline(user.timeoutMs))
   app.use(clientAddress(options.trustedHops))
   app.use(limitBody())
-  app.use(authenticate(options.verifiers))
+  app.use(authenticate(userContract, options.verifiers))
   app.use(routes(userRoutes(options)))
   return app
 }

@@ -74,7 +74,7 @@ function stages({ tracer, log, metrics }: Runtime, store: OrderStore, loopDelay:
     withDeadline: { full: withDeadline(order.timeoutMs) },
     clientAddress: { full: clientAddress(0) },
     limitBody: { full: limitBody() },
-    authenticate: { full: authenticate({}) },
+    authenticate: { full: authenticate({}, {}) },
     routes: {
       full: routes(orderRoutes({ store, saga })),
       least: async ctx => {

@@ -2,7 +2,7 @@ import { createLocalJWKSet, exportJWK, exportSPKI, generateKeyPair, type JWTHead
 import Koa from 'koa'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { authenticate, createAccessTokenVerifier, type Verifiers } from '../../services/chassis/auth.ts'
-import { defineContract } from '../../services/chassis/contract.ts'
+import { defineContract, type Operation } from '../../services/chassis/contract.ts'
 import { keysUnavailable } from '../../services/chassis/jwks.ts'
 import { problems } from '../../services/chassis/problem.ts'
 import { matchRoute } from '../../services/chassis/router.ts'
@@ -33,10 +33,11 @@ const listenings: Listening[] = []
 
 async function start(verifiers: Verifiers): Promise<Http> {
   const app = new Koa()
+  const verifiable = Object.entries<Operation>(contract).filter(([, { auth }]) => auth === 'none' || verifiers[auth] !== undefined)
   app.use(matchRoute(contract))
   app.use(traceContext(runtime.tracer, runtime.log))
   app.use(problems(runtime.log))
-  app.use(authenticate(verifiers))
+  app.use(authenticate(Object.fromEntries(verifiable), verifiers))
   app.use(ctx => {
     ctx.body = ctx.state.principal ?? {}
   })
@@ -186,9 +187,11 @@ describe('authenticate()', () => {
     expectUnauthorized(await http('GET', '/user', { headers: { authorization: `Bearer ${good}, Bearer ${good}` } }))
   })
 
-  test('refuses tokens of a kind that the service does not take', async () => {
-    expectProblem(await http('GET', '/workload', { token: await token() }), 403, 'forbidden')
-    expectUnauthorized(await http('GET', '/workload'), CHALLENGE)
+  test('refuses to begin when nobody can verify what an operation asks for', () => {
+    const user = async () => ({ kind: 'user' as const, id: 'x' })
+    expect(() => authenticate(contract, { user })).toThrow("workload has auth 'workload', and there is no verifier for it: give authenticate() one")
+    expect(() => authenticate(contract, { workload: user })).toThrow("user has auth 'user'")
+    authenticate(contract, { user, workload: user })
   })
 
   test('asks nothing where there is no operation', async () => {

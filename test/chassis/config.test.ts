@@ -5,7 +5,9 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { baseConfig, ConfigError, count, fileText, list, loadConfig, milliseconds, port, text } from '../../services/chassis/config.ts'
 import { orderConfig } from '../../services/order/config.ts'
+import { order } from '../../services/order/service.ts'
 import { userConfig } from '../../services/user/config.ts'
+import { user } from '../../services/user/service.ts'
 
 let dir: string
 let urlFile: string
@@ -91,7 +93,7 @@ describe('fields', () => {
 
 describe('the settings of the services', () => {
   test('have defaults where nothing is required', () => {
-    expect(loadConfig(baseConfig({ port: 8_080 }), { DATABASE_URL_FILE: urlFile, NAMESPACE: 'shop' })).toEqual({
+    expect(loadConfig(baseConfig({ port: 8_080, database: 'a' }), { DATABASE_URL_FILE: urlFile, NAMESPACE: 'shop' })).toEqual({
       HOST: undefined,
       PORT: 8_080,
       ADMIN_PORT: 9_090,
@@ -105,9 +107,15 @@ describe('the settings of the services', () => {
     })
   })
 
+  test('have no URL of a database where the service has none', () => {
+    const fields = baseConfig({ port: 8_080 })
+    expect(loadConfig(fields, { NAMESPACE: 'shop' }).DATABASE_URL_FILE).toBeUndefined()
+    expect(() => loadConfig(fields, { NAMESPACE: 'shop', DATABASE_URL_FILE: urlFile })).toThrow('it takes nothing: the service has no database')
+  })
+
   test.each([
-    ['user', { ...baseConfig({ port: 1 }), ...userConfig }],
-    ['order', { ...baseConfig({ port: 1 }), ...orderConfig }],
+    ['user', { ...baseConfig(user), ...userConfig }],
+    ['order', { ...baseConfig(order), ...orderConfig }],
   ] as [string, Record<string, z.ZodType>][])('say what each required variable of %s takes', (_name, fields) => {
     const problems = problemsOf(fields, {})
     expect(problems.length).toBeGreaterThan(3)

@@ -29,6 +29,17 @@ describe('defineService', () => {
     expect(() => defineService(service({ port }))).toThrow(`stock: port ${port} is not between 1024 and 65535`)
   })
 
+  test.each([
+    [4, 2],
+    [0, 1],
+    [Number.NaN, 1],
+    [1, Number.NaN],
+  ])('refuses from %s to %s pods and names both', (min, max) => {
+    expect(() => defineService(service({ scale: { min, max } }))).toThrow(
+      `stock: scale.min ${min} and scale.max ${max} are no bounds: 1 <= min <= max`,
+    )
+  })
+
   test('refuses an attempt that takes longer than the whole request, and names both', () => {
     const edge = { to: user, mode: 'optional' as const, attemptTimeoutMs: 1_001 }
     expect(() => defineService(service({ calls: [edge] }))).toThrow("stock -> user: attemptTimeoutMs 1001 exceeds stock's timeoutMs 1000")

@@ -66,6 +66,17 @@ describe('expose', () => {
     ])
   })
 
+  test('two who ask for one metric share it, and the values of both are shown', async () => {
+    const metrics = createMetrics()
+    for (const peer of ['user', 'stock']) {
+      metrics.counter('retries_total', 'Retries', ['peer'], [{ peer }]).inc({ peer }, 2)
+      metrics.gauge('state', 'State', ['peer']).set({ peer }, 1)
+    }
+    const { text } = await metrics.expose(undefined)
+    for (const line of ['retries_total{peer="user"} 2', 'retries_total{peer="stock"} 2', 'state{peer="user"} 1', 'state{peer="stock"} 1'])
+      expect(text).toContain(line)
+  })
+
   test('says since when a secret is in use, as it is at the scrape', async () => {
     const metrics = createMetrics()
     let since = 1_000

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { CallError } from '../../services/chassis/call-error.ts'
 import { defineContract } from '../../services/chassis/contract.ts'
 import { deadlineExceeded, invalidRequest, ProblemError, toProblem, unavailable } from '../../services/chassis/problem.ts'
 import { overloaded } from '../../services/chassis/shed.ts'
@@ -78,6 +79,18 @@ describe('toProblem', () => {
       expect(toProblem(error)).toMatchObject({ status: 500, code: 'internal', cause: error })
     },
   )
+
+  test.each([
+    ['timeout', 503, 'unavailable'],
+    ['unreachable', 503, 'unavailable'],
+    ['status-500', 503, 'unavailable'],
+    ['deadline-exceeded', 504, 'deadline-exceeded'],
+  ])('makes of a call that brought no answer (%s) a %i %s, which names nobody', (code, status, problemCode) => {
+    const error = new CallError(code, 'user cannot be reached for reserveCredit')
+    const problem = toProblem(error)
+    expect(problem).toMatchObject({ status, code: problemCode, cause: error })
+    expect(JSON.stringify(problem)).not.toContain('user')
+  })
 
   test('leaves a problem as it is', () => {
     const problem = deadlineExceeded()

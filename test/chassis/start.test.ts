@@ -14,6 +14,7 @@ import { httpTo, listen } from '../support/http.ts'
 import { REALM } from '../support/user-service.ts'
 
 const MAIN = fileURLToPath(new URL('../../services/user/main.ts', import.meta.url))
+const STATELESS = fileURLToPath(new URL('../support/stateless-main.ts', import.meta.url))
 
 let dir: string
 let db: TestDatabase
@@ -52,9 +53,9 @@ async function urlFile(url: string): Promise<string> {
   return file
 }
 
-/** Starts the user service with this environment and nothing else of ours. */
-function start(environment: Record<string, string>, args: string[] = []) {
-  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', MAIN, ...args], {
+/** Starts a service, the user service without another, with this environment and nothing else of ours. */
+function start(environment: Record<string, string>, args: string[] = [], main = MAIN) {
+  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', main, ...args], {
     env: environment,
     stdio: ['ignore', 'pipe', 'pipe'],
   })
@@ -136,6 +137,25 @@ describe('node services/user/main.ts', () => {
     const ready = await admin('GET', '/readyz')
     expect({ status: ready.status, body: ready.body }).toEqual({ status: 503, body: 'not ready: database\n' })
     expect((await admin('GET', '/livez')).status).toBe(200)
+  })
+})
+
+describe('a service without a database', () => {
+  const least = { HOST: '127.0.0.1', PORT: '0', ADMIN_PORT: '0', LINGER_MS: '0', NAMESPACE: LOCAL_NAMESPACE }
+
+  test('needs no URL of one, is ready without it, and ends as any other', async () => {
+    const { child, lines, ended } = start(least, [], STATELESS)
+    const listening = await vi.waitUntil(() => lines.find(line => line.msg === 'listening'), { timeout: 15_000, interval: 20 })
+    expect((await httpTo(`http://127.0.0.1:${listening.adminPort}`)('GET', '/readyz')).body).toBe('ok\n')
+    expect((await httpTo(`http://127.0.0.1:${listening.port}`)('GET', '/')).body).toEqual({ database: 'undefined' })
+    child.kill('SIGTERM')
+    expect(await ended()).toMatchObject({ code: 0, stderr: '' })
+  })
+
+  test('has nothing to migrate, and says so', async () => {
+    const { code, lines } = await start(least, ['migrate'], STATELESS).ended()
+    expect(code).toBe(1)
+    expect(lines.at(-1)).toMatchObject({ msg: 'cannot start', err: { message: 'ping has no migrations: name their folder in main.ts' } })
   })
 })
 

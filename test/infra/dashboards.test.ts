@@ -9,6 +9,7 @@ import { bundledDashboards, dashboardsOf, toJson } from '../../infra/constructs/
 import { loadSettings } from '../../infra/settings.ts'
 import { type Manifest, synthesize } from '../../infra/synth.ts'
 import { system } from '../../infra/system.ts'
+import type { ServiceDefinition } from '../../services/chassis/graph.ts'
 
 interface Target {
   expr: string
@@ -185,7 +186,7 @@ describe.each(targets)('%s', (_, { expr }) => {
 })
 
 test('what every service has is there for every service: each edge, the outbox, its own metrics', () => {
-  for (const service of system.services) {
+  for (const service of system.services as readonly ServiceDefinition[]) {
     const expressions = JSON.stringify(all.get(service.name))
     for (const { to } of service.calls) expect(expressions).toContain(`peer_service=\\"${to.name}\\"`)
     expect(expressions.includes('outbox_pending')).toBe(service.calls.length > 0 && service.database !== undefined)

@@ -1,4 +1,9 @@
-import { describe, expect, test } from 'vitest'
+import { execFile } from 'node:child_process'
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import { podSpecs } from '../../infra/checks/objects.ts'
 import { publicPaths } from '../../infra/constructs/ingress.ts'
 import { images } from '../../infra/platform/images.ts'
@@ -261,4 +266,15 @@ describe('the way in', () => {
       'ingressclasses',
     ])
   })
+})
+
+test('npm run synth leaves no chart of an earlier run, and nothing else is touched', async () => {
+  const dir = await mkdtemp(join(tmpdir(), 'fairlead-synth-'))
+  onTestFinished(() => rm(dir, { recursive: true, force: true }))
+  for (const name of ['0000-depot.k8s.yaml', 'shop.k8s.yaml', 'notes.yaml']) await writeFile(join(dir, name), '')
+  await promisify(execFile)(process.execPath, ['--disable-warning=ExperimentalWarning', 'infra/main.ts'], {
+    env: { PATH: process.env.PATH, CDK8S_OUTDIR: dir, IMAGE_TAG: '1' },
+    timeout: 60_000,
+  })
+  expect((await readdir(dir)).sort()).toEqual(['0000-shop.k8s.yaml', '0001-platform.k8s.yaml', 'notes.yaml'])
 })

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { CallError } from '../../services/chassis/call-error.ts'
 import type { Client } from '../../services/chassis/client.ts'
-import { CallError } from '../../services/chassis/client.ts'
 import { fingerprintOf } from '../../services/chassis/idempotency.ts'
 import { newId } from '../../services/chassis/ids.ts'
 import type { Message } from '../../services/chassis/outbox.ts'
