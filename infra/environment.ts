@@ -1,4 +1,4 @@
-import { callersOf, type ServiceDefinition, type SystemDefinition } from '../services/chassis/graph.ts'
+import { callersOf, edgeVariables, type ServiceDefinition, type SystemDefinition } from '../services/chassis/graph.ts'
 
 /** Where a service finds what differs between a laptop and a pod. */
 export interface Places {
@@ -14,9 +14,6 @@ export interface Places {
   identityFile(callee: string): string
 }
 
-/** Prefix of the variables about a callee. */
-export const variablePrefix = (service: string): string => service.toUpperCase().replaceAll('-', '_')
-
 /** The settings that a service gets because of its place in the graph: none of them is said anywhere else. */
 export function environmentOf(system: SystemDefinition, service: ServiceDefinition, places: Places): Record<string, string> {
   const callers = callersOf(system, service)
@@ -31,6 +28,6 @@ export function environmentOf(system: SystemDefinition, service: ServiceDefiniti
       WORKLOAD_JWKS_FILE: places.workloadJwksFile,
       WORKLOAD_CALLERS: callers.join(','),
     }),
-    ...Object.fromEntries(service.calls.map(({ to }) => [`${variablePrefix(to.name)}_IDENTITY_FILE`, places.identityFile(to.name)])),
+    ...Object.fromEntries(service.calls.map(({ to }) => [edgeVariables(to.name).identityFile, places.identityFile(to.name)])),
   }
 }

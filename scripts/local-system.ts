@@ -4,8 +4,8 @@ import { mkdir, open, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { environmentOf, variablePrefix } from '../infra/environment.ts'
-import type { ServiceDefinition, SystemDefinition } from '../services/chassis/graph.ts'
+import { environmentOf } from '../infra/environment.ts'
+import { edgeVariables, type ServiceDefinition, type SystemDefinition } from '../services/chassis/graph.ts'
 import { ensureSigningKeys, LOCAL_ISSUER, LOCAL_NAMESPACE, type LocalIssuer, openLocalIssuer } from './credentials.ts'
 import { ensureDatabase, type Postgres } from './postgres.ts'
 
@@ -106,7 +106,7 @@ async function writeTokens(service: ServiceDefinition, issuer: LocalIssuer): Pro
 
 /** Where each callee is: there is no DNS that knows. */
 const calleeHosts = ({ calls }: ServiceDefinition, ports: Record<string, LocalPorts>) =>
-  Object.fromEntries(calls.map(({ to }) => [`${variablePrefix(to.name)}_HOST`, `127.0.0.1:${ports[to.name]?.port}`]))
+  Object.fromEntries(calls.map(({ to }) => [edgeVariables(to.name).host, `127.0.0.1:${ports[to.name]?.port}`]))
 
 async function writeDatabaseUrl(dir: string, postgres: Postgres, name: string, database: string): Promise<string> {
   const file = join(dir, 'database-urls', name)

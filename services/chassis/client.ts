@@ -25,7 +25,7 @@ export interface ProblemAnswer {
 export type Received<O extends Operation> = Answer<O> | ProblemAnswer
 
 export type CallOptions<O extends Operation> = Outgoing<O> & {
-  /** Access or workload token, where the operation wants one. */
+  /** Access token of a user, where the operation wants one. */
   token?: string
   /** Time left aside for the caller's own work after the call, in milliseconds. @default 20 */
   marginMs?: number
@@ -45,6 +45,8 @@ export interface ClientOptions {
   metrics: Metrics
   /** `host` or `host:port` @default the callee's headless Service and port */
   host?: string
+  /** Our own token for the callee, sent with operations that want a workload's. */
+  workloadToken?: () => string
   lookup?: Lookup
   breaker?: Partial<BreakerOptions>
   random?: () => number
@@ -59,7 +61,7 @@ interface RawAnswer {
 export function createClient<D extends ServiceDefinition, N extends CalleeName<D>>(
   service: D,
   callee: N,
-  { tracer, metrics, host, lookup, breaker = {}, random }: ClientOptions,
+  { tracer, metrics, host, workloadToken, lookup, breaker = {}, random }: ClientOptions,
 ): Client<Callee<D, N>['contract']> {
   const edge = edgeTo(service, callee)
   const { hostname, port } = new URL(`http://${host ?? podsHost(edge.to)}`)
@@ -161,7 +163,7 @@ export function createClient<D extends ServiceDefinition, N extends CalleeName<D
     close: () => agent.destroy(),
     call: async (scope, name, options) => {
       const operation = edge.to.contract[name] as Operation
-      const request = toRequest(operation, options)
+      const request = toRequest(operation, operation.auth === 'workload' && workloadToken ? { ...options, token: workloadToken() } : options)
       const maxAttempts = isIdempotent(operation) ? (edge.maxAttempts ?? DEFAULT_MAX_ATTEMPTS) : 1
       const marginMs = options.marginMs ?? 20
       budget.deposit()

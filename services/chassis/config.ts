@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { z } from 'zod'
-import { ADMIN_PORT, type ServiceDefinition } from './graph.ts'
+import { ADMIN_PORT, edgeVariables, type ServiceDefinition } from './graph.ts'
 import { LINGER_MS } from './timing.ts'
 
 /** All problems of a configuration at once, one line each. */
@@ -83,6 +83,15 @@ export const baseConfig = (service: Pick<ServiceDefinition, 'port' | 'database'>
   LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error']).default('info').describe('debug, info, warn or error'),
   OTEL_EXPORTER_OTLP_ENDPOINT: z.url().optional().describe('the URL of an OTLP/HTTP collector'),
 })
+
+/** What a service must be told of each service that it calls. */
+export const edgeConfig = ({ calls }: Pick<ServiceDefinition, 'calls'>): Record<string, z.ZodType<string | undefined>> =>
+  Object.fromEntries(
+    calls.flatMap(({ to: { name } }) => [
+      [edgeVariables(name).identityFile, text(`the path of our workload token for the ${name} service`)],
+      [edgeVariables(name).host, text(`the name or address of the ${name} service; by default its headless Service`).optional()],
+    ]),
+  )
 
 /** The settings of `migrate`, which runs before the service and knows only its database. */
 export const migrateConfig = {

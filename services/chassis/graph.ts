@@ -119,6 +119,12 @@ export function defineSystem<const S extends SystemDefinition>(system: S): S {
   return system
 }
 
+/** Environment variables that tell a caller about a callee: the file of its workload token, and where the callee is when not at `podsHost`. */
+export function edgeVariables(callee: string): { identityFile: string; host: string } {
+  const prefix = callee.toUpperCase().replaceAll('-', '_')
+  return { identityFile: `${prefix}_IDENTITY_FILE`, host: `${prefix}_HOST` }
+}
+
 /** Names of the services that have an edge to `service`. */
 export const callersOf = (system: SystemDefinition, service: ServiceDefinition): string[] =>
   system.services.filter(caller => caller.calls.some(edge => edge.to === service)).map(caller => caller.name)

@@ -2,9 +2,10 @@ import { fileURLToPath } from 'node:url'
 import { setFlagsFromString } from 'node:v8'
 import type Koa from 'koa'
 import type { z } from 'zod'
-import { type BaseConfig, baseConfig, ConfigError, loadConfig, migrateConfig } from './config.ts'
+import { type Client, createClient } from './client.ts'
+import { type BaseConfig, baseConfig, ConfigError, edgeConfig, loadConfig, migrateConfig } from './config.ts'
 import { type Database, openDatabase } from './database.ts'
-import type { ServiceDefinition } from './graph.ts'
+import { type Callee, type CalleeName, edgeVariables, type ServiceDefinition } from './graph.ts'
 import { type Check, createHealth } from './health.ts'
 import { createLog, flushLog, type Logger } from './log.ts'
 import { createMetrics } from './metrics.ts'
@@ -12,6 +13,7 @@ import type { Runtime } from './runtime.ts'
 import { drainOnSignal, type Running, serve } from './serve.ts'
 import { type LoopDelay, watchLoopDelay } from './shed.ts'
 import { createTracing } from './tracing.ts'
+import { watchWorkloadToken } from './workload-identity.ts'
 
 type Fields = Record<string, z.ZodType>
 
@@ -20,6 +22,8 @@ export interface Wiring<D extends ServiceDefinition, F extends Fields> {
   runtime: Runtime
   /** Its own, where the definition names one. */
   database: D extends { database: string } ? Database : undefined
+  /** A client for one of its edges, with its own token for the callee; closed after the closers that it brings. */
+  client: <N extends CalleeName<D>>(callee: N) => Promise<Client<Callee<D, N>['contract']>>
   loopDelay: LoopDelay
 }
 
@@ -70,7 +74,7 @@ export async function startService<D extends ServiceDefinition, F extends Fields
       await flushLog(log)
       return undefined
     }
-    const config = loadConfig({ ...baseConfig(service), ...fields }, env) as Wiring<D, F>['config']
+    const config = loadConfig({ ...baseConfig(service), ...edgeConfig(service), ...fields }, env) as Wiring<D, F>['config']
     log.level = config.LOG_LEVEL
     return await run(service, config, log, wire)
   } catch (error) {
@@ -104,7 +108,17 @@ async function run<D extends ServiceDefinition, F extends Fields>(
           statementTimeoutMs: service.timeoutMs,
         })
   const loopDelay = watchLoopDelay()
-  const { app, checks = {}, closers = [] } = await wire({ config, runtime, database: database as Wiring<D, F>['database'], loopDelay })
+  const clients: { close(): Promise<void> }[] = []
+  const client: Wiring<D, F>['client'] = async callee => {
+    const { identityFile, host } = edgeVariables(callee)
+    // Of each edge there is a setting, by edgeConfig.
+    const { [identityFile]: path, [host]: elsewhere } = config as Record<string, string | undefined>
+    const token = await watchWorkloadToken(path as string, log)
+    const made = createClient(service, callee, { ...runtime, workloadToken: token.current, ...(elsewhere && { host: elsewhere }) })
+    clients.push(made)
+    return made
+  }
+  const { app, checks = {}, closers = [] } = await wire({ config, runtime, database: database as Wiring<D, F>['database'], loopDelay, client })
   const running = await serve({
     ...runtime,
     handler: app.callback(),
@@ -112,7 +126,7 @@ async function run<D extends ServiceDefinition, F extends Fields>(
     adminPort: config.ADMIN_PORT,
     lingerMs: config.LINGER_MS,
     health: createHealth({ ...(database && { database: () => database.ping(900) }), ...checks }),
-    closers: [...closers, tracing.close, ...(database ? [() => database.close(2_000)] : [])],
+    closers: [...closers, ...clients.map(({ close }) => close), tracing.close, ...(database ? [() => database.close(2_000)] : [])],
     ...(config.HOST && { host: config.HOST }),
   })
   drainOnSignal(running)

@@ -1,10 +1,8 @@
 import { createAccessTokenVerifier } from '../chassis/auth.ts'
-import { createClient } from '../chassis/client.ts'
 import { startHousekeeping } from '../chassis/housekeeping.ts'
 import { purgeKeys } from '../chassis/idempotency.ts'
 import { startRelay } from '../chassis/outbox.ts'
 import { startService } from '../chassis/start.ts'
-import { watchWorkloadToken } from '../chassis/workload-identity.ts'
 import { createOrderApp } from './app.ts'
 import { orderConfig } from './config.ts'
 import { STATES } from './contract.ts'
@@ -19,15 +17,14 @@ await startService({
   migrations: new URL('./migrations/', import.meta.url),
   env: process.env,
   argv: process.argv,
-  wire: async ({ config, runtime, database, loopDelay }) => {
+  wire: async ({ config, runtime, database, loopDelay, client }) => {
     const realm = { issuer: config.AUTH_ISSUER, audience: config.AUTH_AUDIENCE }
-    const user = createClient(order, 'user', { ...runtime, ...(config.USER_HOST && { host: config.USER_HOST }) })
-    const token = await watchWorkloadToken(config.USER_IDENTITY_FILE, runtime.log)
+    const user = await client('user')
     const keys = watchUserKeys(user, runtime)
     const store = createOrderStore(database)
     const states = STATES.map(state => ({ state }))
     const orders = runtime.metrics.counter('orders_total', 'Orders by the state that they reached', ['state'], states)
-    const saga = createSaga({ store, database, user, token: token.current, orders })
+    const saga = createSaga({ store, database, user, orders })
     const relay = startRelay({ ...runtime, database, handle: saga.deliver })
     const housekeeping = startHousekeeping({ ...runtime, jobs: { keys: scope => purgeKeys(database, scope) } })
     const app = createOrderApp(runtime, {
@@ -37,6 +34,6 @@ await startService({
       trustedHops: config.TRUSTED_HOPS,
       verifiers: { user: createAccessTokenVerifier(keys.lookup, realm) },
     })
-    return { app, closers: [housekeeping.close, relay.close, user.close] }
+    return { app, closers: [housekeeping.close, relay.close] }
   },
 })

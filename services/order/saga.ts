@@ -15,8 +15,6 @@ export interface SagaOptions {
   store: OrderStore
   database: Database
   user: Client<typeof userContract>
-  /** Our workload token for the user service. */
-  token: () => string
   /** Counts orders by the state that they reach. */
   orders: Counter
 }
@@ -48,9 +46,9 @@ type Decision = { kind: 'settle'; event: OrderEvent; rejectionCode?: string } | 
  * Reserves and releases credit for orders: at-least-once delivery of idempotent commands, with the order's state and the message
  * settled in one transaction.
  */
-export function createSaga({ store, database, user, token, orders }: SagaOptions): Saga {
+export function createSaga({ store, database, user, orders }: SagaOptions): Saga {
   const ask = async (scope: Scope, message: Message, marginMs: number): Promise<Decision> => {
-    const options = { params: { orderId: message.subjectId }, token: token(), marginMs }
+    const options = { params: { orderId: message.subjectId }, marginMs }
     try {
       if (message.kind === RELEASE) {
         const answer = await user.call(scope, 'releaseCredit', options)

@@ -25,7 +25,7 @@ export async function aClientNeedsAnEdge(runtime: Runtime) {
 
 export async function aCallHoldsToTheContract(client: Client<typeof userContract>, scope: Scope, orderId: string, userId: string) {
   const body = { userId, total: { amount: 1, currency: 'EUR' as const } }
-  const answer = await client.call(scope, 'reserveCredit', { params: { orderId }, body, token: 'token' })
+  const answer = await client.call(scope, 'reserveCredit', { params: { orderId }, body })
   if (answer.status === 200 && 'body' in answer) answer.body.state satisfies 'reserved'
   await client.call(scope, 'releaseCredit', { params: { orderId } })
   await client.call(scope, 'getKeys', {})

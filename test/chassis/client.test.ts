@@ -41,6 +41,14 @@ const contract = defineContract({
     body: strict({ name: z.string() }),
     responses: { 200: thing, 204: { description: 'Done' } },
   },
+  sealThing: {
+    method: 'PUT',
+    path: '/things/{id}/seal',
+    summary: 'Seals a thing',
+    auth: 'workload',
+    params: z.object({ id: z.string() }),
+    responses: { 204: { description: 'Done' } },
+  },
   addThing: { method: 'POST', path: '/things', summary: 'Adds a thing', auth: 'none', body: strict({ name: z.string() }), responses: { 201: thing } },
 })
 const service = {
@@ -179,6 +187,18 @@ describe('client.call', () => {
     await client.call(runtime.scope(), 'findThings', { query: { name: 'a&b=c', page: '2' } })
     expect(requests[0]).toMatchObject({ method: 'GET', url: '/things?name=a%26b%3Dc&page=2' })
     expect(Object.keys(requests[0]?.headers ?? {}).toSorted()).toEqual(['connection', 'host', 'traceparent', 'x-request-timeout-ms'])
+  })
+
+  test('sends its own token, as it is at the moment, with what wants a workload, and with nothing else', async () => {
+    const { port, requests } = await startCallee((req, res) => (req.method === 'PUT' ? void res.writeHead(204).end() : json(res, 200, { name: 'x' })))
+    let token = 'first'
+    const { client, get, runtime } = clientOf(port, { workloadToken: () => token })
+    const seal = () => client.call(runtime.scope(), 'sealThing', { params: { id: '7' } })
+    await seal()
+    token = 'renewed'
+    await seal()
+    await get()
+    expect(requests.map(({ headers }) => headers.authorization)).toEqual(['Bearer first', 'Bearer renewed', undefined])
   })
 
   test('a declared answer without a body has none', async () => {

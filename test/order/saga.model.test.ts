@@ -69,7 +69,7 @@ async function newWorld(): Promise<World> {
   }
   const orders = { inc: () => {} } as never
   const world: World = { users, saga: undefined as never, fate: 'pass', delayed: [], release: undefined, messages: [] }
-  world.saga = createSaga({ store, database: orderDb.database, user: network(world), token: () => 'token', orders })
+  world.saga = createSaga({ store, database: orderDb.database, user: network(world), orders })
   return world
 }
 

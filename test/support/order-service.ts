@@ -51,7 +51,12 @@ export async function startOrderService({
 }: OrderServiceOptions): Promise<TestOrderService> {
   const runtime = testRuntime('order')
   const db = await testDatabase('order', { runtime })
-  const user = createClient(order, 'user', { ...runtime, host: userHost, breaker })
+  const user = createClient(order, 'user', {
+    ...runtime,
+    host: userHost,
+    workloadToken: typeof workloadToken === 'string' ? () => workloadToken : workloadToken,
+    breaker,
+  })
   const keys = watchUserKeys(user, runtime)
   const store = createOrderStore(db.database)
   const orders = runtime.metrics.counter('orders_total', 'Orders', ['state'])
@@ -59,7 +64,6 @@ export async function startOrderService({
     store,
     database: db.database,
     user,
-    token: typeof workloadToken === 'string' ? () => workloadToken : workloadToken,
     orders,
   })
   const relay: Relay | undefined = relayOptions
