@@ -14,17 +14,32 @@ async function removeOlder(dir: string): Promise<void> {
   for (const file of files) if (file.endsWith('.k8s.yaml')) await rm(join(dir, file))
 }
 
+const HELP = `npm run synth
+
+Writes the manifests of the system to dist/, one YAML file a chart. What differs between environments comes as environment variables
+(infra/settings.ts), e.g. HOST=shop.example.org IMAGE_REGISTRY=registry.example/shop PLATFORM=existing npm run synth.
+`
+
 /** What `npm run synth` and `cdk8s synth` run: one YAML file a chart in dist/. */
-try {
-  const settings = loadSettings(process.env)
-  const images = await imageReferences(system, settings)
-  const app = new App({ yamlOutputType: YamlOutputType.FILE_PER_CHART })
-  const charts = buildCharts(app, { system, settings, images })
-  await removeOlder(app.outdir)
-  app.synth()
-  for (const chart of charts) process.stderr.write(`${relative('.', app.outdir)}: ${chart.toJson().length} objects of ${chart.node.id}\n`)
-} catch (error) {
-  if (!(error instanceof ConfigError || error instanceof Refused)) throw error
-  process.stderr.write(`error: ${error.message}\n`)
-  process.exitCode = 1
+const [flag] = process.argv.slice(2)
+if (flag === '--help') process.stdout.write(HELP)
+else if (flag !== undefined) {
+  process.stderr.write(`error: '${flag}' is none of its options; see --help\n`)
+  process.exitCode = 2
+} else await synthToDist()
+
+async function synthToDist(): Promise<void> {
+  try {
+    const settings = loadSettings(process.env)
+    const images = await imageReferences(system, settings)
+    const app = new App({ yamlOutputType: YamlOutputType.FILE_PER_CHART })
+    const charts = buildCharts(app, { system, settings, images })
+    await removeOlder(app.outdir)
+    app.synth()
+    for (const chart of charts) process.stderr.write(`${relative('.', app.outdir)}: ${chart.toJson().length} objects of ${chart.node.id}\n`)
+  } catch (error) {
+    if (!(error instanceof ConfigError || error instanceof Refused)) throw error
+    process.stderr.write(`error: ${error.message}\n`)
+    process.exitCode = 1
+  }
 }

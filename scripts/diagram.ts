@@ -4,7 +4,7 @@ import { diagramMermaid } from '../infra/diagram/mermaid.ts'
 import { diagramSvg } from '../infra/diagram/svg.ts'
 import { system } from '../infra/system.ts'
 import { parseFlags, usageError } from './cluster/options.ts'
-import { CommandError, runCommand } from './terminal.ts'
+import { CommandError, runCommand, say } from './terminal.ts'
 
 const HELP = `npm run diagram -- [option]
 
@@ -41,8 +41,10 @@ await runCommand('npm run diagram', async () => {
   const files = new Map(Object.entries(draw).map(([path, diagram]) => [path, diagram(system)]))
   if (flags.svg) process.stdout.write(diagramSvg(system))
   else if (flags.mermaid) process.stdout.write(diagramMermaid(system))
-  else if (flags.check) await check(files)
-  else {
+  else if (flags.check) {
+    await check(files)
+    say(`${[...files.keys()].join(' and ')} are what the graph gives`)
+  } else {
     for (const [path, content] of files) {
       await mkdir(dirname(path), { recursive: true })
       await writeFile(path, content)

@@ -3,7 +3,7 @@ import { loadSettings } from '../infra/settings.ts'
 import { synthesize } from '../infra/synth.ts'
 import { system } from '../infra/system.ts'
 import { openCluster } from './cluster/cluster.ts'
-import { checkTools, INGRESS_PORTS, isOurs } from './cluster/kind.ts'
+import { INGRESS_PORTS, wasMadeHere } from './cluster/kind.ts'
 import { parseFlags, usageError } from './cluster/options.ts'
 import { type Check, type Result, runChecks } from './doctor/check.ts'
 import { clusterChecks } from './doctor/checks/cluster.ts'
@@ -54,27 +54,16 @@ function checksOf(context: Context): Check[] {
   ]
 }
 
-/**
- * Whether the ingress is where npm run up puts it: another kind cluster publishes other ports, and those may be the ports of ours. Without
- * docker nobody can tell; that has a check of its own.
- */
-async function isWhereUpPutsIt(context: string, signal: AbortSignal): Promise<boolean> {
-  if (!context.startsWith('kind-')) return false
-  if (await isOurs(context.slice('kind-'.length))) return true
-  return checkTools(signal).then(
-    () => false,
-    () => true,
-  )
-}
-
 interface Addresses {
   baseUrl: string
   tlsAddress: string | undefined
 }
 
-async function addresses(context: string, url: string | undefined, signal: AbortSignal): Promise<Addresses> {
+async function addresses(context: string, url: string | undefined): Promise<Addresses> {
   if (url === undefined) {
-    if (!(await isWhereUpPutsIt(context, signal))) throw usageError('--url is missing: where is the ingress reached?')
+    // Another kind cluster publishes other ports, and those of ours may be there as well. Whether docker answers has a check of its own.
+    if (!context.startsWith('kind-') || (await wasMadeHere(context.slice('kind-'.length))) === false)
+      throw usageError('--url is missing: where is the ingress reached?')
     return { baseUrl: `http://127.0.0.1:${INGRESS_PORTS.http}`, tlsAddress: `127.0.0.1:${INGRESS_PORTS.https}` }
   }
   const parsed = URL.parse(url)
@@ -109,7 +98,7 @@ await runCommand('npm run doctor', async signal => {
     system,
     settings,
     manifests: [...platform, ...shop],
-    ...(await addresses(flags.context, flags.url, signal)),
+    ...(await addresses(flags.context, flags.url)),
     deploy: 'npm run deploy',
   })
   const words = flags.only?.split(',').filter(Boolean)

@@ -5,7 +5,7 @@ import { system } from '../infra/system.ts'
 import { openCluster } from './cluster/cluster.ts'
 import { followLogs } from './cluster/follow-logs.ts'
 import { parseWords, usageError, wholeNumber } from './cluster/options.ts'
-import { printable, runCommand } from './terminal.ts'
+import { printable, runCommand, say } from './terminal.ts'
 
 const HELP = `npm run logs -- SERVICE [options]
 
@@ -49,10 +49,11 @@ await runCommand('npm run logs', async signal => {
   const asJson = (pod: string, line: string) => process.stdout.write(`${JSON.stringify({ pod, line })}\n`)
   const lines = wholeNumber('lines', flags.lines, { min: 0, max: 100_000 })
   const print = flags.json ? asJson : prettyPrinter()
-  await followLogs(
-    openCluster(flags.context),
-    { namespace: loadSettings(process.env).NAMESPACE, selector: `app.kubernetes.io/name=${service}`, container: service, lines, signal },
-    (pod, _container, line) => print(pod, line),
-  )
+  const cluster = openCluster(flags.context)
+  const selector = `app.kubernetes.io/name=${service}`
+  const { NAMESPACE: namespace } = loadSettings(process.env)
+  if ((await cluster.list('v1', 'Pod', namespace, selector)).length === 0)
+    say(`there is no pod of ${service} in namespace ${namespace} yet; its lines follow when there is one`)
+  await followLogs(cluster, { namespace, selector, container: service, lines, signal }, (pod, _container, line) => print(pod, line))
   return 0
 })

@@ -3,10 +3,16 @@ import pg from 'pg'
 import { databaseSecret } from '../infra/constructs/deployment.ts'
 import { POSTGRES, POSTGRES_PORT } from '../infra/constructs/postgres.ts'
 import { loadSettings } from '../infra/settings.ts'
+import { system } from '../infra/system.ts'
+import { aborted } from '../services/chassis/deadline.ts'
+import { hasOutbox, type ServiceDefinition } from '../services/chassis/graph.ts'
 import { openCluster } from './cluster/cluster.ts'
 import { parseWords, usageError } from './cluster/options.ts'
 import { isReady } from './cluster/rollout.ts'
 import { CommandError, runCommand, say } from './terminal.ts'
+
+/** Services that have an outbox. */
+const owners: readonly string[] = (system.services as readonly ServiceDefinition[]).filter(hasOutbox).map(({ name }) => name)
 
 const HELP = `npm run outbox -- <list|retry|drop> [id ...] [options]
 
@@ -17,7 +23,7 @@ Messages of the outbox that can never be delivered are parked and wait for a per
   drop ID ...      removed; what they were to do will not be done
 
   --context NAME             of the system in this cluster, a context of the kubeconfig (default: the one of npm start)
-  --service NAME             whose outbox (default: order)
+  --service NAME             whose outbox (default: ${owners[0]})
   --database-url-file FILE   any other database, by a file with its URL
   --json                     list as JSON
   --help                     this text
@@ -94,10 +100,10 @@ async function inCluster(contextName: string, service: string): Promise<Place> {
   return { url: url.href, close: forwarded.close }
 }
 
-await runCommand('npm run outbox', async () => {
+await runCommand('npm run outbox', async signal => {
   const { values: flags, positionals } = parseWords({
     context: { type: 'string' },
-    service: { type: 'string', default: 'order' },
+    service: { type: 'string' },
     'database-url-file': { type: 'string' },
     all: { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
@@ -108,17 +114,27 @@ await runCommand('npm run outbox', async () => {
     return 0
   }
   const work = workOf(positionals, flags)
-  const file = flags['database-url-file']
-  if (flags.context && file) throw usageError('--context and --database-url-file name two databases; give one')
-  const place = flags.context ? await inCluster(flags.context, flags.service) : await inFile(file ?? `.data/database-urls/${flags.service}`)
-  const client = new pg.Client({ connectionString: place.url, connectionTimeoutMillis: 5_000, query_timeout: 10_000 })
+  const { context, service = owners[0] ?? '', 'database-url-file': file } = flags
+  if (file !== undefined && (context ?? flags.service) !== undefined)
+    throw usageError('--database-url-file names a database by itself; leave out --context and --service')
+  if (!owners.includes(service)) throw usageError(`--service '${service}' has no outbox; ${owners.join(', ')} has`)
+  const place = context === undefined ? await inFile(file ?? `.data/database-urls/${service}`) : await inCluster(context, service)
+  // The server gives up first: what only the client gave up would still be done.
+  const client = new pg.Client({ connectionString: place.url, connectionTimeoutMillis: 5_000, statement_timeout: 8_000, query_timeout: 10_000 })
+  const interrupted = aborted(signal)
+  interrupted.catch(() => {})
   try {
-    await client.connect().catch((error: Error) => {
-      throw new CommandError(`the database cannot be reached: ${error.message || (error as NodeJS.ErrnoException).code}`)
+    await Promise.race([client.connect(), interrupted]).catch((error: Error) => {
+      signal.throwIfAborted()
+      throw new CommandError(
+        `the database cannot be reached: ${error.message || (error as NodeJS.ErrnoException).code}`,
+        context === undefined ? 'does npm start run? --context NAME is for a cluster' : `npm run status -- --context ${context}`,
+      )
     })
-    return await work(client)
+    return await Promise.race([work(client), interrupted])
   } catch (error) {
-    throw error instanceof pg.DatabaseError ? new CommandError(`the database refuses: ${error.message}`) : error
+    signal.throwIfAborted()
+    throw error instanceof CommandError ? error : new CommandError(`the database refuses: ${(error as Error).message}`)
   } finally {
     await client.end().catch(() => {})
     await place.close()

@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto'
-import { parseArgs } from 'node:util'
 import { App, Chart } from 'cdk8s'
 import { systemOwner } from '../infra/constructs/context.ts'
 import { databaseSecret, WORKLOAD_ISSUER } from '../infra/constructs/deployment.ts'
@@ -11,6 +10,7 @@ import { system as shop } from '../infra/system.ts'
 import type { SystemDefinition } from '../services/chassis/graph.ts'
 import { ensureAuthority, issueCertificate, needsRenewal } from './certificates.ts'
 import { type Cluster, type Live, openCluster } from './cluster/cluster.ts'
+import { parseFlags, usageError } from './cluster/options.ts'
 import { newSigningKey } from './credentials.ts'
 import { CommandError, runCommand, say } from './terminal.ts'
 
@@ -144,12 +144,12 @@ const textOf = (secret: Live | undefined, key: string): string | undefined => {
 }
 
 async function main(): Promise<number> {
-  const { values } = parseFlags()
+  const values = parseFlags({ context: { type: 'string' }, rotate: { type: 'boolean', default: false }, help: { type: 'boolean', default: false } })
   if (values.help) {
     process.stdout.write(HELP)
     return 0
   }
-  if (!values.context) throw new CommandError('--context is missing: name the cluster', 'kubectl config get-contexts')
+  if (!values.context) throw usageError('--context is missing: name the cluster', 'kubectl config get-contexts')
   const cluster = openCluster(values.context)
   const options = { system: shop, settings: loadSettings(process.env) }
   if (values.rotate) {
@@ -161,16 +161,6 @@ async function main(): Promise<number> {
   for (const line of said) say(line)
   if (said.length === 0) say('nothing to do: all is there')
   return 0
-}
-
-function parseFlags() {
-  try {
-    return parseArgs({
-      options: { context: { type: 'string' }, rotate: { type: 'boolean', default: false }, help: { type: 'boolean', default: false } },
-    })
-  } catch (error) {
-    throw new CommandError(`${(error as Error).message.split('. ')[0]}; see --help`)
-  }
 }
 
 if (import.meta.main) await runCommand('npm run secrets', main)

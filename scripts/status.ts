@@ -12,7 +12,7 @@ import { CommandError, dim, green, red, runCommand, say, yellow } from './termin
 const HELP = `npm run status [-- options]
 
 What runs, and what its clients see of it, in one screen: requests, failures and durations of the last five minutes and what is left of
-each error budget of 30 days, by Prometheus. Ends with 1 when something is not ready.
+each error budget of 30 days, by Prometheus. Ends with 1 when something is not ready or not deployed.
 
   --context NAME  a context of the kubeconfig (default: kind-fairlead)
   --json          as JSON
@@ -75,11 +75,11 @@ const percent = (share: number | undefined): string =>
   share === undefined ? '-' : `${(share * 100).toFixed(share !== 0 && Math.abs(share) < 0.1 ? 2 : 0)} %`
 const milliseconds = (seconds: number | undefined): string => (seconds === undefined ? '-' : `${Math.round(seconds * 1_000)} ms`)
 
-const figures = (rows: readonly Red[]): string =>
+const figures = (rows: readonly Red[], absent: readonly string[]): string =>
   table(
     ['', 'service', 'requests/s', '5xx', 'p50', 'p99', 'budget left: failures', 'slowness', 'alerts'],
     rows.map(({ service, requestsPerSecond, failed, p50, p99, budgetLeft, alerts }) => [
-      alerts.length > 0 ? '✗' : '✓',
+      alerts.length > 0 || absent.includes(service) ? '✗' : '✓',
       service,
       requestsPerSecond?.toFixed(1) ?? '-',
       percent(failed),
@@ -87,7 +87,7 @@ const figures = (rows: readonly Red[]): string =>
       milliseconds(p99),
       percent(budgetLeft.failures),
       percent(budgetLeft.slowness),
-      alerts.join(', ') || 'none',
+      absent.includes(service) ? 'not deployed' : alerts.join(', ') || 'none',
     ]),
   )
 
@@ -133,17 +133,21 @@ await runCommand('npm run status', async () => {
     Promise.all(workloadsOf(known).map(reference => rowOf(cluster, reference))),
     readFigures(cluster, settings),
   ])
-  const ready = rows.every(({ done }) => done)
+  const absent = system.services
+    .map(({ name }) => name)
+    .filter(name => !rows.some(row => row.kind === 'Deployment' && row.namespace === NAMESPACE && row.name === name))
+  const ready = rows.every(({ done }) => done) && absent.length === 0
   const hosts = [
     ...new Set(
       (await cluster.list('networking.k8s.io/v1', 'Ingress', NAMESPACE)).flatMap(({ spec }) => spec.rules.map(({ host }: { host: string }) => host)),
     ),
   ]
-  if (flags.json) process.stdout.write(`${JSON.stringify({ context: flags.context, ready, hosts, workloads: rows, services, alerts }, null, 2)}\n`)
+  if (flags.json)
+    process.stdout.write(`${JSON.stringify({ context: flags.context, ready, hosts, workloads: rows, absent, services, alerts }, null, 2)}\n`)
   else {
     process.stdout.write(`${workloads(rows)}\n`)
     for (const { name, reason } of rows) if (reason) process.stdout.write(`${red('✗')} ${name}: ${reason}\n`)
-    process.stdout.write(missing ? `\n${yellow('!')} no figures: ${missing}\n` : `\n${figures(services)}\n`)
+    process.stdout.write(missing ? `\n${yellow('!')} no figures: ${missing}\n` : `\n${figures(services, absent)}\n`)
     for (const alert of alerts) process.stdout.write(`${red('✗')} ${alert} fires\n`)
     say(dim(`ingress: ${hosts.join(', ') || 'none'}`))
   }

@@ -1,4 +1,4 @@
-import type { ServiceDefinition } from '../../services/chassis/graph.ts'
+import { hasOutbox, type ServiceDefinition } from '../../services/chassis/graph.ts'
 import type { Settings } from '../settings.ts'
 import { type Alert, alertRule, type Rule } from './alert.ts'
 
@@ -95,6 +95,3 @@ export function healthAlerts({ name, calls, database, scale, secrets = [] }: Ser
     )
   return alerts.map(alert => alertRule({ ...alert, labels: { service: name } }, settings))
 }
-
-/** An outbox needs a table to be in and somebody to call. */
-export const hasOutbox = ({ database, calls }: Pick<ServiceDefinition, 'database' | 'calls'>): boolean => database !== undefined && calls.length > 0

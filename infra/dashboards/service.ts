@@ -1,6 +1,5 @@
 import type { Dashboard } from '@grafana/grafana-foundation-sdk/dashboard'
-import type { MetricPanel, ServiceDefinition } from '../../services/chassis/graph.ts'
-import { hasOutbox } from '../constructs/health-alerts.ts'
+import { hasOutbox, type MetricPanel, type ServiceDefinition } from '../../services/chassis/graph.ts'
 import { edgePanels } from './edge-panels.ts'
 import { grafanaDashboard, type Panel, type Row } from './grafana.ts'
 import { OF, rate } from './queries.ts'

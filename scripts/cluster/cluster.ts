@@ -79,7 +79,10 @@ export function openCluster(context: string): Cluster {
   return {
     context,
     read: reference => read(reference).catch(unless(404, undefined)),
-    exists: async reference => ask(await locate(reference), { accept: METADATA_ONLY }).then(() => true, unless(404, false)),
+    exists: reference =>
+      locate(reference)
+        .then(path => ask(path, { accept: METADATA_ONLY }))
+        .then(() => true, unless(404, false)),
     serves: kind => pathOf(kind).then(() => true, unless(404, false)),
     list: async (apiVersion, kind, namespace, labelSelector) => {
       const query = labelSelector ? `?labelSelector=${encodeURIComponent(labelSelector)}` : ''

@@ -109,11 +109,15 @@ export async function ensureCluster(
 /** A file on the node that says who made the cluster: other clusters may have the name. */
 const MARK = '/kind/fairlead'
 
-export const isOurs = (name: string): Promise<boolean> =>
-  program('docker', ['exec', `${name}-control-plane`, 'test', '-f', MARK]).then(
+/** Whether npm run up made the cluster; undefined when docker cannot tell. */
+export const wasMadeHere = (name: string): Promise<boolean | undefined> =>
+  run('docker', ['exec', `${name}-control-plane`, 'test', '-f', MARK], { timeout: 10_000 }).then(
     () => true,
-    () => false,
+    // Nothing but `test` itself ends with 1 and says nothing.
+    ({ code, stderr }: { code?: unknown; stderr?: string }) => (code === 1 && stderr === '' ? false : undefined),
   )
+
+export const isOurs = async (name: string): Promise<boolean> => (await wasMadeHere(name)) === true
 
 export const deleteCluster = async (name: string, signal: AbortSignal): Promise<void> => {
   await program('kind', ['delete', 'cluster', '--name', name], { signal, timeout: 120_000 })

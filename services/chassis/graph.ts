@@ -143,3 +143,6 @@ export function edgeTo(service: ServiceDefinition, name: string): Edge {
 
 /** Name under which callers find all pods of a service (a headless Service on Kubernetes). */
 export const podsHost = (service: ServiceDefinition): string => `${service.name}-pods`
+
+/** An outbox needs a table to be in and somebody to call. */
+export const hasOutbox = ({ database, calls }: Pick<ServiceDefinition, 'database' | 'calls'>): boolean => database !== undefined && calls.length > 0

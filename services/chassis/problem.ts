@@ -68,7 +68,7 @@ export function toProblem(error: unknown): ProblemError {
   if (error instanceof ProblemError) return error
   if (error instanceof CallError)
     return error.code === 'deadline-exceeded' ? deadlineExceeded(error) : unavailable('A service that is needed for this did not answer', error)
-  return new ProblemError(500, 'internal', 'Something went wrong here; the log has it under the trace id', { cause: error })
+  return new ProblemError(500, 'internal', 'Something went wrong here; the log has it under this traceId', { cause: error })
 }
 
 const GONE = new Set(['ECONNRESET', 'EPIPE', 'ECONNABORTED', 'ERR_STREAM_PREMATURE_CLOSE'])
@@ -98,7 +98,8 @@ export function problems(log: Logger): Middleware {
       ctx.status = problem.status
       ctx.set(problem.headers)
       ctx.type = PROBLEM_CONTENT_TYPE
-      ctx.body = JSON.stringify(problem)
+      // What to look for in the log, of a failure that tells nothing else.
+      ctx.body = JSON.stringify(problem.code === 'internal' ? { ...problem.toJSON(), traceId: ctx.state.traceId } : problem)
     }
   }
 }

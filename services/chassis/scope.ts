@@ -18,10 +18,12 @@ export interface Scope {
 export async function within<T>(scope: Scope, marginMs: number, work: (inner: Scope) => Promise<T>): Promise<T> {
   const budgetMs = scope.deadline.remainingMs() - marginMs
   if (budgetMs <= 0) throw deadlineExceeded()
-  const deadline = createDeadline(budgetMs)
+  const own = createDeadline(budgetMs)
+  // Of both: work that is lost with the scope's deadline must stop as well, or it goes on without any.
+  const signal = AbortSignal.any([own.signal, scope.deadline.signal])
   try {
-    return await Promise.race([work({ ...scope, deadline }), aborted(deadline.signal), aborted(scope.deadline.signal)])
+    return await Promise.race([work({ ...scope, deadline: { ...own, signal } }), aborted(signal)])
   } finally {
-    deadline.clear()
+    own.clear()
   }
 }

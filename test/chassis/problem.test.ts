@@ -99,15 +99,16 @@ describe('toProblem', () => {
 })
 
 describe('problems()', () => {
-  test('an unknown error is a 500 that tells nothing of it', async () => {
+  test('an unknown error is a 500 that tells nothing of it but what to look for in the log', async () => {
     const { reply } = await failWith(new Error('relation "secret_table" does not exist', { cause: new Error('10.0.0.7') }))
     expectProblem(reply, 500, 'internal')
     expect(reply.body).toEqual({
       type: 'urn:problem:internal',
       title: 'Internal',
       status: 500,
-      detail: 'Something went wrong here; the log has it under the trace id',
+      detail: 'Something went wrong here; the log has it under this traceId',
       code: 'internal',
+      traceId: TRACE_ID,
     })
   })
 

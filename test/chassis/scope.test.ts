@@ -41,9 +41,14 @@ describe('within', () => {
   test("ends with the scope's deadline when its own timer is late", async () => {
     const controller = new AbortController()
     const scope = scopeOf(1_000)
-    const ended = within({ ...scope, deadline: { ...scope.deadline, signal: controller.signal } }, 200, never)
+    const inner = Promise.withResolvers<AbortSignal>()
+    const ended = within({ ...scope, deadline: { ...scope.deadline, signal: controller.signal } }, 200, ({ deadline }) => {
+      inner.resolve(deadline.signal)
+      return never()
+    })
     controller.abort(new Error('the whole time is spent'))
     await expect(ended).rejects.toThrow('the whole time is spent')
+    expect((await inner.promise).reason).toEqual(new Error('the whole time is spent'))
   })
 
   test('does not begin what there is no time for', async () => {

@@ -280,7 +280,7 @@ describe('npm run diagram', () => {
 
   test('writes both files; --check names the one that drifts', async () => {
     expect(await diagram()).toEqual({ code: 0, stdout: 'docs/diagram.svg, docs/diagram.mmd\n', stderr: '' })
-    expect(await diagram('--check')).toEqual({ code: 0, stdout: '', stderr: '' })
+    expect(await diagram('--check')).toEqual({ code: 0, stdout: '', stderr: 'docs/diagram.svg and docs/diagram.mmd are what the graph gives\n' })
     await writeFile(join(dir, 'docs/diagram.mmd'), 'flowchart LR\n')
     const { code, stderr } = await diagram('--check')
     expect([code, stderr]).toEqual([1, 'error: not what the graph gives: docs/diagram.mmd; npm run diagram writes them anew\n'])

@@ -338,6 +338,32 @@ describe('POST /orders and time', () => {
     },
   )
 
+  test('timers that fire out of order change nothing: 202, and no other answer is stored behind its back', async () => {
+    // Requests with one budget share Node's list of timers, which is run as a whole when the oldest of them is due.
+    const [older, newer] = [await shop.user.newUser(), await shop.user.newUser()]
+    const post = ({ token }: { token: string }, key: string) =>
+      order.http('POST', '/orders', { token, json: { items: CABLE }, headers: { 'idempotency-key': key, 'x-request-timeout-ms': '550' } })
+    const held = shop.proxy.hold('PUT', 'request')
+    const first = post(older, 'older')
+    await held.arrived
+    await new Promise(resolve => setTimeout(resolve, 100))
+    const untilThen = order.runtime.lines.length
+    const standStill = (passed: unknown) => {
+      if (passed !== 'order-moved') return
+      unsubscribe(SAGA_CHANNEL, standStill)
+      const until = performance.now() + 600
+      while (performance.now() < until);
+    }
+    subscribe(SAGA_CHANNEL, standStill)
+    const placed = await post(newer, 'newer').finally(() => unsubscribe(SAGA_CHANNEL, standStill))
+    held.release()
+    await first
+    expect({ status: placed.status, state: placed.body.state }).toEqual({ status: 202, state: 'pending' })
+    expect(order.runtime.lines.slice(untilThen).filter(({ msg }) => msg === 'request failed')).toEqual([])
+    expect(await order.db.sql('select answer_status from idempotency_keys where owner = $1', [newer.id])).not.toEqual([{ answer_status: 201 }])
+    await shop.untilState(placed.body.id, 'confirmed')
+  })
+
   test('a caller that leaves after the commit does not stop its order', async () => {
     const { id, token } = await shop.user.newUser()
     const held = shop.proxy.hold('PUT', 'request')

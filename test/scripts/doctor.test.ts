@@ -38,7 +38,8 @@ beforeAll(async () => {
   }
   await writeFile(join(dir, 'config'), JSON.stringify(config))
   await install('ours', { docker: 'exit 0', kind: 'exit 0' })
-  await install('other', { docker: '[ $1 = version ]', kind: 'exit 0' })
+  await install('other', { docker: 'exit 1' })
+  await install('stopped', { docker: 'echo Error response from daemon: container is not running >&2; exit 1' })
 })
 beforeEach(() => {
   asked = []
@@ -109,8 +110,8 @@ describe('npm run doctor', () => {
     expect([code, stderr]).toEqual([2, 'error: --url is missing: where is the ingress reached?\n'])
   })
 
-  test('without docker the ingress is taken to be where npm run up puts it', async () => {
-    const { code } = await start([...ON_TEST, '--only', 'nodes'], { PATH: dir }).ended
+  test.each(['nowhere', 'stopped'])('where docker cannot tell (%s), the ingress is taken to be where npm run up puts it', async path => {
+    const { code } = await start([...ON_TEST, '--only', 'nodes'], { PATH: join(dir, path) }).ended
     expect(code).toBe(0)
   })
 

@@ -3,6 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import pg from 'pg'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { newId } from '../../services/chassis/ids.ts'
 import { type TestDatabase, testDatabase } from '../support/database.ts'
@@ -74,6 +75,15 @@ describe('npm run outbox', () => {
     expect(await db.sql('select id from outbox')).toEqual([{ id: underWay }])
   })
 
+  test('what the database does not do in time is not done later either', async () => {
+    const holder = new pg.Client(db.url)
+    await holder.connect()
+    await holder.query('begin; lock table outbox in access exclusive mode')
+    const { code, stderr } = await outbox('drop', parked).finally(() => holder.end())
+    expect({ code, stderr }).toEqual({ code: 1, stderr: 'error: the database refuses: canceling statement due to statement timeout\n' })
+    expect(await db.sql('select id from outbox where id = $1', [parked])).toHaveLength(1)
+  }, 30_000)
+
   test('says of a database without an outbox that it has none', async () => {
     await db.sql('alter table outbox rename to elsewhere')
     const { code, stderr } = await outbox('list').finally(() => db.sql('alter table elsewhere rename to outbox'))
@@ -86,7 +96,8 @@ describe('npm run outbox', () => {
     [['drop', 'x'], "'x' is not a message's id"],
     [['--colour'], "'--colour'"],
     [['list', '--database-url-file', '/nowhere'], '/nowhere cannot be read'],
-    [['list', '--context', 'kind-x'], '--context and --database-url-file name two databases'],
+    [['list', '--context', 'kind-x'], '--database-url-file names a database by itself'],
+    [['list', '--service', 'order'], '--database-url-file names a database by itself'],
   ])('%j is refused with one line', async (args, message) => {
     const { code, stderr } = await outbox(...args)
     expect(code).toBe(2)

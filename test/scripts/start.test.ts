@@ -87,11 +87,12 @@ describe('npm start', () => {
       .trim()
       .split('\n')
       .map(line => JSON.parse(line))
-    const [registered, products, order, credit, cancelled, creditAfter] = answers
-    expect(answers).toHaveLength(6)
+    const [registered, products, placed, order, credit, cancelled, creditAfter] = answers
+    expect(answers).toHaveLength(7)
     expect(registered).toMatchObject({ name: 'Ada', email: expect.stringMatching(/^ada-\d+@example\.org$/) })
     expect(products.products.map((product: { name: string }) => product.name)).toContain('iPhone 17')
     expect(order).toMatchObject({ state: 'confirmed', items: [{ sku: 'iphone-17', quantity: 1 }], total: { amount: 94_900, currency: 'EUR' } })
+    expect(placed).toEqual(order)
     expect(credit).toMatchObject({ reserved: order.total, available: { amount: 5_100 } })
     expect(cancelled).toEqual({ ...order, state: 'cancelled' })
     expect(creditAfter).toMatchObject({ reserved: { amount: 0 }, available: credit.limit })

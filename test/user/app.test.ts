@@ -160,7 +160,7 @@ describe('the pipeline', () => {
     await user.db.sql("update users set password_hash = 'no hash of ours' where id = $1", [broken.id])
     const reply = await user.logIn(broken.email, broken.password)
     expectProblem(reply, 500, 'internal')
-    expect(Object.keys(reply.body).sort()).toEqual(['code', 'detail', 'status', 'title', 'type'])
+    expect(Object.keys(reply.body).sort()).toEqual(['code', 'detail', 'status', 'title', 'traceId', 'type'])
     expect(JSON.stringify(reply.body)).not.toMatch(/hash|argon2|PHC|at .*\.ts/)
     expect(user.runtime.lines).toContainEqual(
       expect.objectContaining({

@@ -85,7 +85,7 @@ async function certificateIsGood({ tlsAddress, settings, cluster }: Context): Pr
   const remedy = `npm run secrets -- --context ${cluster.context}, or see docs/runbooks/certificate-expires.md`
   const secret = `Secret ${settings.NAMESPACE}/${settings.TLS_SECRET}`
   if (wrong) {
-    const there = await cluster.read({ apiVersion: 'v1', kind: 'Secret', metadata: { name: settings.TLS_SECRET, namespace: settings.NAMESPACE } })
+    const there = await cluster.exists({ apiVersion: 'v1', kind: 'Secret', metadata: { name: settings.TLS_SECRET, namespace: settings.NAMESPACE } })
     throw new CommandError(
       `the certificate of ${tlsAddress} is for ${certificate.subject?.CN ?? 'nobody'}, not for ${settings.HOST}: ${there ? `${secret} is of another host` : `${secret} is not there`}`,
       remedy,

@@ -67,7 +67,7 @@ async function imagesAreHad({ cluster, manifests, system, settings, blame }: Con
         (deployment as { spec: { template: { spec: { containers: { image: string }[] } } } } | undefined)?.spec.template.spec.containers[0]?.image
       const wanted = imageOf(manifests.find(({ kind, metadata }) => kind === 'Deployment' && metadata.name === name))
       const runs = imageOf(await cluster.read(reference))
-      return runs && runs !== wanted ? [`${name} runs ${runs}, the sources here give ${wanted}`] : []
+      return runs && runs !== wanted ? [`${name} runs ${runs}; the sources here give ${wanted}, which npm run deploy would bring`] : []
     }),
   )
   return [`of ${pods.length} pods`, ...others.flat()].join('; ')

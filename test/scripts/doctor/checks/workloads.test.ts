@@ -84,7 +84,9 @@ describe('images', () => {
     fake.edit('Deployment shop/order', ({ spec }) => {
       spec.template.spec.containers[0].image = 'fairlead/order:0'
     })
-    expect(await run(fake, 'images')).toBe('of 0 pods; order runs fairlead/order:0, the sources here give fairlead/order:1')
+    expect(await run(fake, 'images')).toBe(
+      'of 0 pods; order runs fairlead/order:0; the sources here give fairlead/order:1, which npm run deploy would bring',
+    )
   })
 })
 
