@@ -16,8 +16,8 @@ export interface SmokeOptions {
   timeoutMs?: number
 }
 
-/** The service whose trace an order begins with. */
-export const SMOKE_ENTRY = 'order'
+/** The service whose trace an order begins with, and the calls that are part of it; others of the graph may be for other requests. */
+export const SMOKE_TRACE = { entry: 'order', calls: ['order -> user'] } as const
 
 const REQUEST_TIMEOUT_MS = 10_000
 const PAUSE_MS = 500

@@ -1,8 +1,7 @@
 import { COLLECTOR_METRICS_PORT } from '../../../infra/constructs/tracing-sidecar.ts'
 import { JAEGER } from '../../../infra/platform/ports.ts'
 import type { Manifest } from '../../../infra/synth.ts'
-import type { ServiceDefinition, SystemDefinition } from '../../../services/chassis/graph.ts'
-import { SMOKE_ENTRY } from '../../smoke.ts'
+import { SMOKE_TRACE } from '../../smoke.ts'
 import { CommandError } from '../../terminal.ts'
 import type { Check } from '../check.ts'
 import { type Context, until } from '../context.ts'
@@ -31,12 +30,6 @@ export function edgesOf({ spans, processes }: Trace): string[] {
     return caller && caller !== serviceOf(processID) ? [`${caller} -> ${serviceOf(processID)}`] : []
   })
   return [...new Set(edges)].sort()
-}
-
-/** The edges that an order should show: from its entry on, by the graph. */
-function edgesFrom(system: SystemDefinition, entry: string): string[] {
-  const walk = (service: ServiceDefinition): string[] => service.calls.flatMap(({ to }) => [`${service.name} -> ${to.name}`, ...walk(to)])
-  return [...new Set(system.services.filter(({ name }) => name === entry).flatMap(walk))].sort()
 }
 
 /** The tail sampler decides once no span can come any more, and spans wait in two batches. */
@@ -70,9 +63,9 @@ const wayOfTraces = ({ kind, metadata: { name } }: Manifest): boolean =>
   kind === 'NetworkPolicy'
 
 async function traceIsWhole(context: Context, order: Order, signal: AbortSignal): Promise<string> {
-  const { system, settings, blame } = context
-  const wanted = edgesFrom(system, SMOKE_ENTRY)
-  if (settings.PLATFORM === 'bundled') wanted.push(`traefik -> ${SMOKE_ENTRY}`)
+  const { settings, blame } = context
+  const { entry, calls } = SMOKE_TRACE
+  const wanted = [...calls, ...(settings.PLATFORM === 'bundled' ? [`traefik -> ${entry}`] : [])]
   // Fails at once where there is no Jaeger to look into.
   await askJaeger(context, '/api/services')
   const { traceId } = order
@@ -92,7 +85,7 @@ async function traceIsWhole(context: Context, order: Order, signal: AbortSignal)
   throw await blame(
     symptom,
     wayOfTraces,
-    `was the order placed at all? Then: kubectl -n ${settings.NAMESPACE} logs -l app.kubernetes.io/name=${SMOKE_ENTRY} -c collector`,
+    `was the order placed at all? Then: kubectl -n ${settings.NAMESPACE} logs -l app.kubernetes.io/name=${entry} -c collector`,
   )
 }
 

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import type { Live } from '../../../../scripts/cluster/cluster.ts'
 import { workloadChecks } from '../../../../scripts/doctor/checks/workloads.ts'
 import { CommandError } from '../../../../scripts/terminal.ts'
-import { contextOf, type FakeCluster, fakeCluster, podOf, runCheck, skipPauses } from '../../../support/fake-cluster.ts'
+import { contextOf, type FakeCluster, fakeCluster, manifests, podOf, runCheck, skipPauses } from '../../../support/fake-cluster.ts'
 
 const run = (fake: FakeCluster, name: string, signal?: AbortSignal) => runCheck(workloadChecks(contextOf(fake)), name, signal)
 
@@ -170,6 +170,16 @@ describe('pods of a workload', () => {
     for (const name of ['Deployment shop/user', 'ConfigMap observability/jaeger', 'ConfigMap shop/order-dashboard']) fake.objects.delete(name)
     await expect(run(fake, 'pods of order')).rejects.toEqual(
       new CommandError('order: 1/2 ready, pod order-a: order ended with 1, 4 restarts', 'npm run status'),
+    )
+  })
+
+  test('are not the fault of a workload whose name is the end of theirs', async () => {
+    const preOrder = { apiVersion: 'apps/v1', kind: 'Deployment', metadata: { name: 'pre-order', namespace: 'shop' }, spec: {} }
+    const fake = fakeCluster()
+    fake.objects.delete('Deployment shop/order')
+    const checks = workloadChecks(contextOf(fake, { manifests: [...manifests, preOrder] }))
+    await expect(runCheck(checks, 'pods of pre-order')).rejects.toThrow(
+      /^pre-order: 0\/1 ready, is not there; the cause: Deployment shop\/pre-order is not there$/,
     )
   })
 
