@@ -8,12 +8,6 @@ import { loadSettings } from './settings.ts'
 import { buildCharts } from './synth.ts'
 import { system } from './system.ts'
 
-/** Charts of an earlier run, which `kubectl apply -f dist/` would bring along. */
-async function removeOlder(dir: string): Promise<void> {
-  const files = await readdir(dir).catch(() => [])
-  for (const file of files) if (file.endsWith('.k8s.yaml')) await rm(join(dir, file))
-}
-
 const HELP = `npm run synth
 
 Writes the manifests of the system to dist/, one YAML file a chart. What differs between environments comes as environment variables
@@ -21,13 +15,6 @@ Writes the manifests of the system to dist/, one YAML file a chart. What differs
 `
 
 /** What `npm run synth` and `cdk8s synth` run: one YAML file a chart in dist/. */
-const [flag] = process.argv.slice(2)
-if (flag === '--help') process.stdout.write(HELP)
-else if (flag !== undefined) {
-  process.stderr.write(`error: '${flag}' is none of its options; see --help\n`)
-  process.exitCode = 2
-} else await synthToDist()
-
 async function synthToDist(): Promise<void> {
   try {
     const settings = loadSettings(process.env)
@@ -43,3 +30,16 @@ async function synthToDist(): Promise<void> {
     process.exitCode = 1
   }
 }
+
+/** Charts of an earlier run, which `kubectl apply -f dist/` would bring along. */
+async function removeOlder(dir: string): Promise<void> {
+  const files = await readdir(dir).catch(() => [])
+  for (const file of files) if (file.endsWith('.k8s.yaml')) await rm(join(dir, file))
+}
+
+const [flag] = process.argv.slice(2)
+if (flag === '--help') process.stdout.write(HELP)
+else if (flag !== undefined) {
+  process.stderr.write(`error: '${flag}' is none of its options; see --help\n`)
+  process.exitCode = 2
+} else await synthToDist()

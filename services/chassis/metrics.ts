@@ -47,13 +47,6 @@ export function createMetrics({ sloThresholdMs, keptShare = KEPT_SHARE }: Metric
   const histogram = (name: string, help: string, labelNames: string[]) =>
     new Histogram({ name, help, labelNames, buckets, registers: [registry], enableExemplars: true })
 
-  const made = new Map<string, Counter | Gauge>()
-  const once = <M extends Counter | Gauge>(name: string, make: () => M): M => {
-    const metric = (made.get(name) as M | undefined) ?? make()
-    made.set(name, metric)
-    return metric
-  }
-
   const secrets = new Map<string, () => number>()
   new Gauge({
     name: 'secret_since_timestamp_seconds',
@@ -77,7 +70,7 @@ export function createMetrics({ sloThresholdMs, keptShare = KEPT_SHARE }: Metric
   return {
     registry,
     counter(name, help, labelNames = [], known = []) {
-      const counter = once(name, () => new Counter({ name, help, labelNames, registers: [registry] }))
+      const counter = (registry.getSingleMetric(name) as Counter | undefined) ?? new Counter({ name, help, labelNames, registers: [registry] })
       counters.set(counter, name)
       for (const labels of known) counter.inc(labels, 0)
       return counter
@@ -93,7 +86,8 @@ export function createMetrics({ sloThresholdMs, keptShare = KEPT_SHARE }: Metric
         },
       })
     },
-    gauge: (name, help, labelNames = []) => once(name, () => new Gauge({ name, help, labelNames, registers: [registry] })),
+    gauge: (name, help, labelNames = []) =>
+      (registry.getSingleMetric(name) as Gauge | undefined) ?? new Gauge({ name, help, labelNames, registers: [registry] }),
     serverDuration: histogram('http_server_request_duration_seconds', 'Time from the request head to the answer', [
       'http_request_method',
       'http_route',

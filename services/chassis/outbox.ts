@@ -128,7 +128,7 @@ export function startRelay({
   let closed = false
   let wake = () => {}
 
-  const within = async <T>(span: Span, work: (scope: Scope) => Promise<T>): Promise<T> => {
+  const inSpan = async <T>(span: Span, work: (scope: Scope) => Promise<T>): Promise<T> => {
     const deadline = createDeadline(attemptMs)
     try {
       return await work({ deadline, span, log: log.child({ trace_id: span.spanContext().traceId }) })
@@ -142,7 +142,7 @@ export function startRelay({
   }
 
   const attempt = (message: Message) =>
-    within(linkedSpan(tracer, `outbox ${message.kind}`, message.traceparent), async scope => {
+    inSpan(linkedSpan(tracer, `outbox ${message.kind}`, message.traceparent), async scope => {
       const outcome = await Promise.race([handle(message, scope), aborted(scope.deadline.signal)]).catch(
         (error: Error): Outcome => ({ kind: 'retry', reason: (error as { code?: string }).code ?? error.name }),
       )
@@ -151,11 +151,11 @@ export function startRelay({
       if (outcome.kind === 'park') scope.log.error({ messageId: message.id, kind: message.kind, reason: outcome.reason }, 'outbox message parked')
       // At attempt n the wait is at most base * 2^n; the deadline of the attempt may be spent, so this has its own.
       const waitMs = backoffMs(message.attempts, { baseMs: 100, capMs: maxBackoffMs })
-      await within(linkedSpan(tracer, 'outbox put back', message.traceparent), own => putBack(database, own, message, outcome, waitMs))
+      await inSpan(linkedSpan(tracer, 'outbox put back', message.traceparent), own => putBack(database, own, message, outcome, waitMs))
     }).catch(error => log.warn({ err: error, messageId: message.id }, 'outbox attempt failed; its lease runs out by itself'))
 
   const round = () =>
-    within(unrecordedSpan(), async scope => {
+    inSpan(unrecordedSpan(), async scope => {
       const messages = await database.query(scope, CLAIM, [attemptMs * 2, batch])
       const [stats] = await database.query(scope, STATS)
       pending.set(Number(stats?.pending ?? 0))

@@ -73,6 +73,9 @@ describe('expose', () => {
       metrics.gauge('state', 'State', ['peer']).set({ peer }, 1)
     }
     const { text } = await metrics.expose(undefined)
+    // The registry goes by another name of a counter once it has been scraped in OpenMetrics.
+    await metrics.expose(OPEN_METRICS)
+    metrics.counter('retries_total', 'Retries', ['peer']).inc({ peer: 'stock' }, 0)
     for (const line of ['retries_total{peer="user"} 2', 'retries_total{peer="stock"} 2', 'state{peer="user"} 1', 'state{peer="stock"} 1'])
       expect(text).toContain(line)
   })

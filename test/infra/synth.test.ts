@@ -268,13 +268,27 @@ describe('the way in', () => {
   })
 })
 
+const synth = (args: string[], dir: string) =>
+  promisify(execFile)(process.execPath, ['--disable-warning=ExperimentalWarning', 'infra/main.ts', ...args], {
+    env: { PATH: process.env.PATH, CDK8S_OUTDIR: dir, IMAGE_TAG: '1' },
+    timeout: 60_000,
+  }).then(
+    ({ stdout, stderr }) => ({ code: 0, stdout, stderr }),
+    ({ code, stdout, stderr }) => ({ code, stdout, stderr }),
+  )
+
 test('npm run synth leaves no chart of an earlier run, and nothing else is touched', async () => {
   const dir = await mkdtemp(join(tmpdir(), 'fairlead-synth-'))
   onTestFinished(() => rm(dir, { recursive: true, force: true }))
   for (const name of ['0000-depot.k8s.yaml', 'shop.k8s.yaml', 'notes.yaml']) await writeFile(join(dir, name), '')
-  await promisify(execFile)(process.execPath, ['--disable-warning=ExperimentalWarning', 'infra/main.ts'], {
-    env: { PATH: process.env.PATH, CDK8S_OUTDIR: dir, IMAGE_TAG: '1' },
-    timeout: 60_000,
-  })
+  expect((await synth([], dir)).code).toBe(0)
   expect((await readdir(dir)).sort()).toEqual(['0000-shop.k8s.yaml', '0001-platform.k8s.yaml', 'notes.yaml'])
+})
+
+test('npm run synth writes nothing for --help, nor for what it does not know', async () => {
+  const dir = await mkdtemp(join(tmpdir(), 'fairlead-synth-'))
+  onTestFinished(() => rm(dir, { recursive: true, force: true }))
+  expect(await synth(['--help'], dir)).toMatchObject({ code: 0, stdout: expect.stringContaining('npm run synth'), stderr: '' })
+  expect(await synth(['--json'], dir)).toEqual({ code: 2, stdout: '', stderr: "error: '--json' is none of its options; see --help\n" })
+  expect(await readdir(dir)).toEqual([])
 })

@@ -1,6 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import { loadSettings } from '../../../../infra/settings.ts'
+import { system } from '../../../../infra/system.ts'
 import { edgesOf, type Trace, traceChecks } from '../../../../scripts/doctor/checks/traces.ts'
+import { SMOKE_TRACE } from '../../../../scripts/smoke.ts'
 import { CommandError } from '../../../../scripts/terminal.ts'
 import {
   answering,
@@ -91,6 +93,11 @@ describe('trace', () => {
   test('is whole when it shows every edge of an order, from the ingress on', async () => {
     const fake = await clusterWith({ traces: { [TRACE_ID]: () => traceOf(...order) } })
     expect(await run(fake, 'trace')).toBe('4 spans: order -> user, traefik -> order')
+  })
+
+  test('is looked through for calls that the graph has', () => {
+    const edges = system.services.flatMap(({ name, calls }) => calls.map(({ to }) => `${name} -> ${to.name}`))
+    expect(SMOKE_TRACE.calls.filter(call => !edges.includes(call))).toEqual([])
   })
 
   test('is waited for, and for the rest of it', async () => {
