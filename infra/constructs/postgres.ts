@@ -14,8 +14,8 @@ export const POSTGRES = 'postgres'
 export const POSTGRES_PORT = 5_432
 /** Name of the Secret with a password for each role, in a key of the role's name. */
 export const ROLES_SECRET = 'postgres-roles'
-/** What each pod opens at most; the chassis' default. */
-const POOL_SIZE = 10
+/** What each pod keeps open: the chassis' default pool, and one connection that listens for the outbox. */
+const CONNECTIONS_PER_POD = 11
 
 /**
  * Makes the role and the database of each service where they are missing and sets the mounted password, again and again, so that a new
@@ -56,8 +56,8 @@ export function addPostgres(scope: Construct, context: Context): void {
   const namespace = settings.NAMESPACE
   const owner: Owner = { name: POSTGRES, component: 'database', partOf: system.name, version: images.postgres.split(':')[1] ?? '' }
   const clients = system.services.filter(({ database }) => database)
-  // Every pod's pool while a rollout has one pod more, and a few for people.
-  const connections = clients.reduce((sum, { scale }) => sum + (scale.max + 1) * POOL_SIZE, 20)
+  // A fast rollout has all new pods while all old ones still finish; and a few for people.
+  const connections = clients.reduce((sum, { scale }) => sum + 2 * scale.max * CONNECTIONS_PER_POD, 20)
   addServiceAccount(scope, owner, namespace)
   kubeObject<IConfigMap>(scope, owner, {
     apiVersion: 'v1',

@@ -107,6 +107,7 @@ async function run<D extends ServiceDefinition, F extends Fields>(
           poolSize: config.DATABASE_POOL_SIZE,
           statementTimeoutMs: service.timeoutMs,
         })
+  const warm = database?.warm()
   const loopDelay = watchLoopDelay()
   const clients: { close(): Promise<void> }[] = []
   const client: Wiring<D, F>['client'] = async callee => {
@@ -119,6 +120,7 @@ async function run<D extends ServiceDefinition, F extends Fields>(
     return made
   }
   const { app, checks = {}, closers = [] } = await wire({ config, runtime, database: database as Wiring<D, F>['database'], loopDelay, client })
+  await warm
   const running = await serve({
     ...runtime,
     handler: app.callback(),

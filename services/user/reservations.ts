@@ -9,23 +9,27 @@ interface ReservationRow {
   state: 'reserved' | 'refused' | 'released'
 }
 
-// The row is born refused and becomes reserved in the same transaction when the credit suffices.
-const DECIDE = statement<{ orderId: string }>(
+// One statement, so that the credit's row is locked while the server decides and not while this process takes its turn: many orders of
+// one user at once would otherwise wait for each other's round trips (docs/decisions/2026-11-25-one-statement-a-reservation.md).
+const DECIDE = statement<{ state: 'reserved' | 'refused' }>(
   'reservation-decide',
-  `insert into reservations (order_id, user_id, amount, currency, state) values ($1, $2, $3, $4, 'refused') on conflict (order_id) do nothing returning order_id as "orderId"`,
+  `with held as (
+     update credit_accounts set reserved_amount = reserved_amount + $3
+     where user_id = $2 and currency = $4 and reserved_amount + $3 <= limit_amount and not exists (select from reservations where order_id = $1)
+     returning user_id
+   )
+   insert into reservations (order_id, user_id, amount, currency, state)
+   select $1, $2, $3, $4, case when exists (select from held) then 'reserved' else 'refused' end
+   where not exists (select from reservations where order_id = $1)
+   returning state`,
 )
 const FIND = statement<ReservationRow>('reservation-find', 'select user_id as "userId", amount, state from reservations where order_id = $1')
 const LOCK = statement<ReservationRow>(
   'reservation-lock',
   'select user_id as "userId", amount, state from reservations where order_id = $1 for update',
 )
-const HOLD = statement<{ userId: string }>(
-  'credit-hold',
-  `update credit_accounts set reserved_amount = reserved_amount + $2
-   where user_id = $1 and currency = $3 and reserved_amount + $2 <= limit_amount returning user_id as "userId"`,
-)
 const GIVE_BACK = statement('credit-give-back', 'update credit_accounts set reserved_amount = reserved_amount - $2 where user_id = $1')
-const SET_STATE = statement('reservation-set-state', 'update reservations set state = $2, decided_at = now() where order_id = $1')
+const RELEASE = statement('reservation-release', "update reservations set state = 'released', decided_at = now() where order_id = $1")
 const TOMBSTONE = statement<{ orderId: string }>(
   'reservation-tombstone',
   `insert into reservations (order_id, state) values ($1, 'released') on conflict (order_id) do nothing returning order_id as "orderId"`,
@@ -41,27 +45,24 @@ export interface ReservationStore {
   release(scope: Scope, orderId: string): Promise<void>
 }
 
-/** Locks the reservation's row before the credit's, in every path, so that they cannot deadlock. */
+const FOREIGN_KEY_VIOLATION = '23503'
+const UNIQUE_VIOLATION = '23505'
+
+/**
+ * They cannot deadlock: a release locks the order's row before the credit, and a decision never waits for that lock, since it fails at
+ * once where there is a row. What it may wait for with the credit held is another's insert of the same row, which wants no credit more.
+ */
 export function createReservationStore(database: Database): ReservationStore {
   return {
     reserve: async (scope, orderId, userId, total) => {
-      const state = await database
-        .transaction(scope, async queries => {
-          const [first] = await queries.query(scope, DECIDE, [orderId, userId, total.amount, total.currency])
-          if (!first) {
-            const [decided] = await queries.query(scope, FIND, [orderId])
-            return repeat(decided as ReservationRow, userId, total)
-          }
-          const [held] = await queries.query(scope, HOLD, [userId, total.amount, total.currency])
-          if (!held) return 'refused'
-          await queries.query(scope, SET_STATE, [orderId, 'reserved'])
-          return 'reserved'
-        })
-        .catch(error => {
-          // Foreign key: nobody has this id. Nothing is recorded.
-          if ((error as { code?: string }).code === '23503') throw new ProblemError(404, 'unknown-user', 'There is no such user')
-          throw error
-        })
+      const [first] = await database.query(scope, DECIDE, [orderId, userId, total.amount, total.currency]).catch(error => {
+        // Nobody has this id. Nothing is recorded.
+        if (error.code === FOREIGN_KEY_VIOLATION) throw new ProblemError(404, 'unknown-user', 'There is no such user')
+        // Another request decided meanwhile, and what this one held is undone.
+        if (error.code === UNIQUE_VIOLATION) return []
+        throw error
+      })
+      const state = first?.state ?? repeat(await decided(scope, orderId), userId, total)
       if (state === 'refused') throw new ProblemError(422, 'credit-exceeded', 'The order exceeds the credit that is left')
     },
 
@@ -71,9 +72,15 @@ export function createReservationStore(database: Database): ReservationStore {
         if (fresh) return
         const [row] = await queries.query(scope, LOCK, [orderId])
         if (!row || row.state === 'released') return
-        await queries.query(scope, SET_STATE, [orderId, 'released'])
+        await queries.query(scope, RELEASE, [orderId])
         if (row.state === 'reserved') await queries.query(scope, GIVE_BACK, [row.userId, row.amount])
       }),
+  }
+
+  async function decided(scope: Scope, orderId: string): Promise<ReservationRow> {
+    const [row] = await database.query(scope, FIND, [orderId])
+    // A row that was there, or whose key was taken, is never deleted.
+    return row as ReservationRow
   }
 }
 

@@ -359,6 +359,41 @@ describe('a full pool', () => {
   })
 })
 
+describe('database.warm', () => {
+  test('opens the whole pool, and no connection of it twice', async () => {
+    const { database, sessions } = open({ poolSize: 3 })
+    for (const _ of [1, 2]) {
+      await database.warm()
+      expect(database.stats()).toEqual({ total: 3, idle: 3, waiting: 0 })
+      expect(await sessions()).toBe(3)
+    }
+  })
+
+  test('leaves a pool that opens its connections when it cannot reach the database now', async () => {
+    const port = await freePort()
+    const target = new URL(db.url)
+    target.port = String(port)
+    const { database, runtime } = open({ url: target.href, poolSize: 3 })
+    await database.warm()
+    expect(database.stats()).toEqual({ total: 0, idle: 0, waiting: 0 })
+    const server = createServer(near => {
+      const far = connect(Number(new URL(db.url).port), '127.0.0.1')
+      near.pipe(far).pipe(near)
+      for (const socket of [near, far]) socket.on('error', () => {})
+    }).listen(port, '127.0.0.1')
+    onTestFinished(() => void server.close())
+    expect(await database.query(runtime.scope(), NUMBER, [1])).toEqual([{ n: 1 }])
+  })
+
+  test('waits no longer than one statement may for a server that does not answer', async () => {
+    const wire = await proxy()
+    wire.freeze()
+    const { database } = open({ url: wire.url, statementTimeoutMs: 100 })
+    await database.warm()
+    expect(database.stats().total).toBe(0)
+  })
+})
+
 describe('a lost connection', () => {
   test('that is refused is 503', async () => {
     const { database, runtime } = open({ url: `postgres://a:b@127.0.0.1:${await freePort()}/c` })

@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -128,6 +129,23 @@ describe('node services/user/main.ts', () => {
     expect(lines.slice(-2).map(line => line.msg)).toEqual(['draining', 'drained'])
     // Spans of the last moment are sent before the end.
     expect(sent).toContainEqual(expect.stringMatching(/^\/v1\/traces .*GET \/\.well-known\/jwks\.json/))
+  })
+
+  test('listens when all connections of its pool were tried', async () => {
+    let tried = 0
+    const database = createServer(socket => {
+      setTimeout(() => {
+        tried++
+        socket.destroy()
+      }, 300)
+    })
+    await new Promise<void>(resolve => database.listen(0, '127.0.0.1', resolve))
+    onTestFinished(() => void database.close())
+    const { port } = database.address() as AddressInfo
+    const url = await urlFile(`postgres://a:b@127.0.0.1:${port}/c`)
+    const { lines } = start({ ...env, DATABASE_URL_FILE: url, DATABASE_POOL_SIZE: '4' })
+    await vi.waitUntil(() => lines.find(line => line.msg === 'listening'), { timeout: 15_000, interval: 20 })
+    expect(tried).toBe(4)
   })
 
   test('is not ready while its database is away, but alive', async () => {

@@ -7,6 +7,8 @@ export interface LoadResult {
   failures: string[]
   /** Orders that were taken, with their customer. */
   orders: { id: string; token: string }[]
+  /** How long each answer took, in milliseconds, the longest last. */
+  durationsMs: number[]
 }
 
 export interface LoadOptions {
@@ -17,17 +19,19 @@ export interface LoadOptions {
 
 /** Offers load at fixed rates, whatever the answers: a slow service does not slow its callers down. */
 export function startLoad({ productsPerSecond, ordersPerSecond, customers }: LoadOptions): { stop(): Promise<LoadResult> } {
-  const result: LoadResult = { answers: {}, failures: [], orders: [] }
+  const result: LoadResult = { answers: {}, failures: [], orders: [], durationsMs: [] }
   const running = new Set<Promise<void>>()
   const startedAt = performance.now()
   let products = 0
   let orders = 0
 
   const ask = (what: string, send: () => Promise<Reply>, accepted: (reply: Reply) => void) => {
-    const at = ((performance.now() - startedAt) / 1_000).toFixed(1)
+    const sentAt = performance.now()
+    const at = ((sentAt - startedAt) / 1_000).toFixed(1)
     const done = send()
       .then(reply => {
         const key = `${what} ${reply.status}`
+        result.durationsMs.push(performance.now() - sentAt)
         result.answers[key] = (result.answers[key] ?? 0) + 1
         if ([200, 201, 202].includes(reply.status)) accepted(reply)
         else result.failures.push(`${at} s: ${key} ${JSON.stringify(reply.body).slice(0, 200)}`)
@@ -63,6 +67,7 @@ export function startLoad({ productsPerSecond, ordersPerSecond, customers }: Loa
     stop: async () => {
       clearInterval(tick)
       await Promise.all(running)
+      result.durationsMs.sort((a, b) => a - b)
       return result
     },
   }

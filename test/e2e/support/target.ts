@@ -19,7 +19,7 @@ export async function readyPods(name: string, namespace = NAMESPACE): Promise<Li
 }
 
 /** Asks until the answer passes. @throws what the last check threw */
-export async function eventually<T>(ask: () => Promise<T>, check: (answer: T) => void, timeoutMs: number): Promise<T> {
+export async function eventually<T>(ask: () => Promise<T>, check: (answer: T) => void, timeoutMs: number, everyMs = 500): Promise<T> {
   const endsAt = performance.now() + timeoutMs
   for (;;) {
     const answer = await ask()
@@ -29,7 +29,7 @@ export async function eventually<T>(ask: () => Promise<T>, check: (answer: T) =>
     } catch (error) {
       if (performance.now() > endsAt) throw error
     }
-    await sleep(500)
+    await sleep(everyMs)
   }
 }
 
