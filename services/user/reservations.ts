@@ -49,8 +49,8 @@ const FOREIGN_KEY_VIOLATION = '23503'
 const UNIQUE_VIOLATION = '23505'
 
 /**
- * They cannot deadlock: a release locks the order's row before the credit, and a decision never waits for that lock, since it fails at
- * once where there is a row. What it may wait for with the credit held is another's insert of the same row, which wants no credit more.
+ * They cannot deadlock: a release locks the order's row, then the credit, and changes the row last; a decision takes the credit first, but
+ * fails at once where there is a row that nobody has changed yet. Another's insert of the same row it may wait for, which wants no credit more.
  */
 export function createReservationStore(database: Database): ReservationStore {
   return {
@@ -72,8 +72,9 @@ export function createReservationStore(database: Database): ReservationStore {
         if (fresh) return
         const [row] = await queries.query(scope, LOCK, [orderId])
         if (!row || row.state === 'released') return
-        await queries.query(scope, RELEASE, [orderId])
+        // The credit first: a decision that holds it would wait to see whether a changed row stays, but not for one that is only locked.
         if (row.state === 'reserved') await queries.query(scope, GIVE_BACK, [row.userId, row.amount])
+        await queries.query(scope, RELEASE, [orderId])
       }),
   }
 

@@ -203,7 +203,7 @@ describe('many reservations at once', () => {
   test('PUT and DELETE of one order end in released with nothing held', async () => {
     const userId = await newAccount()
     const store = createReservationStore(user.db.database)
-    const orders = Array.from({ length: 40 }, newId)
+    const orders = Array.from({ length: 400 }, newId)
     // Straight at the store with time to spare: a deadlock is an error here and not a timeout.
     const outcomes = await Promise.all(
       orders.flatMap((orderId, i) => {
