@@ -16,15 +16,7 @@ insert into idempotency_keys (owner, key, fingerprint, subject_id, alive_until) 
 insert into outbox (id, kind, subject_id, payload, traceparent, due_at) values (uuidv7(), 'reserve-credit', :order_id, '{"userId":"00000000-0000-7000-8000-000000000001","version": 1,"amount": 3500}', '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-03', now() + 2500 * interval '1 millisecond') returning id, kind, subject_id, payload, attempts, traceparent;
 commit;
 
-\startpipeline
-begin;
-set local statement_timeout = 1000;
-set local lock_timeout = 1000;
-\endpipeline
-insert into reservations (order_id, user_id, amount, currency, state) values (:order_id, ('00000000-0000-7000-8000-' || lpad(:user::text, 12, '0'))::uuid, 3500, 'EUR', 'refused') on conflict (order_id) do nothing returning order_id;
-update credit_accounts set reserved_amount = reserved_amount + 3500 where user_id = ('00000000-0000-7000-8000-' || lpad(:user::text, 12, '0'))::uuid and currency = 'EUR' and reserved_amount + 3500 <= limit_amount returning user_id;
-update reservations set state = 'reserved', decided_at = now() where order_id = :order_id;
-commit;
+with held as (update credit_accounts set reserved_amount = reserved_amount + 3500 where user_id = ('00000000-0000-7000-8000-' || lpad(:user::text, 12, '0'))::uuid and currency = 'EUR' and reserved_amount + 3500 <= limit_amount and not exists (select from reservations where order_id = :order_id) returning user_id) insert into reservations (order_id, user_id, amount, currency, state) select :order_id, ('00000000-0000-7000-8000-' || lpad(:user::text, 12, '0'))::uuid, 3500, 'EUR', case when exists (select from held) then 'reserved' else 'refused' end where not exists (select from reservations where order_id = :order_id) returning state;
 
 \startpipeline
 begin;
