@@ -3,6 +3,7 @@ import type { IStatefulSet } from 'kubernetes-models/apps/v1/StatefulSet'
 import type { IConfigMap } from 'kubernetes-models/v1/ConfigMap'
 import type { IContainer } from 'kubernetes-models/v1/Container'
 import type { IService } from 'kubernetes-models/v1/Service'
+import { DEFAULT_POOL_SIZE, hasOutbox, type ServiceDefinition } from '../../services/chassis/graph.ts'
 import { images } from '../platform/images.ts'
 import type { Context } from './context.ts'
 import { addNetworkPolicy, podsOf } from './network-policies.ts'
@@ -14,8 +15,6 @@ export const POSTGRES = 'postgres'
 export const POSTGRES_PORT = 5_432
 /** Name of the Secret with a password for each role, in a key of the role's name. */
 export const ROLES_SECRET = 'postgres-roles'
-/** What each pod keeps open: the chassis' default pool, and one connection that listens for the outbox. */
-const CONNECTIONS_PER_POD = 11
 
 /**
  * Makes the role and the database of each service where they are missing and sets the mounted password, again and again, so that a new
@@ -47,6 +46,9 @@ select format('create database %I owner %I', :'database', :'role') where not exi
 select format('revoke all on database %I from public', :'database') \gexec
 `
 
+/** What a pod keeps open: its pool, and where it has an outbox, the connection that listens for it. */
+const connectionsOf = (service: ServiceDefinition): number => DEFAULT_POOL_SIZE + (hasOutbox(service) ? 1 : 0)
+
 /**
  * One Postgres with a role and a database for each service, which can enter no other. For kind and for trying: in production each
  * `<service>-database` Secret has the URL of a managed one.
@@ -57,7 +59,7 @@ export function addPostgres(scope: Construct, context: Context): void {
   const owner: Owner = { name: POSTGRES, component: 'database', partOf: system.name, version: images.postgres.split(':')[1] ?? '' }
   const clients = system.services.filter(({ database }) => database)
   // A fast rollout has all new pods while all old ones still finish; and a few for people.
-  const connections = clients.reduce((sum, { scale }) => sum + 2 * scale.max * CONNECTIONS_PER_POD, 20)
+  const connections = clients.reduce((sum, client) => sum + 2 * client.scale.max * connectionsOf(client), 20)
   addServiceAccount(scope, owner, namespace)
   kubeObject<IConfigMap>(scope, owner, {
     apiVersion: 'v1',

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { z } from 'zod'
-import { ADMIN_PORT, edgeVariables, type ServiceDefinition } from './graph.ts'
+import { ADMIN_PORT, DEFAULT_POOL_SIZE, edgeVariables, type ServiceDefinition } from './graph.ts'
 import { LINGER_MS } from './timing.ts'
 
 /** All problems of a configuration at once, one line each. */
@@ -76,7 +76,7 @@ export const baseConfig = (service: Pick<ServiceDefinition, 'port' | 'database'>
   PORT: port(service.port),
   ADMIN_PORT: port(ADMIN_PORT),
   DATABASE_URL_FILE: service.database === undefined ? z.undefined().describe('nothing: the service has no database') : databaseUrl,
-  DATABASE_POOL_SIZE: count(10),
+  DATABASE_POOL_SIZE: count(DEFAULT_POOL_SIZE),
   NAMESPACE: text('the Kubernetes namespace'),
   TRUSTED_HOPS: count(0),
   LINGER_MS: milliseconds(LINGER_MS),

@@ -1,6 +1,7 @@
 import { SpanKind, type Tracer } from '@opentelemetry/api'
 import pg from 'pg'
 import type { Logger } from 'pino'
+import { DEFAULT_POOL_SIZE } from './graph.ts'
 import type { Metrics } from './metrics.ts'
 import { deadlineExceeded, ProblemError, unavailable } from './problem.ts'
 import type { Scope } from './scope.ts'
@@ -45,7 +46,7 @@ export interface DatabaseOptions {
   tracer: Tracer
   log: Logger
   metrics: Metrics
-  /** @default 10 */
+  /** @default DEFAULT_POOL_SIZE */
   poolSize?: number
   /** Longest time for one statement outside a transaction, in milliseconds; inside, what is left of the deadline counts. */
   statementTimeoutMs: number
@@ -58,7 +59,7 @@ pg.types.setTypeParser(pg.types.builtins.INT8, text => {
   return value
 })
 
-export function openDatabase({ url, service, tracer, log, metrics, poolSize = 10, statementTimeoutMs }: DatabaseOptions): Database {
+export function openDatabase({ url, service, tracer, log, metrics, poolSize = DEFAULT_POOL_SIZE, statementTimeoutMs }: DatabaseOptions): Database {
   const base = { connectionString: url, application_name: service, connectionTimeoutMillis: statementTimeoutMs, keepAlive: true }
   const pool = new pg.Pool({
     ...base,

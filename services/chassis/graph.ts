@@ -76,6 +76,9 @@ export interface ServiceDefinition {
 /** In a pod; never reachable from outside the cluster. */
 export const ADMIN_PORT = 9_090
 
+/** Connections that each pod keeps to its database, by default. */
+export const DEFAULT_POOL_SIZE = 10
+
 export const DEFAULT_RESOURCES: Resources = {
   requests: { cpu: '100m', memory: '160Mi' },
   limits: { cpu: '1', memory: '384Mi' },

@@ -11,6 +11,7 @@ interface ReservationRow {
 
 // One statement, so that the credit's row is locked while the server decides and not while this process takes its turn: many orders of
 // one user at once would otherwise wait for each other's round trips (docs/decisions/2026-11-25-one-statement-a-reservation.md).
+// A repeat holds nothing by the first `not exists`, and by the second inserts nothing, which spares it an error.
 const DECIDE = statement<{ state: 'reserved' | 'refused' }>(
   'reservation-decide',
   `with held as (

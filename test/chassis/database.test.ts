@@ -71,7 +71,7 @@ async function hold(database: Database, scope: Scope) {
 }
 
 /** A Postgres behind a wire that can be cut without a word. */
-async function proxy() {
+async function proxy(port = 0) {
   const target = new URL(db.url)
   const sockets = new Set<Socket>()
   let frozen = false
@@ -87,7 +87,7 @@ async function proxy() {
       from.on('close', () => to.destroy())
     }
   })
-  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+  await new Promise<void>(resolve => server.listen(port, '127.0.0.1', resolve))
   onTestFinished(() => {
     for (const socket of sockets) socket.destroy()
     server.close()
@@ -376,12 +376,7 @@ describe('database.warm', () => {
     const { database, runtime } = open({ url: target.href, poolSize: 3 })
     await database.warm()
     expect(database.stats()).toEqual({ total: 0, idle: 0, waiting: 0 })
-    const server = createServer(near => {
-      const far = connect(Number(new URL(db.url).port), '127.0.0.1')
-      near.pipe(far).pipe(near)
-      for (const socket of [near, far]) socket.on('error', () => {})
-    }).listen(port, '127.0.0.1')
-    onTestFinished(() => void server.close())
+    await proxy(port)
     expect(await database.query(runtime.scope(), NUMBER, [1])).toEqual([{ n: 1 }])
   })
 
