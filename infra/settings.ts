@@ -41,6 +41,10 @@ const settingFields = {
   /** The services keep idle connections for longer than this. */
   INGRESS_IDLE_MS: z.coerce.number().int().positive().default(90_000).describe('how long the ingress keeps an idle connection, in milliseconds'),
   TRUSTED_HOPS: z.coerce.number().int().min(0).default(1).describe('how many proxies in front append to X-Forwarded-For'),
+  INGRESS_TRACES: z
+    .enum(['continue', 'link'])
+    .default('continue')
+    .describe('continue (the ingress begins traces, as the bundled one does) or link (each request begins one of its own)'),
   TLS_SECRET: text('shop-tls', 'the Secret with the certificate of HOST'),
   MONITORING_NAMESPACE: text('observability', 'the namespace of Prometheus'),
   MONITORING_LABELS: labels('', 'labels by which Prometheus selects ServiceMonitors and PrometheusRules'),

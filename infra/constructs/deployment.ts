@@ -98,6 +98,7 @@ function serving(context: Context, service: ServiceDefinition): IContainer {
       identityFile: callee => `${MOUNTS}/identity/${callee}`,
     }),
     TRUSTED_HOPS: settings.TRUSTED_HOPS,
+    INGRESS_TRACES: settings.INGRESS_TRACES,
     LOG_LEVEL: settings.LOG_LEVEL,
     OTEL_EXPORTER_OTLP_ENDPOINT: OTLP_URL,
   }

@@ -1,37 +1,79 @@
 import type { IncomingMessage } from 'node:http'
 import type { Middleware } from 'koa'
 import { parseStrictJson } from './json.ts'
-import { ProblemError } from './problem.ts'
+import type { Metrics } from './metrics.ts'
+import { createPlaces, type PlaceLimits } from './places.ts'
+import { overloaded, ProblemError, tooManyRequests } from './problem.ts'
 
 export interface BodyLimits {
-  /** @default 65536 (64 KiB) */
+  /** Of an operation that names no `maxBodyBytes`. @default 65536 (64 KiB) */
   maxBytes?: number
   /** Time for the whole body to arrive, in milliseconds; below the deadline. @default 800 */
   timeoutMs?: number
+  /** Bodies that may be on their way at once. @default 256, 16 of one source */
+  arriving?: PlaceLimits
 }
 
-const tooLarge = (maxBytes: number) =>
-  new ProblemError(413, 'body-too-large', `The body is larger than ${maxBytes} bytes`, { headers: { connection: 'close' } })
+const CLOSE = { connection: 'close' }
 
-/** Refuses a body that announces itself as too large, before anything else is spent on it, and sets the limits for reading. */
-export function limitBody({ maxBytes = 65_536, timeoutMs = 800 }: BodyLimits = {}): Middleware {
-  return (ctx, next) => {
-    if (Number(ctx.get('content-length')) > maxBytes) throw tooLarge(maxBytes)
-    ctx.state.readJson = () => readJson(ctx.req, maxBytes, timeoutMs)
+const tooLarge = (maxBytes: number) => new ProblemError(413, 'body-too-large', `The body is larger than ${maxBytes} bytes`, { headers: CLOSE })
+
+/**
+ * Receives the body before a request counts as work: what is still arriving holds a place of its own kind, and few of them per source,
+ * so that whoever sends slowly keeps nobody else out.
+ * @throws ProblemError 413 over the limit, 408 after `timeoutMs`, 429 or 503 when no place is left
+ */
+export function receiveBody(
+  metrics: Metrics,
+  { maxBytes = 65_536, timeoutMs = 800, arriving = { total: 256, perSource: 16 } }: BodyLimits = {},
+): Middleware {
+  const places = createPlaces(arriving)
+  const refused = metrics.counter(
+    'http_server_refused_bodies_total',
+    'Requests refused because too many bodies were arriving, in all or from their source',
+    ['limit'],
+    [{ limit: 'total' }, { limit: 'source' }],
+  )
+  return async (ctx, next) => {
+    const { operation } = ctx.state.match
+    const limit = operation?.maxBodyBytes ?? maxBytes
+    if (Number(ctx.get('content-length')) > limit) throw tooLarge(limit)
+    if (operation?.body) {
+      const source: string = ctx.state.address()
+      const full = places.take(source)
+      if (full) {
+        refused.inc({ limit: full })
+        throw full === 'source' ? tooManyRequests('Too many bodies from your address are still arriving', CLOSE) : overloaded(CLOSE)
+      }
+      try {
+        const bytes = await readBytes(ctx.req, limit, timeoutMs)
+        ctx.state.json = () => parseJson(ctx.get('content-type'), bytes)
+      } finally {
+        places.give(source)
+      }
+    }
     return next()
   }
 }
 
 /**
- * Reads and parses a JSON body.
- * @throws ProblemError 415 without `application/json`, 413 over `maxBytes`, 408 after `timeoutMs`, 400 for what is not strict JSON
+ * Outermost: an answer to a request whose body was not read to its end closes the connection. Reading on would let a caller send for
+ * ever, and what it sent would be taken for its next request.
  */
-async function readJson(req: IncomingMessage, maxBytes: number, timeoutMs: number): Promise<unknown> {
-  const type = req.headers['content-type'] ?? ''
-  if (!/^application\/json\s*(;\s*charset="?utf-8"?\s*)?$/i.test(type)) {
-    throw new ProblemError(415, 'unsupported-media-type', 'Send the body as application/json', { headers: { accept: 'application/json' } })
+export function closeUnread(): Middleware {
+  return async (ctx, next) => {
+    try {
+      await next()
+    } finally {
+      if (!ctx.req.complete && !ctx.headerSent) ctx.set('connection', 'close')
+    }
   }
-  return parseStrictJson(await readBytes(req, maxBytes, timeoutMs))
+}
+
+/** @throws ProblemError 415 without `application/json`, 400 for what is not strict JSON */
+function parseJson(type: string, bytes: Uint8Array): unknown {
+  if (/^application\/json\s*(;\s*charset="?utf-8"?\s*)?$/i.test(type)) return parseStrictJson(bytes)
+  throw new ProblemError(415, 'unsupported-media-type', 'Send the body as application/json', { headers: { accept: 'application/json' } })
 }
 
 function readBytes(req: IncomingMessage, maxBytes: number, timeoutMs: number): Promise<Buffer> {
@@ -62,4 +104,4 @@ function readBytes(req: IncomingMessage, maxBytes: number, timeoutMs: number): P
   })
 }
 
-const slow = () => new ProblemError(408, 'request-timeout', 'The body did not arrive in time', { headers: { connection: 'close' } })
+const slow = () => new ProblemError(408, 'request-timeout', 'The body did not arrive in time', { headers: CLOSE })

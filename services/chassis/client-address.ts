@@ -1,30 +1,37 @@
-import { isIPv6 } from 'node:net'
+import ipaddr from 'ipaddr.js'
 import type { Middleware } from 'koa'
 
 /**
  * The caller's address as far as trusted proxies tell it: with n of them the nth entry from the right of X-Forwarded-For, since
- * everything further left is the caller's own claim.
+ * everything further left is the caller's own claim. An entry that is no address counts as none: then it is the connection's.
  */
 export function clientAddress(trustedHops: number): Middleware {
   return (ctx, next) => {
-    const address = trustedHops > 0 ? ctx.get('x-forwarded-for').split(',').at(-trustedHops)?.trim() : undefined
-    ctx.state.address = () => normalizeAddress(address || (ctx.req.socket.remoteAddress ?? ''))
+    let address: string | undefined
+    ctx.state.address = () => {
+      address ??= forwarded(ctx.get('x-forwarded-for'), trustedHops) ?? normalizeAddress(ctx.req.socket.remoteAddress ?? '') ?? ''
+      return address
+    }
     return next()
   }
 }
 
-/** IPv4 as it is, IPv6 as its /64 (one household or host owns it whole, RFC 6177), IPv4-mapped as IPv4. */
-export function normalizeAddress(address: string): string {
-  const [bare = ''] = address.split('%', 1)
-  if (!isIPv6(bare)) return address
-  // URL has one way to write an address (RFC 5952), in which an IPv4 part is hex too.
-  const [left = [], right = []] = new URL(`http://[${bare}]`).hostname
-    .slice(1, -1)
-    .split('::')
-    .map(half => half.split(':').filter(Boolean))
-  const groups = [...left, ...Array<string>(8 - left.length - right.length).fill('0'), ...right]
-  if (groups.slice(0, 6).join(':') === '0:0:0:0:0:ffff') return groups.slice(6).flatMap(toBytes).join('.')
-  return `${groups.slice(0, 4).join(':')}::/64`
-}
+const forwarded = (header: string, trustedHops: number) =>
+  trustedHops > 0 ? normalizeAddress(header.split(',').at(-trustedHops)?.trim() ?? '') : undefined
 
-const toBytes = (group: string) => [Number.parseInt(group, 16) >> 8, Number.parseInt(group, 16) & 0xff]
+/** What proxies put around an address: brackets, a port, a zone. */
+const DECORATED = /^\[?([0-9a-f:.]{2,45})(?:%[\w.-]{1,16})?\]?(?::\d{1,5})?$/i
+const IPV4_WITH_PORT = /^(\d{1,3}(?:\.\d{1,3}){3}):\d{1,5}$/
+
+/** IPv4 as it is, IPv6 as its /64 (one household or host owns it whole, RFC 6177), IPv4-mapped as IPv4; without port and zone. */
+export function normalizeAddress(text: string): string | undefined {
+  const [, bare = ''] = IPV4_WITH_PORT.exec(text) ?? DECORATED.exec(text) ?? []
+  if (ipaddr.IPv4.isValidFourPartDecimal(bare)) return bare
+  if (!ipaddr.IPv6.isValid(bare)) return undefined
+  const address = ipaddr.IPv6.parse(bare)
+  if (address.isIPv4MappedAddress()) return address.toIPv4Address().toString()
+  return `${address.parts
+    .slice(0, 4)
+    .map(part => part.toString(16))
+    .join(':')}::/64`
+}

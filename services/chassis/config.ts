@@ -79,6 +79,10 @@ export const baseConfig = (service: Pick<ServiceDefinition, 'port' | 'database'>
   DATABASE_POOL_SIZE: count(DEFAULT_POOL_SIZE),
   NAMESPACE: text('the Kubernetes namespace'),
   TRUSTED_HOPS: count(0),
+  INGRESS_TRACES: z
+    .enum(['continue', 'link'])
+    .default('link')
+    .describe('continue (the ingress begins traces) or link (a request from outside begins a trace of its own)'),
   LINGER_MS: milliseconds(LINGER_MS),
   LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error']).default('info').describe('debug, info, warn or error'),
   OTEL_EXPORTER_OTLP_ENDPOINT: z.url().optional().describe('the URL of an OTLP/HTTP collector'),

@@ -30,6 +30,8 @@ export interface Operation {
   internal?: true
   body?: z.ZodType
   bodyExample?: unknown
+  /** A longer body is 413. @default 65536 (64 KiB) */
+  maxBodyBytes?: number
   responses: Record<number, ResponseSpec>
   /** Problem codes beyond those that every operation can give, by status. */
   problems?: Record<number, readonly string[]>

@@ -1,5 +1,6 @@
 import { setImmediate } from 'node:timers/promises'
 import type { Middleware } from 'koa'
+import type { Principal } from './auth.ts'
 import { deadlineExceeded, invalidRequest } from './problem.ts'
 
 export const DEADLINE_HEADER = 'x-request-timeout-ms'
@@ -10,17 +11,28 @@ export interface Deadline {
   readonly signal: AbortSignal
   /** Milliseconds left, 0 at the least. */
   remainingMs(): number
+  /** Ends it `budgetMs` after it began, unless it ends before. */
+  tighten(budgetMs: number): void
   /** Frees the timer; the signal no longer aborts. */
   clear(): void
 }
 
 export function createDeadline(budgetMs: number): Deadline {
-  const endsAt = performance.now() + budgetMs
+  const startedAt = performance.now()
+  let endsAt = startedAt + budgetMs
   const controller = new AbortController()
-  const timer = setTimeout(() => controller.abort(deadlineExceeded()), budgetMs)
+  const spend = () => controller.abort(deadlineExceeded())
+  let timer = setTimeout(spend, budgetMs)
+  const remainingMs = () => Math.max(0, endsAt - performance.now())
   return {
     signal: controller.signal,
-    remainingMs: () => Math.max(0, endsAt - performance.now()),
+    remainingMs,
+    tighten: tighterMs => {
+      if (startedAt + tighterMs >= endsAt) return
+      endsAt = startedAt + tighterMs
+      clearTimeout(timer)
+      timer = setTimeout(spend, remainingMs())
+    },
     clear: () => clearTimeout(timer),
   }
 }
@@ -44,7 +56,7 @@ export function requestBudgetMs(header: string | undefined, maxMs: number): numb
  */
 export function withDeadline(maxMs: number): Middleware {
   return async (ctx, next) => {
-    const deadline = createDeadline(requestBudgetMs(ctx.headers[DEADLINE_HEADER]?.toString(), maxMs))
+    const deadline = createDeadline(maxMs)
     ctx.state.scope.deadline = deadline
     try {
       await Promise.race([next(), aborted(deadline.signal).catch(afterOneTurn)])
@@ -57,6 +69,20 @@ export function withDeadline(maxMs: number): Middleware {
 const afterOneTurn = async (error: unknown): Promise<never> => {
   await setImmediate()
   throw error
+}
+
+/**
+ * Holds a request to what its caller still waits, where the caller's word counts: a verified workload's. A stranger's would let anybody
+ * cut requests short in the middle of a transaction, which costs a database connection each time.
+ */
+export function callerDeadline(maxMs: number, deadlinesOf: 'workloads' | 'everybody' = 'workloads'): Middleware {
+  return (ctx, next) => {
+    const principal: Principal | undefined = ctx.state.principal
+    const header = ctx.headers[DEADLINE_HEADER]
+    if (header !== undefined && (deadlinesOf === 'everybody' || principal?.kind === 'workload'))
+      ctx.state.scope.deadline.tighten(requestBudgetMs(header.toString(), maxMs))
+    return next()
+  }
 }
 
 /** Rejects with the signal's reason when it aborts. */

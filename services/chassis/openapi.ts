@@ -13,7 +13,7 @@ export interface OpenApiInfo {
 type Json = Record<string, unknown>
 
 /** What holds for every operation and is said once. */
-const ALWAYS = `Any request may carry \`${DEADLINE_HEADER}\`: the whole milliseconds that the caller still waits, clamped to the service's maximum.`
+const ALWAYS = `A request of another service may carry \`${DEADLINE_HEADER}\`: the whole milliseconds that it still waits, clamped to the service's maximum.`
 
 /** The OpenAPI 3.1 document of a contract, with every answer that its operations can give. */
 export function openApi(contract: Contract, info: OpenApiInfo): Json {
@@ -129,6 +129,7 @@ function commonProblems({ auth, body, idempotencyKey }: Operation): Record<numbe
     ...(auth !== 'none' && { 401: ['unauthorized'] }),
     ...(auth === 'workload' && { 403: ['forbidden'] }),
     ...(body && { 408: ['request-timeout'], 413: ['body-too-large'], 415: ['unsupported-media-type'] }),
+    429: ['too-many-requests'],
     431: ['headers-too-large'],
     500: ['internal'],
     503: ['overloaded', 'unavailable'],

@@ -57,6 +57,14 @@ export function invalidRequest(errors: FieldProblem[]): ProblemError {
 export const unavailable = (detail: string, cause?: unknown) =>
   new ProblemError(503, 'unavailable', detail, { cause, headers: { 'retry-after': '1' } })
 
+/** Too much work under way for one more. @param headers beside Retry-After */
+export const overloaded = (headers: Record<string, string> = {}) =>
+  new ProblemError(503, 'overloaded', 'Too much work is under way; try again shortly', { headers: { 'retry-after': '1', ...headers } })
+
+/** One source has taken its share (RFC 6585 section 4): the others' is left to them. */
+export const tooManyRequests = (detail: string, headers: Record<string, string> = {}) =>
+  new ProblemError(429, 'too-many-requests', detail, { headers: { 'retry-after': '1', ...headers } })
+
 export const deadlineExceeded = (cause?: unknown) =>
   new ProblemError(504, 'deadline-exceeded', 'The time for this request is spent; repeat it when it is idempotent', { cause })
 
@@ -73,11 +81,11 @@ export function toProblem(error: unknown): ProblemError {
 
 const GONE = new Set(['ECONNRESET', 'EPIPE', 'ECONNABORTED', 'ERR_STREAM_PREMATURE_CLOSE'])
 
-/** For `app.on('error', ...)`: what happens outside the stages. A caller who hangs up is no failure of ours. */
+/** For `app.on('error', ...)`: what happens outside the stages. A caller who hangs up, or breaks off in the middle (HPE_*), is no failure of ours. */
 export const logStray =
   (log: Logger) =>
   (error: NodeJS.ErrnoException): void => {
-    if (GONE.has(error.code ?? '')) log.debug({ code: error.code }, 'the caller hung up')
+    if (GONE.has(error.code ?? '') || error.code?.startsWith('HPE_')) log.debug({ code: error.code }, 'the caller hung up')
     else log.error({ err: error }, 'failed outside the pipeline')
   }
 

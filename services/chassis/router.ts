@@ -1,5 +1,5 @@
 import findMyWay from 'find-my-way'
-import type { Middleware } from 'koa'
+import type { Context, Middleware } from 'koa'
 import type { Contract, Operation } from './contract.ts'
 
 /** What a request's method and path lead to. `allow` lists the methods that the path has; empty where there is no such path. */
@@ -8,6 +8,8 @@ export interface Match {
   operation?: Operation
   params: Record<string, string | undefined>
   allow: string[]
+  /** The request's target is no path at all. */
+  malformed?: true
 }
 
 /** Finds the operation of a contract for a request. HEAD is GET (RFC 9110 section 9.3.2). */
@@ -29,11 +31,21 @@ export function createRouter(contract: Contract): (method: string, path: string)
   }
 }
 
+/** For a target that is no URL (`http://[/`) Koa's getter throws, and here no stage would answer for it. */
+function pathOf(ctx: Context): string | undefined {
+  try {
+    return ctx.path
+  } catch {
+    return undefined
+  }
+}
+
 /** Finds the operation early, so that metrics, spans and logs know the route template whatever becomes of the request. */
 export function matchRoute(contract: Contract): Middleware {
   const match = createRouter(contract)
   return (ctx, next) => {
-    ctx.state.match = match(ctx.method, ctx.path)
+    const path = pathOf(ctx)
+    ctx.state.match = path === undefined ? { params: {}, allow: [], malformed: true } : match(ctx.method, path)
     return next()
   }
 }

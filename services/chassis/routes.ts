@@ -23,13 +23,14 @@ export type Handlers<C extends Contract> = { [K in keyof C]: Handler<C[K]> }
 /** The last stage: validates the request's parts, calls the handler, writes its answer. */
 export function routes<C extends Contract>(handlers: Handlers<C>): Middleware {
   return async ctx => {
-    const { operationId, operation, params, allow }: Match = ctx.state.match
-    if (!operation || !operationId) throw noRoute(ctx.method, allow)
+    const match: Match = ctx.state.match
+    const { operationId, operation, params } = match
+    if (!operation || !operationId) throw noRoute(ctx.method, match)
     const call = {
       params: operation.params && parsePart('path', operation.params, params),
       query: parseQuery(operation, ctx.query),
       idempotencyKey: operation.idempotencyKey && requireKey(ctx.get('idempotency-key')),
-      body: operation.body && parsePart('body', operation.body, await ctx.state.readJson()),
+      body: operation.body && parsePart('body', operation.body, ctx.state.json()),
       scope: ctx.state.scope,
       principal: ctx.state.principal,
       address: ctx.state.address,
@@ -49,7 +50,8 @@ export function routes<C extends Contract>(handlers: Handlers<C>): Middleware {
   }
 }
 
-function noRoute(method: string, allow: string[]): ProblemError {
+function noRoute(method: string, { allow, malformed }: Match): ProblemError {
+  if (malformed) return new ProblemError(400, 'malformed-request', 'The target of this request is neither a path nor a URL')
   if (allow.length === 0) return new ProblemError(404, 'not-found', 'There is nothing at this path')
   const list = allow.join(', ')
   return new ProblemError(405, 'method-not-allowed', `${method} is not one of this path's methods: ${list}`, { headers: { allow: list } })

@@ -1,7 +1,8 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import type { Middleware } from 'koa'
 import type { Metrics } from './metrics.ts'
-import { ProblemError } from './problem.ts'
+import { createPlaces } from './places.ts'
+import { overloaded, tooManyRequests } from './problem.ts'
 
 /** Event-loop delay above which requests are refused, by default. */
 export const MAX_LOOP_DELAY_MS = 500
@@ -9,12 +10,11 @@ export const MAX_LOOP_DELAY_MS = 500
 export interface ShedLimits {
   /** Requests in flight above which new ones are refused. */
   maxConcurrency: number
+  /** The same of one source, which would otherwise keep all others out. @default half of maxConcurrency */
+  maxPerSource?: number
   /** Event-loop delay above which new ones are refused, in milliseconds. @default 500 */
   maxDelayMs?: number
 }
-
-export const overloaded = () =>
-  new ProblemError(503, 'overloaded', 'Too much work is under way; try again shortly', { headers: { 'retry-after': '1' } })
 
 export interface LoopDelay {
   /** Mean delay of the last half second, in milliseconds. */
@@ -40,26 +40,33 @@ export function watchLoopDelay(resolutionMs = 20): LoopDelay {
   }
 }
 
-/** Answers 503 `overloaded` at once rather than late: the caller can still go elsewhere. */
-export function shed({ maxConcurrency, maxDelayMs = MAX_LOOP_DELAY_MS }: ShedLimits, delay: LoopDelay, metrics: Metrics): Middleware {
+/** Answers 503 `overloaded` at once rather than late, since the caller can still go elsewhere; 429 to a source that has its share. */
+export function shed(
+  { maxConcurrency, maxPerSource = Math.ceil(maxConcurrency / 2), maxDelayMs = MAX_LOOP_DELAY_MS }: ShedLimits,
+  delay: LoopDelay,
+  metrics: Metrics,
+): Middleware {
   const refused = metrics.counter(
     'http_server_shed_requests_total',
-    'Requests refused with 503 overloaded',
+    'Requests refused with 503 overloaded, or 429 by the share of their source',
     ['reason'],
-    [{ reason: 'concurrency' }, { reason: 'event-loop' }],
+    [{ reason: 'concurrency' }, { reason: 'event-loop' }, { reason: 'source' }],
   )
-  let active = 0
-  return async (_ctx, next) => {
-    const reason = active >= maxConcurrency ? 'concurrency' : delay.currentMs() > maxDelayMs ? 'event-loop' : undefined
-    if (reason) {
-      refused.inc({ reason })
-      throw overloaded()
-    }
-    active++
+  const places = createPlaces({ total: maxConcurrency, perSource: maxPerSource })
+  const refuse = (reason: string, problem: Error) => {
+    refused.inc({ reason })
+    return problem
+  }
+  return async (ctx, next) => {
+    if (delay.currentMs() > maxDelayMs) throw refuse('event-loop', overloaded())
+    const source: string = ctx.state.address()
+    const full = places.take(source)
+    if (full === 'total') throw refuse('concurrency', overloaded())
+    if (full === 'source') throw refuse('source', tooManyRequests('Too many requests from your address are under way'))
     try {
       await next()
     } finally {
-      active--
+      places.give(source)
     }
   }
 }

@@ -2,6 +2,7 @@ import { fileURLToPath } from 'node:url'
 import { setFlagsFromString } from 'node:v8'
 import type Koa from 'koa'
 import type { z } from 'zod'
+import type { Verifiers } from './auth.ts'
 import { type Client, createClient } from './client.ts'
 import { type BaseConfig, baseConfig, ConfigError, edgeConfig, loadConfig, migrateConfig } from './config.ts'
 import { type Database, openDatabase } from './database.ts'
@@ -9,6 +10,8 @@ import { type Callee, type CalleeName, edgeVariables, type ServiceDefinition } f
 import { type Check, createHealth } from './health.ts'
 import { createLog, flushLog, type Logger } from './log.ts'
 import { createMetrics } from './metrics.ts'
+import { createApp } from './pipeline.ts'
+import type { Handlers } from './routes.ts'
 import type { Runtime } from './runtime.ts'
 import { drainOnSignal, type Running, serve } from './serve.ts'
 import { type LoopDelay, watchLoopDelay } from './shed.ts'
@@ -25,6 +28,8 @@ export interface Wiring<D extends ServiceDefinition, F extends Fields> {
   /** A client for one of its edges, with its own token for the callee; closed after the closers that it brings. */
   client: <N extends CalleeName<D>>(callee: N) => Promise<Client<Callee<D, N>['contract']>>
   loopDelay: LoopDelay
+  /** The app with every stage of the pipeline, by the settings of the process. */
+  app: (own: { handlers: Handlers<D['contract']>; verifiers?: Verifiers }) => Koa
 }
 
 /** What a service brings: its Koa app, and what else readiness needs and shutdown closes. */
@@ -119,16 +124,18 @@ async function run<D extends ServiceDefinition, F extends Fields>(
     clients.push(made)
     return made
   }
-  const { app, checks = {}, closers = [] } = await wire({ config, runtime, database: database as Wiring<D, F>['database'], loopDelay, client })
+  const app: Wiring<D, F>['app'] = own =>
+    createApp<D['contract']>(runtime, { service, loopDelay, trustedHops: config.TRUSTED_HOPS, ingressTraces: config.INGRESS_TRACES, ...own })
+  const wired = await wire({ config, runtime, database: database as Wiring<D, F>['database'], loopDelay, client, app })
   await warm
   const running = await serve({
     ...runtime,
-    handler: app.callback(),
+    handler: wired.app.callback(),
     port: config.PORT,
     adminPort: config.ADMIN_PORT,
     lingerMs: config.LINGER_MS,
-    health: createHealth({ ...(database && { database: () => database.ping(900) }), ...checks }),
-    closers: [...closers, ...clients.map(({ close }) => close), tracing.close, ...(database ? [() => database.close(2_000)] : [])],
+    health: createHealth({ ...(database && { database: () => database.ping(900) }), ...wired.checks }),
+    closers: [...(wired.closers ?? []), ...clients.map(({ close }) => close), tracing.close, ...(database ? [() => database.close(2_000)] : [])],
     ...(config.HOST && { host: config.HOST }),
   })
   drainOnSignal(running)

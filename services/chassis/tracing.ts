@@ -1,7 +1,6 @@
 import { randomFillSync } from 'node:crypto'
 import {
   type Attributes,
-  type Context,
   ROOT_CONTEXT,
   type Span,
   type SpanContext,
@@ -89,19 +88,25 @@ function randomHex(bytes: number): string {
   return /^0+$/.test(hex) ? randomHex(bytes) : hex
 }
 
-/** A caller's trace context as the parent of our span; `random` is kept on the side because the SDK drops that flag. */
-function remoteContext(headers: Record<string, string | string[] | undefined>): { parent: Context; random: boolean } {
+/**
+ * The trace that a request names; `random` is kept on the side because the SDK drops that flag.
+ * @param obeyed whether the caller decides that it is not recorded
+ */
+function remoteContext(
+  headers: Record<string, string | string[] | undefined>,
+  obeyed: boolean,
+): { context: SpanContext; random: boolean } | undefined {
   const remote = parseTraceparent(headers.traceparent)
-  if (!remote) return { parent: ROOT_CONTEXT, random: true }
+  if (!remote) return undefined
   const state = parseTracestate(headers.tracestate)
   const context: SpanContext = {
     traceId: remote.traceId,
     spanId: remote.spanId,
-    traceFlags: remote.sampled ? TraceFlags.SAMPLED : TraceFlags.NONE,
+    traceFlags: remote.sampled || !obeyed ? TraceFlags.SAMPLED : TraceFlags.NONE,
     isRemote: true,
     ...(state && { traceState: opaqueTraceState(state) }),
   }
-  return { parent: trace.setSpanContext(ROOT_CONTEXT, context), random: remote.random }
+  return { context, random: remote.random }
 }
 
 /** Carries an already checked list as it came: OpenTelemetry's own class would re-order and re-judge it. */
@@ -170,7 +175,12 @@ export const KEPT_ATTRIBUTE = 'sampling.kept'
  */
 export const isKept = (traceId: string, share: number): boolean => Number.parseInt(traceId.slice(-13), 16) < share * 2 ** 52
 
-const NO_DEADLINE: Deadline = { signal: new AbortController().signal, remainingMs: () => Number.POSITIVE_INFINITY, clear: () => {} }
+const NO_DEADLINE: Deadline = {
+  signal: new AbortController().signal,
+  remainingMs: () => Number.POSITIVE_INFINITY,
+  tighten: () => {},
+  clear: () => {},
+}
 
 /** The log with the trace's id is made when it is asked for: most requests never do. */
 const createScope = (span: Span, log: Logger): Scope => ({
@@ -181,20 +191,31 @@ const createScope = (span: Span, log: Logger): Scope => ({
   },
 })
 
-/** First stage: continues the caller's trace or starts one, and makes the request's scope. Needs `matchRoute` before it. */
-export function traceContext(tracer: Tracer, log: Logger): Middleware {
+/** What a request that no workload sends becomes: part of the trace that it names, or a trace of its own with a link to that one. */
+export type IngressTraces = 'continue' | 'link'
+
+/**
+ * Continues the caller's trace or starts one, and makes the request's scope. Needs `matchRoute` before it. A trace is a caller's to
+ * name only between workloads: a stranger could switch tracing off, or have every one of its requests kept. With `continue` the ingress
+ * names it; whether it is recorded remains ours to say.
+ */
+export function traceContext(tracer: Tracer, log: Logger, ingressTraces: IngressTraces = 'link'): Middleware {
   return async (ctx, next) => {
-    const { parent, random } = remoteContext(ctx.headers)
-    const route = ctx.state.match.operation?.path
+    const { operation } = ctx.state.match
+    const ofWorkload = operation?.auth === 'workload'
+    const remote = remoteContext(ctx.headers, ofWorkload)
+    const continued = ofWorkload || ingressTraces === 'continue'
+    const route = operation?.path
     const span = tracer.startSpan(
       route ? `${ctx.method} ${route}` : ctx.method,
       {
         kind: SpanKind.SERVER,
         attributes: { 'http.request.method': ctx.method, 'url.scheme': 'http', ...(route && { 'http.route': route, 'url.path': ctx.path }) },
+        ...(!continued && remote && { links: [{ context: remote.context }] }),
       },
-      parent,
+      continued && remote ? trace.setSpanContext(ROOT_CONTEXT, remote.context) : ROOT_CONTEXT,
     )
-    randomFlags.set(span, random)
+    randomFlags.set(span, continued && remote ? remote.random : true)
     const { traceId } = span.spanContext()
     ctx.state.traceId = traceId
     if (isKept(traceId, KEPT_SHARE)) span.setAttribute(KEPT_ATTRIBUTE, true)

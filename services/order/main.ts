@@ -3,9 +3,9 @@ import { startHousekeeping } from '../chassis/housekeeping.ts'
 import { purgeKeys } from '../chassis/idempotency.ts'
 import { startRelay } from '../chassis/outbox.ts'
 import { startService } from '../chassis/start.ts'
-import { createOrderApp } from './app.ts'
 import { orderConfig } from './config.ts'
 import { STATES } from './contract.ts'
+import { orderRoutes } from './routes.ts'
 import { createSaga } from './saga.ts'
 import { order } from './service.ts'
 import { createOrderStore } from './store.ts'
@@ -17,7 +17,7 @@ await startService({
   migrations: new URL('./migrations/', import.meta.url),
   env: process.env,
   argv: process.argv,
-  wire: async ({ config, runtime, database, loopDelay, client }) => {
+  wire: async ({ config, runtime, database, client, app }) => {
     const realm = { issuer: config.AUTH_ISSUER, audience: config.AUTH_AUDIENCE }
     const user = await client('user')
     const keys = watchUserKeys(user, runtime)
@@ -27,13 +27,7 @@ await startService({
     const saga = createSaga({ store, database, user, orders })
     const relay = startRelay({ ...runtime, database, handle: saga.deliver })
     const housekeeping = startHousekeeping({ ...runtime, jobs: { keys: scope => purgeKeys(database, scope) } })
-    const app = createOrderApp(runtime, {
-      store,
-      saga,
-      loopDelay,
-      trustedHops: config.TRUSTED_HOPS,
-      verifiers: { user: createAccessTokenVerifier(keys.lookup, realm) },
-    })
-    return { app, closers: [housekeeping.close, relay.close] }
+    const verifiers = { user: createAccessTokenVerifier(keys.lookup, realm) }
+    return { app: app({ handlers: orderRoutes({ store, saga }), verifiers }), closers: [housekeeping.close, relay.close] }
   },
 })

@@ -1,10 +1,10 @@
 import { startHousekeeping } from '../chassis/housekeeping.ts'
 import { startService } from '../chassis/start.ts'
 import { createWorkloadVerifier, watchIssuerKeys } from '../chassis/workload-identity.ts'
-import { createUserApp } from './app.ts'
 import { userConfig } from './config.ts'
 import { createPasswords } from './passwords.ts'
 import { createReservationStore } from './reservations.ts'
+import { userRoutes } from './routes.ts'
 import { user } from './service.ts'
 import { createSessionVerifier } from './session-verifier.ts'
 import { createUserStore } from './store.ts'
@@ -17,7 +17,7 @@ await startService({
   migrations: new URL('./migrations/', import.meta.url),
   env: process.env,
   argv: process.argv,
-  wire: async ({ config, runtime, database, loopDelay }) => {
+  wire: async ({ config, runtime, database, app }) => {
     const realm = { issuer: config.AUTH_ISSUER, audience: config.AUTH_AUDIENCE }
     const keys = await watchSigningKeys(config.SIGNING_DIR, realm, runtime.log)
     runtime.metrics.secretSince('signing-keys', () => keys.current().since())
@@ -27,7 +27,7 @@ await startService({
     const outcomes = ['ok', 'bad-credentials', 'refused'].map(outcome => ({ outcome }))
     const throttle = createThrottle(database)
     const housekeeping = startHousekeeping({ ...runtime, jobs: { sessions: store.purgeSessions, attempts: throttle.purge } })
-    const app = createUserApp(runtime, {
+    const handlers = userRoutes({
       store,
       throttle,
       reservations: createReservationStore(database),
@@ -35,13 +35,11 @@ await startService({
       logins: runtime.metrics.counter('logins_total', 'Logins tried, by outcome', ['outcome'], outcomes),
       keys: keys.current,
       creditLimit: config.CREDIT_LIMIT,
-      loopDelay,
-      trustedHops: config.TRUSTED_HOPS,
-      verifiers: {
-        user: createSessionVerifier(store, keys.current, realm),
-        workload: createWorkloadVerifier({ ...workload, keys: (header, token) => issuerKeys.current()(header, token) }),
-      },
     })
-    return { app, closers: [housekeeping.close] }
+    const verifiers = {
+      user: createSessionVerifier(store, keys.current, realm),
+      workload: createWorkloadVerifier({ ...workload, keys: (header, token) => issuerKeys.current()(header, token) }),
+    }
+    return { app: app({ handlers, verifiers }), closers: [housekeeping.close] }
   },
 })

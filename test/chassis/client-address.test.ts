@@ -23,10 +23,29 @@ describe('normalizeAddress', () => {
     ['fe80::1%eth0', 'fe80:0:0:0::/64'],
     ['64:ff9b::203.0.113.7', '64:ff9b:0:0::/64'],
     ['::1:2:3:4:203.0.113.7', '0:0:1:2::/64'],
-    ['', ''],
-    ['unknown', 'unknown'],
+    ['203.0.113.7:8443', '203.0.113.7'],
+    ['[2001:db8:1:2::3]:8443', '2001:db8:1:2::/64'],
+    ['[2001:db8:1:2::3]', '2001:db8:1:2::/64'],
+    ['[fe80::1%eth0]:1', 'fe80:0:0:0::/64'],
+    ['[::ffff:203.0.113.7]:443', '203.0.113.7'],
   ])('%s is %s', (address, expected) => {
     expect(normalizeAddress(address)).toBe(expected)
+  })
+
+  test.each([
+    '',
+    'unknown',
+    '_hidden',
+    '203.0.113',
+    '0xcb.0.113.7',
+    '203.0.113.07',
+    '203.0.113.256',
+    '1:2',
+    ':::',
+    '203.0.113.7:port',
+    'f'.repeat(60_000),
+  ])('%.40s is no address', text => {
+    expect(normalizeAddress(text)).toBeUndefined()
   })
 })
 
@@ -75,6 +94,8 @@ describe('clientAddress()', () => {
     ['a list shorter than the proxies is not believed', 2, ['203.0.113.7'], '127.0.0.1'],
     ['an IPv6 entry counts as its /64', 1, ['2001:db8:1:2:3:4:5:6'], '2001:db8:1:2::/64'],
     ['a mapped entry counts as IPv4', 1, ['::ffff:203.0.113.7'], '203.0.113.7'],
+    ['a port does not make it another source', 1, ['203.0.113.7:50123'], '203.0.113.7'],
+    ['an entry that is no address is not believed', 1, ['198.51.100.1, unknown'], '127.0.0.1'],
     ['white space does not matter', 1, ['198.51.100.1 ,\t 203.0.113.7 '], '203.0.113.7'],
   ])('%s', async (_name, trustedHops, forwarded, address) => {
     expect(await seen(trustedHops, forwarded)).toBe(address)

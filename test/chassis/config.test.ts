@@ -95,6 +95,7 @@ describe('the settings of the services', () => {
   test('have defaults where nothing is required', () => {
     expect(loadConfig(baseConfig({ port: 8_080, database: 'a' }), { DATABASE_URL_FILE: urlFile, NAMESPACE: 'shop' })).toEqual({
       HOST: undefined,
+      INGRESS_TRACES: 'link',
       PORT: 8_080,
       ADMIN_PORT: 9_090,
       DATABASE_URL_FILE: 'postgres://localhost/a',

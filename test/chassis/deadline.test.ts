@@ -1,8 +1,10 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import { z } from 'zod'
+import { unauthorized } from '../../services/chassis/auth.ts'
 import { defineContract, strict } from '../../services/chassis/contract.ts'
 import { aborted, createDeadline, DEADLINE_HEADER, requestBudgetMs } from '../../services/chassis/deadline.ts'
 import type { ProblemError } from '../../services/chassis/problem.ts'
+import type { Scope } from '../../services/chassis/scope.ts'
 import { expectProblem } from '../support/http.ts'
 import { rawRequest } from '../support/raw-http.ts'
 import { startTinyService, type TinyService } from '../support/tiny-service.ts'
@@ -61,6 +63,29 @@ describe('createDeadline', () => {
     expect(signal.reason).toMatchObject({ status: 504, code: 'deadline-exceeded' })
   })
 
+  test('can be tightened, counted from its beginning, and not widened', () => {
+    const deadline = createDeadline(100)
+    vi.advanceTimersByTime(30)
+    deadline.tighten(50)
+    expect(deadline.remainingMs()).toBe(20)
+    deadline.tighten(90)
+    expect(deadline.remainingMs()).toBe(20)
+    vi.advanceTimersByTime(19)
+    expect(deadline.signal.aborted).toBe(false)
+    vi.advanceTimersByTime(1)
+    expect(deadline.signal.aborted).toBe(true)
+    expect(vi.getTimerCount()).toBe(0)
+  })
+
+  test('that is tightened to what is spent already aborts at once', () => {
+    const deadline = createDeadline(100)
+    vi.advanceTimersByTime(30)
+    deadline.tighten(10)
+    expect(deadline.remainingMs()).toBe(0)
+    vi.advanceTimersByTime(1)
+    expect(deadline.signal.aborted).toBe(true)
+  })
+
   test('does not abort once it is cleared, and leaves no timer', () => {
     const deadline = createDeadline(100)
     deadline.clear()
@@ -117,7 +142,7 @@ describe('withDeadline()', () => {
             return { status: 204 as const }
           }),
       },
-      { timeoutMs: MAX },
+      { timeoutMs: MAX, deadlinesOf: 'everybody' },
     )
   })
   afterAll(() => service?.close())
@@ -161,5 +186,42 @@ describe('withDeadline()', () => {
   test('an empty header and two of them are 400', async () => {
     expectProblem(await rawRequest(service.port, 'GET /budget', [`${DEADLINE_HEADER}:`]), 400, 'invalid-request')
     expectProblem(await rawRequest(service.port, 'GET /budget', [`${DEADLINE_HEADER}: 10`, `${DEADLINE_HEADER}: 20`]), 400, 'invalid-request')
+  })
+})
+
+describe("a caller's deadline", () => {
+  const budget = strict({ remainingMs: z.number() })
+  const responses = { 200: { description: 'It', body: budget } }
+  const contract = defineContract({
+    open: { method: 'GET', path: '/open', summary: 'Anybody', auth: 'none', responses },
+    ofUser: { method: 'GET', path: '/user', summary: 'A user', auth: 'user', responses },
+    ofWorkload: { method: 'GET', path: '/workload', summary: 'A service', auth: 'workload', responses },
+  })
+  const answer = async ({ scope }: { scope: Scope }) => ({ status: 200 as const, body: { remainingMs: scope.deadline.remainingMs() } })
+  let service: TinyService
+
+  beforeAll(async () => {
+    const verifiers = {
+      user: async () => ({ kind: 'user' as const, id: 'ada' }),
+      workload: async (token: string) => {
+        if (token !== 'good') throw unauthorized('No', 'invalid_token')
+        return { kind: 'workload' as const, id: 'caller' }
+      },
+    }
+    service = await startTinyService(contract, { open: answer, ofUser: answer, ofWorkload: answer }, { timeoutMs: MAX, verifiers })
+  })
+  afterAll(() => service?.close())
+
+  const ask = (path: string, budgetMs: string, token = 'good') => service.http('GET', path, { token, headers: { [DEADLINE_HEADER]: budgetMs } })
+
+  test.each(['/open', '/user'])('is not believed at %s, not even read', async path => {
+    expect((await ask(path, '50')).body.remainingMs).toBeGreaterThan(500)
+    expect((await ask(path, 'soon')).status).toBe(200)
+  })
+
+  test('is believed from a service whose token is good', async () => {
+    expect((await ask('/workload', '300')).body.remainingMs).toBeLessThanOrEqual(300)
+    expectProblem(await ask('/workload', 'soon'), 400, 'invalid-request')
+    expectProblem(await ask('/workload', '1', 'bad'), 401, 'unauthorized')
   })
 })

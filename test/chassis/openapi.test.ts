@@ -186,13 +186,13 @@ describe('openApi', () => {
       413: ['body-too-large'],
       415: ['unsupported-media-type'],
       422: ['idempotency-key-reused'],
-      429: ['too-many'],
+      429: ['too-many-requests', 'too-many'],
       431: ['headers-too-large'],
       500: ['internal'],
       503: ['overloaded', 'unavailable'],
       504: ['deadline-exceeded'],
     })
-    expect(Object.keys(problemCodes(contract.list))).toEqual(['400', '431', '500', '503', '504'])
+    expect(Object.keys(problemCodes(contract.list))).toEqual(['400', '429', '431', '500', '503', '504'])
   })
 
   test('names the headers that problems carry', () => {

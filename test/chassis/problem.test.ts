@@ -1,8 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { CallError } from '../../services/chassis/call-error.ts'
 import { defineContract } from '../../services/chassis/contract.ts'
-import { deadlineExceeded, invalidRequest, ProblemError, toProblem, unavailable } from '../../services/chassis/problem.ts'
-import { overloaded } from '../../services/chassis/shed.ts'
+import { deadlineExceeded, invalidRequest, overloaded, ProblemError, toProblem, unavailable } from '../../services/chassis/problem.ts'
 import { expectProblem } from '../support/http.ts'
 import { startTinyService, type TinyService } from '../support/tiny-service.ts'
 

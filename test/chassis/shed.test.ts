@@ -34,7 +34,7 @@ beforeAll(async () => {
       },
       plain: async () => ({ status: 204 }),
     },
-    { maxConcurrency: 2, loopDelay: { currentMs: () => delayMs, close: () => {} } },
+    { maxConcurrency: 3, shedding: { maxPerSource: 2 }, trustedHops: 1, loopDelay: { currentMs: () => delayMs, close: () => {} } },
   )
 })
 afterAll(() => service?.close())
@@ -47,10 +47,26 @@ const refused = (reason: string) => service.runtime.metric(`http_server_shed_req
 const inFlight = (count: number) => vi.waitFor(async () => expect(await service.runtime.metric('http_server_active_requests')).toBe(count))
 
 describe('shed()', () => {
+  const from = (address: string, path: string) => service.http('GET', path, { headers: { 'x-forwarded-for': address } })
+
+  test('answers 429 to a source that has its share, and lets others in', async () => {
+    const before = await refused('source')
+    const holding = [from('192.0.2.1', '/hold'), from('192.0.2.1', '/hold')]
+    await inFlight(2)
+    const reply = await from('192.0.2.1', '/plain')
+    expectProblem(reply, 429, 'too-many-requests')
+    expect(reply.headers.get('retry-after')).toBe('1')
+    expect(await refused('source')).toBe(before + 1)
+    expect((await from('192.0.2.2', '/plain')).status).toBe(204)
+    release()
+    expect((await Promise.all(holding)).map(({ status }) => status)).toEqual([204, 204])
+    expect((await from('192.0.2.1', '/plain')).status).toBe(204)
+  })
+
   test('answers 503 overloaded above the limit, counts it, and lets in again', async () => {
     const before = await refused('concurrency')
-    const holding = [service.http('GET', '/hold'), service.http('GET', '/hold')]
-    await inFlight(2)
+    const holding = [from('192.0.2.1', '/hold'), from('192.0.2.1', '/hold'), from('192.0.2.2', '/hold')]
+    await inFlight(3)
     for (let i = 0; i < 3; i++) {
       const reply = await service.http('GET', '/plain')
       expectProblem(reply, 503, 'overloaded')
@@ -58,12 +74,12 @@ describe('shed()', () => {
     }
     expect(await refused('concurrency')).toBe(before + 3)
     release()
-    expect((await Promise.all(holding)).map(reply => reply.status)).toEqual([204, 204])
+    expect((await Promise.all(holding)).map(reply => reply.status)).toEqual([204, 204, 204])
     expect((await service.http('GET', '/plain')).status).toBe(204)
   })
 
   test('a request that fails gives its place back', async () => {
-    for (let i = 0; i < 3; i++) expectProblem(await service.http('GET', '/fail'), 500, 'internal')
+    for (let i = 0; i < 4; i++) expectProblem(await service.http('GET', '/fail'), 500, 'internal')
     expect((await service.http('GET', '/plain')).status).toBe(204)
   })
 

@@ -208,7 +208,9 @@ describe('traceContext()', () => {
 
   beforeAll(async () => {
     runtime = testRuntime()
-    const contract = defineContract({ get: { method: 'GET', path: '/', summary: 'Get', auth: 'none', responses: { 200: { description: 'It' } } } })
+    const contract = defineContract({
+      get: { method: 'GET', path: '/', summary: 'Get', auth: 'workload', responses: { 200: { description: 'It' } } },
+    })
     const app = new Koa()
     app.use(matchRoute(contract))
     app.use(traceContext(runtime.tracer, runtime.log))

@@ -4,6 +4,7 @@ import fc from 'fast-check'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import { defineContract } from '../../services/chassis/contract.ts'
 import { ProblemError } from '../../services/chassis/problem.ts'
+import type { Handlers } from '../../services/chassis/routes.ts'
 import {
   childSpan,
   createTracing,
@@ -23,21 +24,24 @@ const SPAN = '00f067aa0ba902b7'
 
 describe('traceContext()', () => {
   let service: TinyService
+  let linking: TinyService
 
   beforeAll(async () => {
     const problems = { 409: ['taken'], 503: ['broken'] }
     const responses = { 204: { description: 'Done' } }
     const contract = defineContract({
       get: { method: 'GET', path: '/things/{id}', summary: 'Get', auth: 'none', responses },
+      call: { method: 'GET', path: '/calls', summary: 'For services', auth: 'workload', responses },
       refuse: { method: 'POST', path: '/things/{id}', summary: 'Refuse', auth: 'none', responses, problems },
       fail: { method: 'PUT', path: '/things/{id}', summary: 'Fail', auth: 'none', responses, problems },
       crash: { method: 'DELETE', path: '/things/{id}', summary: 'Crash', auth: 'none', responses },
     })
-    service = await startTinyService(contract, {
+    const handlers: Handlers<typeof contract> = {
       get: async ({ scope }) => {
         childSpan(service.runtime.tracer, scope.span, 'inner').end()
         return { status: 204 }
       },
+      call: async () => ({ status: 204 }),
       refuse: async () => {
         throw new ProblemError(409, 'taken', 'Taken')
       },
@@ -47,14 +51,20 @@ describe('traceContext()', () => {
       crash: async () => {
         throw new Error('boom')
       },
-    })
+    }
+    const verifiers = { workload: async () => ({ kind: 'workload' as const, id: 'caller' }) }
+    service = await startTinyService(contract, handlers, { verifiers })
+    linking = await startTinyService(contract, handlers, { verifiers, ingressTraces: 'link' })
   })
-  afterAll(() => service?.close())
-  beforeEach(() => service.runtime.spans.reset())
+  afterAll(() => Promise.all([service?.close(), linking?.close()]))
+  beforeEach(() => {
+    service.runtime.spans.reset()
+    linking.runtime.spans.reset()
+  })
 
-  const serverSpan = async (method: string, path = '/things/7', headers: Record<string, string> = {}): Promise<ReadableSpan> => {
-    await service.http(method, path, { headers })
-    const find = () => service.runtime.spans.getFinishedSpans().find(span => span.kind === SpanKind.SERVER)
+  const serverSpan = async (method: string, path = '/things/7', headers: Record<string, string> = {}, of = service): Promise<ReadableSpan> => {
+    await of.http(method, path, { headers, token: 'token' })
+    const find = () => of.runtime.spans.getFinishedSpans().find(span => span.kind === SpanKind.SERVER)
     return vi.waitUntil(find)
   }
 
@@ -96,10 +106,30 @@ describe('traceContext()', () => {
     expect(inner?.spanContext().traceId).toBe(TRACE)
   })
 
-  test('a span whose caller does not sample is not recorded', async () => {
-    await service.http('GET', '/things/7', { headers: { traceparent: `00-${TRACE}-${SPAN}-00` } })
+  test('a span whose calling service does not sample is not recorded', async () => {
+    const off = { traceparent: `00-${TRACE}-${SPAN}-00` }
+    await service.http('GET', '/calls', { headers: off, token: 'token' })
     await serverSpan('GET')
     expect(service.runtime.spans.getFinishedSpans().map(span => span.spanContext().traceId)).not.toContain(TRACE)
+  })
+
+  test('nobody outside switches recording off, whoever begins the trace', async () => {
+    const off = { traceparent: `00-${TRACE}-${SPAN}-00` }
+    expect((await serverSpan('GET', '/things/7', off)).spanContext()).toMatchObject({ traceId: TRACE, traceFlags: 1 })
+    expect((await serverSpan('GET', '/things/7', off, linking)).spanContext()).toMatchObject({ traceFlags: 1 })
+  })
+
+  test("a stranger's trace is only linked where no ingress begins traces", async () => {
+    const span = await serverSpan('GET', '/things/7', { traceparent: `00-${TRACE}-${SPAN}-01`, tracestate: 'a=1' }, linking)
+    expect(span.spanContext().traceId).not.toBe(TRACE)
+    expect(span.parentSpanContext).toBeUndefined()
+    expect(span.links.map(({ context }) => context)).toEqual([expect.objectContaining({ traceId: TRACE, spanId: SPAN })])
+    expect(span.spanContext().traceState).toBeUndefined()
+  })
+
+  test("a calling service's trace is continued there as well", async () => {
+    const span = await serverSpan('GET', '/calls', { traceparent: `00-${TRACE}-${SPAN}-01` }, linking)
+    expect([span.spanContext().traceId, span.links]).toEqual([TRACE, []])
   })
 
   test.each([

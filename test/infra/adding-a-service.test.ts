@@ -26,7 +26,7 @@ beforeAll(async () => {
   await symlink(resolve('node_modules'), join(dir, 'node_modules'))
   const page = await readFile('docs/adding-a-service.md', 'utf8')
   const files = [...page.matchAll(/^`(services\/[\w./-]+)`[^`]*?\n\n```ts\n([\s\S]*?)```/gm)].map(([, path = '', code = '']) => ({ path, code }))
-  expect(files.map(({ path }) => path)).toEqual(['contract', 'service', 'routes', 'app', 'main'].map(name => `services/inventory/${name}.ts`))
+  expect(files.map(({ path }) => path)).toEqual(['contract', 'service', 'routes', 'main'].map(name => `services/inventory/${name}.ts`))
   for (const { path, code } of files) {
     await mkdir(dirname(join(dir, path)), { recursive: true })
     await writeFile(join(dir, path), code)

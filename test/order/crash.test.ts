@@ -37,11 +37,9 @@ async function answerOf(ask: () => Promise<Reply>): Promise<Reply> {
   }, PATIENCE)
 }
 
-/** A short deadline, so that the lease of a request that died ends soon. */
 const placeWith = (key: string, token = customer.token) =>
-  shop.toOrder('POST', '/orders', { token, json: { items: CABLE }, headers: { 'idempotency-key': key, 'x-request-timeout-ms': '700' } })
-const cancel = (id: string) =>
-  shop.toOrder('POST', `/orders/${id}/cancellation`, { token: customer.token, headers: { 'x-request-timeout-ms': '700' } })
+  shop.toOrder('POST', '/orders', { token, json: { items: CABLE }, headers: { 'idempotency-key': key } })
+const cancel = (id: string) => shop.toOrder('POST', `/orders/${id}/cancellation`, { token: customer.token })
 
 /** Arms the step, sends the request that passes it, sees the process die and starts it again. */
 async function dieDuring(step: string, request: () => Promise<Reply>): Promise<void> {

@@ -383,17 +383,6 @@ describe('POST /orders and time', () => {
     await shop.untilState(row?.id as string, 'confirmed')
     expect(shop.proxy.calls.slice(callsBefore).filter(call => call.endsWith(row?.id as string))).toEqual([])
   })
-
-  test('a wrong x-request-timeout-ms is 400', async () => {
-    for (const value of ['0', '-1', '1.5', 'soon']) {
-      const reply = await order.http('POST', '/orders', {
-        token: customer.token,
-        json: { items: CABLE },
-        headers: { 'idempotency-key': 'time', 'x-request-timeout-ms': value },
-      })
-      expectProblem(reply, 400, 'invalid-request')
-    }
-  })
 })
 
 describe('the order service before it has the keys of tokens', () => {

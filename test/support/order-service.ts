@@ -3,8 +3,9 @@ import { createAccessTokenVerifier } from '../../services/chassis/auth.ts'
 import type { BreakerOptions } from '../../services/chassis/circuit.ts'
 import { type Client, createClient } from '../../services/chassis/client.ts'
 import { type Relay, type RelayOptions, startRelay } from '../../services/chassis/outbox.ts'
-import { createOrderApp } from '../../services/order/app.ts'
+import { createApp } from '../../services/chassis/pipeline.ts'
 import { orderContract } from '../../services/order/contract.ts'
+import { orderRoutes } from '../../services/order/routes.ts'
 import { createSaga, type Saga } from '../../services/order/saga.ts'
 import { order } from '../../services/order/service.ts'
 import { createOrderStore, type OrderStore } from '../../services/order/store.ts'
@@ -69,11 +70,14 @@ export async function startOrderService({
   const relay: Relay | undefined = relayOptions
     ? startRelay({ ...runtime, database: db.database, handle: saga.deliver, pollMs: 50, maxBackoffMs: 200, ...relayOptions })
     : undefined
-  const app = createOrderApp(runtime, {
-    store,
-    saga,
+  const app = createApp(runtime, {
+    service: order,
+    handlers: orderRoutes({ store, saga }),
     loopDelay: { currentMs: () => 0, close: () => {} },
     trustedHops: 0,
+    // So that a test can cut its request short, and name its trace.
+    deadlinesOf: 'everybody',
+    ingressTraces: 'continue',
     verifiers: { user: createAccessTokenVerifier(keys.lookup, REALM) },
   })
   const listening = await listen(app)

@@ -5,11 +5,13 @@ import { expect } from 'vitest'
 import { ensureSigningKeys, LOCAL_ISSUER, LOCAL_NAMESPACE, openLocalIssuer } from '../../scripts/credentials.ts'
 import { openDatabase } from '../../services/chassis/database.ts'
 import type { Metrics } from '../../services/chassis/metrics.ts'
+import { createApp } from '../../services/chassis/pipeline.ts'
 import { createWorkloadVerifier, watchIssuerKeys } from '../../services/chassis/workload-identity.ts'
-import { createUserApp } from '../../services/user/app.ts'
 import { userContract } from '../../services/user/contract.ts'
 import { createPasswords, type Passwords } from '../../services/user/passwords.ts'
 import { createReservationStore } from '../../services/user/reservations.ts'
+import { userRoutes } from '../../services/user/routes.ts'
+import { user } from '../../services/user/service.ts'
 import { createSessionVerifier } from '../../services/user/session-verifier.ts'
 import { createUserStore } from '../../services/user/store.ts'
 import { createThrottle, type ThrottleLimits } from '../../services/user/throttle.ts'
@@ -66,7 +68,7 @@ export async function startUserService({
   const issuer = await openLocalIssuer(join(dir, 'workload-tokens'))
   const issuerKeys = await watchIssuerKeys(issuer.jwksFile, LOCAL_ISSUER, runtime.log)
   const store = createUserStore(db.database)
-  const app = createUserApp(runtime, {
+  const handlers = userRoutes({
     store,
     reservations: createReservationStore(db.database),
     passwords: passwords(runtime.metrics),
@@ -74,6 +76,10 @@ export async function startUserService({
     logins: runtime.metrics.counter('logins_total', 'Logins', ['outcome']),
     keys: keys.current,
     creditLimit,
+  })
+  const app = createApp(runtime, {
+    service: user,
+    handlers,
     loopDelay: { currentMs: loopDelayMs, close: () => {} },
     trustedHops: 1,
     verifiers: {
