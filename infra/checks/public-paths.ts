@@ -1,4 +1,4 @@
-import { publicPaths } from '../constructs/ingress.ts'
+import { exposedOperations, overlap, publicPaths } from '../constructs/public-paths.ts'
 import type { Check } from './refused.ts'
 
 /** All services share one host: a path that two of them answer goes to whichever the ingress likes. */
@@ -7,7 +7,20 @@ export const publicPathOwners: Check = ({ system }) => {
   return owners.flatMap((one, index) =>
     owners
       .slice(index + 1)
-      .filter(other => other.name !== one.name && (`${other.path}/`.startsWith(`${one.path}/`) || `${one.path}/`.startsWith(`${other.path}/`)))
-      .map(other => `${one.name}'s path ${one.path} and ${other.name}'s ${other.path} (contract.ts of each) overlap on the one host of the ingress`),
+      .filter(other => other.name !== one.name && overlap(one.path, other.path))
+      .map(
+        other =>
+          `${one.name}'s path ${one.path.path} and ${other.name}'s ${other.path.path} (contract.ts of each) overlap on the one host of the ingress`,
+      ),
   )
 }
+
+/** What is for workloads or internal must not be reached from outside, whatever its own authentication says. */
+export const privateOperations: Check = ({ system }) =>
+  system.services.flatMap(({ name: service, contract }) =>
+    exposedOperations(contract).map(({ name, operation: { method, path, auth }, by }) => {
+      const kind = auth === 'workload' ? "auth: 'workload'" : 'internal'
+      const open = by.type === 'Exact' ? by.path : `everything under ${by.path}`
+      return `${service}: ${name} (${method} ${path}, ${kind}) would be reached from outside, for public operations open ${open} (services/${service}/contract.ts): give it a path that none of theirs covers`
+    }),
+  )

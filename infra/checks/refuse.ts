@@ -8,7 +8,7 @@ import { imageTag } from './image-tag.ts'
 import { keepAlive } from './keep-alive.ts'
 import { limits } from './limits.ts'
 import { ports } from './ports.ts'
-import { publicPathOwners } from './public-paths.ts'
+import { privateOperations, publicPathOwners } from './public-paths.ts'
 import { Refused, type Subject } from './refused.ts'
 import { retryTime } from './retry-time.ts'
 import { serviceMonitor } from './service-monitor.ts'
@@ -20,6 +20,7 @@ const CHECKS = [
   dependencySlo,
   burnAlerts,
   publicPathOwners,
+  privateOperations,
   keepAlive,
   gracePeriod,
   disruptionBudget,

@@ -1,19 +1,9 @@
 import type { Construct } from 'constructs'
 import type { IIngress } from 'kubernetes-models/networking.k8s.io/v1/Ingress'
-import type { Contract } from '../../services/chassis/contract.ts'
 import type { ServiceDefinition } from '../../services/chassis/graph.ts'
 import { type Context, serviceOwner } from './context.ts'
 import { kubeObject, type Owner } from './object.ts'
-
-/**
- * The paths of a contract that are open to everybody, as the fewest prefixes: operations for workloads and internal ones stay in the
- * cluster. Prefixes match whole path elements, so `/orders` does not open `/orders-report`.
- */
-export function publicPaths(contract: Contract): string[] {
-  const open = Object.values(contract).filter(({ auth, internal }) => auth !== 'workload' && !internal)
-  const prefixes = new Set(open.map(({ path }) => path.replace(/\/\{.*$/, '') || '/'))
-  return [...prefixes].filter(path => ![...prefixes].some(other => path.startsWith(`${other}/`))).sort()
-}
+import { type PublicPath, publicPaths } from './public-paths.ts'
 
 /** The services with at least one path that is open to everybody. */
 export const entryServices = ({ system }: Pick<Context, 'system'>): ServiceDefinition[] =>
@@ -28,7 +18,7 @@ export function addRoute(scope: Construct, context: Context, service: ServiceDef
   else addIngress(scope, context, owner, service, paths)
 }
 
-function addIngress(scope: Construct, { settings }: Context, owner: Owner, service: ServiceDefinition, paths: string[]): void {
+function addIngress(scope: Construct, { settings }: Context, owner: Owner, service: ServiceDefinition, paths: PublicPath[]): void {
   kubeObject<IIngress>(scope, owner, {
     apiVersion: 'networking.k8s.io/v1',
     kind: 'Ingress',
@@ -39,7 +29,9 @@ function addIngress(scope: Construct, { settings }: Context, owner: Owner, servi
       rules: [
         {
           host: settings.HOST,
-          http: { paths: paths.map(path => ({ path, pathType: 'Prefix', backend: { service: { name: service.name, port: { name: 'http' } } } })) },
+          http: {
+            paths: paths.map(({ path, type }) => ({ path, pathType: type, backend: { service: { name: service.name, port: { name: 'http' } } } })),
+          },
         },
       ],
     },
@@ -47,7 +39,7 @@ function addIngress(scope: Construct, { settings }: Context, owner: Owner, servi
 }
 
 /** https://gateway-api.sigs.k8s.io/reference/spec/#httproute; the Gateway itself belongs to whoever runs the cluster. */
-function addHttpRoute(scope: Construct, { settings }: Context, owner: Owner, service: ServiceDefinition, paths: string[]): void {
+function addHttpRoute(scope: Construct, { settings }: Context, owner: Owner, service: ServiceDefinition, paths: PublicPath[]): void {
   kubeObject(scope, owner, {
     apiVersion: 'gateway.networking.k8s.io/v1',
     kind: 'HTTPRoute',
@@ -57,7 +49,7 @@ function addHttpRoute(scope: Construct, { settings }: Context, owner: Owner, ser
       hostnames: [settings.HOST],
       rules: [
         {
-          matches: paths.map(value => ({ path: { type: 'PathPrefix', value } })),
+          matches: paths.map(({ path, type }) => ({ path: { type: type === 'Exact' ? 'Exact' : 'PathPrefix', value: path } })),
           filters: [{ type: 'RequestHeaderModifier', requestHeaderModifier: { remove: ['x-request-timeout-ms'] } }],
           backendRefs: [{ name: service.name, port: service.port }],
         },

@@ -104,6 +104,8 @@ function argsFor({ settings }: PlatformContext): string[] {
     `--serversTransport.forwardingTimeouts.idleConnTimeout=${idle}`,
     '--providers.kubernetesIngress=true',
     `--providers.kubernetesIngress.namespaces=${settings.NAMESPACE}`,
+    // Kubernetes' own rule: by whole path elements, so that /orders does not cover /orders-report.
+    '--providers.kubernetesIngress.strictPrefixMatching=true',
     // A service without a ready pod is 503, not a route that never was.
     '--providers.kubernetesIngress.allowEmptyServices=true',
     '--providers.file.directory=/etc/traefik',

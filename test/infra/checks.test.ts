@@ -4,6 +4,7 @@ import { Refused, type Subject } from '../../infra/checks/refused.ts'
 import { loadSettings } from '../../infra/settings.ts'
 import { type Manifest, synthesize } from '../../infra/synth.ts'
 import { system } from '../../infra/system.ts'
+import type { Operation } from '../../services/chassis/contract.ts'
 import type { ServiceDefinition } from '../../services/chassis/graph.ts'
 import { order } from '../../services/order/service.ts'
 import { user } from '../../services/user/service.ts'
@@ -16,6 +17,19 @@ const { platform, shop } = synthesize(context)
 const shipped = (edit: Partial<Subject> = {}): Subject => ({ ...context, objects: structuredClone([...platform, ...shop]), ...edit })
 
 const withServices = (...services: ServiceDefinition[]) => shipped({ system: { ...system, services } })
+
+/** The user service with further operations, each public and a GET unless it says otherwise. */
+const withOperations = (operations: Record<string, Pick<Operation, 'path'> & Partial<Operation>>) =>
+  withServices(
+    {
+      ...user,
+      contract: {
+        ...user.contract,
+        ...Object.fromEntries(Object.entries(operations).map(([name, edit]) => [name, { ...user.contract.getMe, ...edit }])),
+      },
+    },
+    order,
+  )
 
 // biome-ignore lint/suspicious/noExplicitAny: edits reach into objects of many kinds
 function withObject(kind: string, name: string, edit: (object: any) => void): Subject {
@@ -168,9 +182,42 @@ describe('synth', () => {
     ],
     [
       'two services with one public path',
+      withServices(user, { ...order, contract: { ...order.contract, stray: { ...user.contract.getMe, path: '/users/me' } } }),
       withServices(user, { ...order, contract: { ...order.contract, stray: { ...user.contract.getMe, path: '/users/me/orders' } } }),
-      withServices(user, { ...order, contract: { ...order.contract, stray: { ...user.contract.getMe, path: '/usersandorders' } } }),
-      ["user's path /users and order's /users/me/orders (contract.ts of each) overlap on the one host of the ingress"],
+      ["user's path /users/me and order's /users/me (contract.ts of each) overlap on the one host of the ingress"],
+    ],
+    [
+      "a path under another service's prefix",
+      withServices(user, { ...order, contract: { ...order.contract, stray: { ...user.contract.getMe, path: '/users/{id}' } } }),
+      withServices(user, { ...order, contract: { ...order.contract, stray: { ...user.contract.getMe, path: '/usersandorders/{id}' } } }),
+      ['', '/me', '/me/credit', '/me/password'].map(
+        path => `user's path /users${path} and order's /users (contract.ts of each) overlap on the one host of the ingress`,
+      ),
+    ],
+    [
+      'an internal operation under a public prefix',
+      withOperations({ one: { path: '/accounts/{id}' }, export: { path: '/accounts/export', internal: true } }),
+      withOperations({ one: { path: '/accounts/{id}' }, export: { path: '/accounts-export', internal: true } }),
+      [
+        'user: export (GET /accounts/export, internal) would be reached from outside, for public operations open everything under /accounts (services/user/contract.ts): give it a path that none of theirs covers',
+      ],
+    ],
+    [
+      'an operation for workloads on a public path',
+      withOperations({ all: { path: '/accounts' }, replace: { path: '/accounts', method: 'PUT', auth: 'workload' } }),
+      withOperations({ all: { path: '/accounts' }, replace: { path: '/accounts/all', method: 'PUT', auth: 'workload' } }),
+      [
+        "user: replace (PUT /accounts, auth: 'workload') would be reached from outside, for public operations open /accounts (services/user/contract.ts): give it a path that none of theirs covers",
+      ],
+    ],
+    [
+      'an operation for workloads whose parameter matches a public path',
+      withOperations({ mine: { path: '/accounts/me' }, close: { path: '/accounts/{id}', method: 'DELETE', auth: 'workload' } }),
+      // On the very path of a public operation with the same method that one is matched.
+      withOperations({ mine: { path: '/accounts/me' }, one: { path: '/accounts/{id}', auth: 'workload' } }),
+      [
+        "user: close (DELETE /accounts/{id}, auth: 'workload') would be reached from outside, for public operations open /accounts/me (services/user/contract.ts): give it a path that none of theirs covers",
+      ],
     ],
   ])('refuses %s, and not what is just allowed', (_, refused, allowed, messages) => {
     expect(problemsOf(refused)).toEqual(messages)

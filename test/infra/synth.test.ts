@@ -5,12 +5,12 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { podSpecs } from '../../infra/checks/objects.ts'
-import { publicPaths } from '../../infra/constructs/ingress.ts'
+import { publicPaths } from '../../infra/constructs/public-paths.ts'
 import { images } from '../../infra/platform/images.ts'
 import { loadSettings } from '../../infra/settings.ts'
 import { type Manifest, synthesize } from '../../infra/synth.ts'
 import { system } from '../../infra/system.ts'
-import { defineContract } from '../../services/chassis/contract.ts'
+import { type Contract, defineContract } from '../../services/chassis/contract.ts'
 import { defineService, type SystemDefinition } from '../../services/chassis/graph.ts'
 import { order } from '../../services/order/service.ts'
 import { user } from '../../services/user/service.ts'
@@ -224,7 +224,11 @@ describe('settings', () => {
     const { spec } = find(routed.shop, 'HTTPRoute shop/order')
     expect(spec.parentRefs).toEqual([{ name: 'public', namespace: 'ingress' }])
     expect(spec.rules[0].filters[0].requestHeaderModifier.remove).toEqual(['x-request-timeout-ms'])
-    expect(spec.rules[0].matches.map(({ path }: { path: { value: string } }) => path.value)).toEqual(publicPaths(order.contract))
+    expect(spec.rules[0].matches.map(({ path }: { path: object }) => path)).toEqual([
+      { type: 'Exact', value: '/openapi/order.json' },
+      { type: 'PathPrefix', value: '/orders' },
+      { type: 'PathPrefix', value: '/products' },
+    ])
   })
 
   test('Grafana can be left out', () => {
@@ -245,9 +249,34 @@ describe('settings', () => {
 })
 
 describe('the way in', () => {
-  test('is the contract without what is for workloads or internal', () => {
-    expect(publicPaths(user.contract)).toEqual(['/.well-known/jwks.json', '/openapi/user.json', '/sessions', '/users'])
-    expect(publicPaths(order.contract)).toEqual(['/openapi/order.json', '/orders', '/products'])
+  const pathsOf = (contract: Contract) => publicPaths(contract).map(({ path, type }) => `${type} ${path}`)
+
+  test('is the contract without what is for workloads or internal, and a prefix only where a path has a parameter', () => {
+    expect(pathsOf(user.contract)).toEqual([
+      'Exact /.well-known/jwks.json',
+      'Exact /openapi/user.json',
+      'Exact /sessions',
+      'Exact /sessions/current',
+      'Exact /sessions/refresh',
+      'Exact /users',
+      'Exact /users/me',
+      'Exact /users/me/credit',
+      'Exact /users/me/password',
+    ])
+    expect(pathsOf(order.contract)).toEqual(['Exact /openapi/order.json', 'Prefix /orders', 'Prefix /products'])
+    const paths = find(shop, 'Ingress shop/order').spec.rules[0].http.paths
+    expect(paths.map(({ path, pathType }: { path: string; pathType: string }) => `${pathType} ${path}`)).toEqual(pathsOf(order.contract))
+  })
+
+  test('of a parameter inside a path element is the prefix before that element', () => {
+    const operation = user.contract.getMe
+    expect(pathsOf({ file: { ...operation, path: '/files/v{version}/raw' }, all: { ...operation, path: '/{tenant}' } })).toEqual(['Prefix /'])
+    expect(pathsOf({ file: { ...operation, path: '/files/v{version}/raw' } })).toEqual(['Prefix /files'])
+  })
+
+  test('matches prefixes by whole path elements', () => {
+    const args: string[] = find(platform, 'Deployment ingress/traefik').spec.template.spec.containers[0].args
+    expect(args).toContain('--providers.kubernetesIngress.strictPrefixMatching=true')
   })
 
   test('waits for the deadline of nobody outside', () => {
