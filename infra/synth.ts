@@ -5,7 +5,6 @@ import { type Context, systemOwner } from './constructs/context.ts'
 import { addDashboards } from './constructs/dashboards.ts'
 import { addNamespace } from './constructs/namespace.ts'
 import { addPostgres } from './constructs/postgres.ts'
-import { addCollectorConfig } from './constructs/tracing-sidecar.ts'
 import { addWebService } from './constructs/web-service.ts'
 import { addPlatform } from './platform/platform.ts'
 import type { Settings } from './settings.ts'
@@ -32,9 +31,7 @@ export interface SynthOptions {
 export function buildCharts(app: App, context: Context): Chart[] {
   const { system, settings } = context
   const own = new Chart(app, system.name)
-  const owner = systemOwner(context)
-  addNamespace(own, { ...owner, name: settings.NAMESPACE }, 'restricted')
-  addCollectorConfig(own, owner, settings)
+  addNamespace(own, { ...systemOwner(context), name: settings.NAMESPACE }, 'restricted')
   if (settings.DATABASE === 'bundled') addPostgres(own, context)
   for (const service of system.services) addWebService(own, context, service)
   addDashboards(own, context)

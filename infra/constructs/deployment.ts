@@ -9,7 +9,7 @@ import { environmentOf } from '../environment.ts'
 import { type Context, MOUNTS, serviceOwner } from './context.ts'
 import { kubeObject, labelsOf, ownPods } from './object.ts'
 import { containerSecurity, pinnedImages, podSecurity, resources } from './restricted.ts'
-import { COLLECTOR_CHECKSUM, collectorChecksum, collectorSidecar, collectorVolume, OTLP_URL } from './tracing-sidecar.ts'
+import { collectorSidecar, OTLP_URL } from './tracing-sidecar.ts'
 
 /** Time in which every kube-proxy and ingress hears that a pod leaves, before it is told so itself. */
 const PRE_STOP_SECONDS = 5
@@ -45,10 +45,7 @@ export function addDeployment(scope: Construct, context: Context, service: Servi
       template: {
         metadata: {
           labels: labelsOf(owner),
-          annotations: {
-            'kubectl.kubernetes.io/default-container': service.name,
-            [COLLECTOR_CHECKSUM]: collectorChecksum(settings),
-          },
+          annotations: { 'kubectl.kubernetes.io/default-container': service.name },
         },
         spec: {
           serviceAccountName: service.name,
@@ -64,9 +61,9 @@ export function addDeployment(scope: Construct, context: Context, service: Servi
               ],
             },
           },
-          initContainers: [collectorSidecar(), ...(service.database ? [migration(context, service)] : [])],
+          initContainers: [collectorSidecar(settings), ...(service.database ? [migration(context, service)] : [])],
           containers: [serving(context, service)],
-          volumes: [collectorVolume, { name: 'tmp', emptyDir: { sizeLimit: '16Mi' } }, ...mountsOf(context, service).map(({ volume }) => volume)],
+          volumes: [{ name: 'tmp', emptyDir: { sizeLimit: '16Mi' } }, ...mountsOf(context, service).map(({ volume }) => volume)],
         },
       },
     },

@@ -1,20 +1,14 @@
-import { createHash } from 'node:crypto'
-import type { Construct } from 'constructs'
-import type { IConfigMap } from 'kubernetes-models/v1/ConfigMap'
 import type { IContainer } from 'kubernetes-models/v1/Container'
-import type { IVolume } from 'kubernetes-models/v1/Volume'
 import { stringify } from 'yaml'
 import { images } from '../platform/images.ts'
 import type { Settings } from '../settings.ts'
-import { kubeObject, type Owner } from './object.ts'
 import { containerSecurity, resources } from './restricted.ts'
 
-/** Name of the collector's configuration, one for every pod of the namespace. */
-const COLLECTOR = 'collector'
-/** The file of its configuration, as a key of the ConfigMap. */
-export const COLLECTOR_CONFIG = 'config.yaml'
-/** Annotation of pods that changes with the configuration, which the collector does not read again by itself. */
-export const COLLECTOR_CHECKSUM = 'fairlead.dev/collector-config'
+/**
+ * The variable with the collector's configuration. It is part of the pod template, so a change rolls the pods out, and an undone
+ * rollout brings back the configuration that its pods had.
+ */
+export const COLLECTOR_CONFIG = 'OTELCOL_CONFIG'
 /** Where the collector serves its own metrics. */
 export const COLLECTOR_METRICS_PORT = 8_888
 const HEALTH_PORT = 13_133
@@ -66,37 +60,24 @@ const collectorConfig = ({ OTLP_ENDPOINT }: Pick<Settings, 'OTLP_ENDPOINT'>): st
     },
   })
 
-export function addCollectorConfig(scope: Construct, owner: Owner, settings: Settings): void {
-  kubeObject<IConfigMap>(scope, owner, {
-    apiVersion: 'v1',
-    kind: 'ConfigMap',
-    metadata: { name: COLLECTOR, namespace: settings.NAMESPACE },
-    data: { [COLLECTOR_CONFIG]: collectorConfig(settings) },
-  })
-}
-
-export const collectorChecksum = (settings: Settings): string => createHash('sha256').update(collectorConfig(settings)).digest('hex').slice(0, 16)
-
-export const collectorVolume: IVolume = { name: COLLECTOR, configMap: { name: COLLECTOR } }
-
 const fieldEnv = (name: string, fieldPath: string) => ({ name, valueFrom: { fieldRef: { fieldPath } } })
 
 /** A native sidecar: the kubelet starts it before, and stops it after, everything that sends to it (KEP-753). */
-export const collectorSidecar = (): IContainer => ({
-  name: COLLECTOR,
+export const collectorSidecar = (settings: Pick<Settings, 'OTLP_ENDPOINT'>): IContainer => ({
+  name: 'collector',
   image: images.collector,
   imagePullPolicy: 'IfNotPresent',
   restartPolicy: 'Always',
-  args: [`--config=/etc/otelcol/${COLLECTOR_CONFIG}`],
+  args: [`--config=env:${COLLECTOR_CONFIG}`],
   env: [
     fieldEnv('POD_NAME', 'metadata.name'),
     fieldEnv('POD_NAMESPACE', 'metadata.namespace'),
     fieldEnv('NODE_NAME', 'spec.nodeName'),
     { name: 'GOMEMLIMIT', value: '50MiB' },
+    { name: COLLECTOR_CONFIG, value: collectorConfig(settings) },
   ],
   ports: [{ name: 'otel-metrics', containerPort: COLLECTOR_METRICS_PORT }],
   startupProbe: { httpGet: { path: '/', port: HEALTH_PORT }, periodSeconds: 1, failureThreshold: 60 },
   securityContext: containerSecurity(),
   resources: resources({ cpu: '10m', memory: '40Mi' }, { cpu: '200m', memory: '96Mi' }),
-  volumeMounts: [{ name: COLLECTOR, mountPath: '/etc/otelcol', readOnly: true }],
 })

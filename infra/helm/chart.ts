@@ -1,8 +1,8 @@
-import { parseDocument, stringify } from 'yaml'
+import { parseDocument, stringify, type ToStringOptions } from 'yaml'
 import packageJson from '../../package.json' with { type: 'json' }
 import type { ServiceDefinition, SystemDefinition } from '../../services/chassis/graph.ts'
 import { DASHBOARD } from '../constructs/dashboards.ts'
-import { COLLECTOR_CHECKSUM, COLLECTOR_CONFIG } from '../constructs/tracing-sidecar.ts'
+import { COLLECTOR_CONFIG } from '../constructs/tracing-sidecar.ts'
 import type { Settings } from '../settings.ts'
 import { type Manifest, synthesize } from '../synth.ts'
 import { bare, block, entries, text, toTemplate } from './expressions.ts'
@@ -11,18 +11,19 @@ import { at, defaultsOf, descriptionsOf, schemaOf, valuesOf } from './values.ts'
 // biome-ignore lint/suspicious/noExplicitAny: the places of values are deep in objects of many kinds
 type Loose = any
 
+/** A second place with the same content gets its own copy: with an alias, whoever edits the first changes both. */
+const YAML: ToStringOptions & { aliasDuplicateObjects: boolean } = { aliasDuplicateObjects: false, lineWidth: 0 }
+
 const TRACING_HOST = 'tracing-host.invalid'
 
 /** Files of the Helm chart of a system, by path: the objects that synth makes, with the chart's values in their places. */
 export function helmChart(system: SystemDefinition, settings: Settings, tags: Record<string, string>): Map<string, string> {
   const values = valuesOf(system, settings, tags)
-  const manifests = synthesize({ system, settings: withExpressions(settings), images: imagesOf(system) }).shop
+  const manifests = synthesize({ system, settings: withExpressions(settings), images: imagesOf(system) }).shop.filter(
+    ({ kind }) => !BROUGHT.includes(kind),
+  )
   const helper = `${system.name}.collector`
   const templates = manifests.map(manifest => [manifest, parametrize(manifest, system, helper)] as const)
-  const collector = manifests.find(({ kind, data }) => kind === 'ConfigMap' && COLLECTOR_CONFIG in ((data as object) ?? {}))?.data as Record<
-    string,
-    string
-  >
   const files = new Map<string, string>([
     [
       'Chart.yaml',
@@ -38,19 +39,33 @@ export function helmChart(system: SystemDefinition, settings: Settings, tags: Re
     ],
     ['values.yaml', valuesYaml(values)],
     ['values.schema.json', `${JSON.stringify({ $schema: 'http://json-schema.org/draft-07/schema#', ...schemaOf(values) }, null, 2)}\n`],
-    ['templates/_collector.tpl', `{{- define "${helper}" -}}\n${onHost(toTemplate(collector[COLLECTOR_CONFIG] ?? ''))}{{ end }}\n`],
+    ['templates/_collector.tpl', `{{- define "${helper}" -}}\n${onHost(toTemplate(collectorIn(manifests)))}{{ end }}\n`],
     ['templates/NOTES.txt', NOTES],
     ['.helmignore', '*.tgz\n'],
   ])
-  for (const [{ kind, metadata }, template] of templates)
-    files.set(`templates/${metadata.name.replace(/⟦.*⟧/, system.name)}-${kind.toLowerCase()}.yaml`, template)
+  for (const [{ kind, metadata }, template] of templates) files.set(`templates/${metadata.name}-${kind.toLowerCase()}.yaml`, template)
   return files
 }
 
-const NOTES = `The services wait for Secrets that no chart may hold. Make them (npm run secrets -- --context NAME), or bring your own:
+/** Not in the chart: `helm uninstall` would take the Secrets and the database with it. */
+const BROUGHT = ['Namespace']
+
+const collectorIn = (manifests: readonly Manifest[]): string => {
+  const [deployment] = manifests.filter(({ kind }) => kind === 'Deployment') as Loose[]
+  return collectorVariable(deployment.spec.template).value
+}
+
+const collectorVariable = ({ spec }: Loose): { name: string; value: string } =>
+  spec.initContainers.flatMap(({ env }: Loose) => env).find(({ name }: Loose) => name === COLLECTOR_CONFIG)
+
+const NOTES = `{{- if eq .Release.Namespace "default" }}
+{{- fail "the chart denies all traffic that it does not know to its namespace, which has to be its own: --namespace NAME --create-namespace" }}
+{{- end -}}
+The services wait for Secrets that no chart may hold. Make them, which also brings the namespace to the
+Pod Security level restricted (NAMESPACE={{ .Release.Namespace }} npm run secrets -- --context NAME), or bring your own:
 {{- range $name, $service := .Values.services }}
 {{- range $what, $secret := $service.secrets }}
-  {{ $.Values.namespace.name }}/{{ $secret }} ({{ $what }} of {{ $name }})
+  {{ $.Release.Namespace }}/{{ $secret }} ({{ $what }} of {{ $name }})
 {{- end }}
 {{- end }}
 Then: https://{{ .Values.host }}
@@ -61,7 +76,7 @@ const withExpressions = (settings: Settings): Settings => ({
   PLATFORM: 'bundled',
   DATABASE: 'bundled',
   ROUTE: 'ingress',
-  NAMESPACE: text(at('namespace', 'name')),
+  NAMESPACE: text('.Release.Namespace'),
   HOST: text(at('host')),
   IMAGE_PULL_POLICY: text(at('image', 'pullPolicy')) as Settings['IMAGE_PULL_POLICY'],
   INGRESS_CLASS: text(at('ingress', 'className')),
@@ -86,7 +101,6 @@ const imagesOf = ({ services }: SystemDefinition): Record<string, string> =>
 
 /** Under which value an object is there at all. */
 function conditionOf({ kind, metadata }: Manifest): string | undefined {
-  if (kind === 'Namespace') return at('namespace', 'create')
   if (kind === 'ServiceMonitor' || kind === 'PrometheusRule') return at('monitoring', 'enabled')
   if (metadata.labels?.['app.kubernetes.io/component'] === DASHBOARD) return at('monitoring', 'dashboards')
   if (kind === 'Ingress') return at('ingress', 'enabled')
@@ -103,14 +117,13 @@ function parametrize(manifest: Manifest, system: SystemDefinition, helper: strin
     object.spec.maxReplicas = bare(at('services', service.name, 'maxReplicas'))
   }
   if (service && object.kind === 'NetworkPolicy') for (const rule of [...(object.spec.ingress ?? []), ...object.spec.egress]) parametrizeRule(rule)
-  if (object.data?.[COLLECTOR_CONFIG]) object.data = { [COLLECTOR_CONFIG]: bare(`include "${helper}" . | toYaml | indent 4 | trim`) }
-  const yaml = toTemplate(stringify(object, { lineWidth: 0 }))
+  const yaml = toTemplate(stringify(object, YAML))
   const condition = conditionOf(manifest)
   return condition ? `{{- if ${condition} }}\n${yaml}{{- end }}\n` : yaml
 }
 
-function parametrizePods({ metadata, spec }: Loose, { name }: ServiceDefinition, helper: string): void {
-  metadata.annotations[COLLECTOR_CHECKSUM] = text(`include "${helper}" . | sha256sum | trunc 16`)
+function parametrizePods({ spec }: Loose, { name }: ServiceDefinition, helper: string): void {
+  collectorVariable({ spec }).value = text(`include "${helper}" .`)
   for (const container of [...spec.initContainers, ...spec.containers]) {
     if (![name, 'migrate'].includes(container.name)) continue
     for (const kind of ['requests', 'limits']) {
@@ -134,7 +147,7 @@ function parametrizeRule(rule: Loose): void {
 }
 
 function valuesYaml(values: ReturnType<typeof valuesOf>): string {
-  const document = parseDocument(stringify(defaultsOf(values)))
+  const document = parseDocument(stringify(defaultsOf(values), YAML))
   for (const [path, description] of descriptionsOf(values)) {
     const parent = document.getIn(path.slice(0, -1), true) as Loose
     const pair = (parent?.items ?? (document.contents as Loose).items).find((item: Loose) => item.key.value === path.at(-1))

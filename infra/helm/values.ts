@@ -35,10 +35,6 @@ export const at = (...path: string[]): string =>
 
 /** What the chart lets people set, with what it is by default. */
 export const valuesOf = (system: SystemDefinition, settings: Settings, tags: Record<string, string>): Values => ({
-  namespace: {
-    name: value(settings.NAMESPACE, NAME, 'The namespace of the services'),
-    create: value(true, BOOLEAN, 'Whether the chart makes the namespace'),
-  },
   image: {
     registry: value(
       settings.IMAGE_REGISTRY,

@@ -1,10 +1,12 @@
 import { execFile } from 'node:child_process'
+import { readFile } from 'node:fs/promises'
 import { promisify } from 'node:util'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, describe, expect, test } from 'vitest'
 import { parseAllDocuments } from 'yaml'
 import { type Manifest, synthesize } from '../../infra/synth.ts'
 import { system } from '../../infra/system.ts'
-import { inParallel, nameOf } from '../../scripts/cluster/apply.ts'
+import { nameOf } from '../../scripts/cluster/apply.ts'
+import type { Reference } from '../../scripts/cluster/cluster.ts'
 import { describeImages, release } from '../../scripts/cluster/release.ts'
 import { followRollouts, workloadsOf } from '../../scripts/cluster/rollout.ts'
 import { smoke } from '../../scripts/smoke.ts'
@@ -13,7 +15,7 @@ import { cluster, context, eventually, ingressUrl, NAMESPACE, report, settings }
 
 const CHART = `charts/${system.name}`
 const run = promisify(execFile)
-const helm = (...args: string[]) => run('helm', [...args, '--kube-context', context], { maxBuffer: 16 << 20 })
+const helm = (...args: string[]) => run('helm', [...args, '--kube-context', context, '--namespace', NAMESPACE], { maxBuffer: 16 << 20 })
 const { signal } = new AbortController()
 
 const hasHelm = await run('helm', ['version']).then(
@@ -25,16 +27,29 @@ if (!hasHelm) process.stderr.write('SKIPPED: the chart cannot be tried, for helm
 const images = await describeImages(system, settings)
 const { shop } = synthesize({ system, settings, images: Object.fromEntries(images.map(({ service, reference }) => [service, reference])) })
 
+/** What the chart has: the namespace is made before it, and outlives it. */
+const ours = shop.filter(({ kind }) => kind !== 'Namespace')
+
+const readme = await readFile('README.md', 'utf8')
+
+/** Runs a line of the README as it is printed there; NAME is the one thing to fill in. */
+async function runPrinted(beginning: string, env: Record<string, string>): Promise<string> {
+  const line = readme.split('\n').find(candidate => candidate.startsWith(`    ${beginning}`))
+  if (!line) throw new Error(`the README has no line that begins with ${beginning}`)
+  const command = line.replace(/ +#.*/, '').replace(/\bNAME\b/, context)
+  return (await run('bash', ['-euc', command], { env: { ...process.env, ...env }, maxBuffer: 16 << 20 })).stdout
+}
+
 describe.runIf(hasHelm)('the Helm chart', () => {
   test('passes helm lint --strict', async () => {
     expect((await run('helm', ['lint', '--strict', CHART])).stdout).toContain('1 chart(s) linted, 0 chart(s) failed')
   })
 
   test('equals dist/ object for object with its default values', async () => {
-    const { stdout } = await run('helm', ['template', system.name, CHART], { maxBuffer: 16 << 20 })
+    const { stdout } = await run('helm', ['template', system.name, CHART, '--namespace', NAMESPACE], { maxBuffer: 16 << 20 })
     const rendered = parseAllDocuments(stdout).map(document => document.toJS() as Manifest)
     const byName = (manifests: readonly Manifest[]) => Object.fromEntries(manifests.map(manifest => [nameOf(manifest), manifest]))
-    expect(byName(rendered)).toEqual(byName(shop))
+    expect(byName(rendered)).toEqual(byName(ours))
     report(`${rendered.length} objects are equal`)
   })
 
@@ -45,33 +60,69 @@ describe.runIf(hasHelm)('the Helm chart', () => {
     ['hots=shop.example.org', /hots/],
     ['services.user.resources.limits.cpu=lots', /resources\/limits\/cpu|resources\.limits\.cpu/],
   ])('refuses %s and names the value', async (setting, message) => {
-    const failed = await run('helm', ['template', system.name, CHART, '--set', setting]).catch(error => error)
+    const failed = await run('helm', ['template', system.name, CHART, '--namespace', NAMESPACE, '--set', setting]).catch(error => error)
     expect(failed.code).toBe(1)
     expect(failed.stderr).toMatch(message)
   })
 
-  describe('on the cluster', () => {
-    const ours = shop.filter(({ kind }) => kind !== 'Namespace')
+  test('takes no namespace that others use', async () => {
+    const failed = await run('helm', ['template', system.name, CHART]).catch(error => error)
+    expect(failed.stderr).toContain('--namespace NAME --create-namespace')
+  })
+
+  describe('in a namespace that has nothing yet', () => {
+    const namespace = `${NAMESPACE}-helm`
+    const env = { NAMESPACE: namespace, IMAGE_REGISTRY: settings.IMAGE_REGISTRY }
+    const here = (manifest: Reference): Reference => ({ ...manifest, metadata: { ...manifest.metadata, namespace } })
+    const ready = () => followRollouts(cluster, workloadsOf(ours).map(here), { timeoutMs: 240_000, signal })
+    const kept = async () => {
+      const [secrets, claims] = await Promise.all(['Secret', 'PersistentVolumeClaim'].map(kind => cluster.list('v1', kind, namespace)))
+      const passwords = secrets?.find(({ metadata }) => metadata.name === 'postgres-roles')?.data
+      return { passwords, claims: claims?.map(({ metadata }) => `${metadata.name} ${metadata.uid}`) }
+    }
+
+    afterAll(async () => {
+      const reference = { apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace } }
+      await cluster.remove(reference)
+      await eventually(
+        () => cluster.exists(reference),
+        exists => expect(exists).toBe(false),
+        120_000,
+      )
+    }, 150_000)
+
+    test('comes to serve by the lines of the README as they are printed', async () => {
+      await runPrinted('npm run secrets', env)
+      expect(await runPrinted('helm install', env)).toContain(`${namespace}/signing-keys`)
+      await ready()
+      const live = await cluster.read({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace } })
+      expect(live?.metadata.labels).toMatchObject({ 'pod-security.kubernetes.io/enforce': 'restricted' })
+    })
+
+    test('keeps the namespace, the Secrets and the database when it is uninstalled, and takes them up again', async () => {
+      const before = await kept()
+      expect(before).toMatchObject({ passwords: { user: expect.any(String) }, claims: [expect.stringMatching(/^data-postgres-0 /)] })
+      await run('helm', ['uninstall', system.name, '--wait', '--kube-context', context, '--namespace', namespace])
+      expect(await cluster.list('apps/v1', 'Deployment', namespace)).toEqual([])
+      expect(await kept()).toEqual(before)
+      await runPrinted('npm run secrets', env)
+      await runPrinted('helm install', env)
+      await ready()
+      expect(await kept()).toEqual(before)
+    })
+  })
+
+  describe('over what npm run up has brought', () => {
     const workloads = workloadsOf(ours)
     const ready = () => followRollouts(cluster, workloads, { timeoutMs: 240_000, signal })
-
-    beforeAll(async () => {
-      await inParallel(ours, manifest => cluster.remove(manifest))
-      await eventually(
-        () => cluster.list('v1', 'Pod', NAMESPACE),
-        pods => expect(pods).toEqual([]),
-        90_000,
-      )
-    })
 
     afterAll(async () => {
       await helm('uninstall', system.name, '--wait')
       await release(cluster, images, createSteps(), { system, settings, crds: process.env.FAIRLEAD_CRDS, timeoutMs: 240_000, signal })
     }, 300_000)
 
-    // The namespace is there: it has the Secrets, and what the platform may do in it.
-    test('helm install reaches the state of npm run up', async () => {
-      await helm('install', system.name, CHART, '--set', 'namespace.create=false')
+    test('helm install takes over every object as it is', async () => {
+      await helm('install', system.name, CHART, '--take-ownership')
       await ready()
       for (const manifest of ours) {
         const { apiVersion, kind, metadata, ...content } = manifest
@@ -85,7 +136,7 @@ describe.runIf(hasHelm)('the Helm chart', () => {
     })
 
     test('helm upgrade changes what a value says', async () => {
-      await helm('upgrade', system.name, CHART, '--set', 'namespace.create=false', '--set', 'logLevel=debug')
+      await helm('upgrade', system.name, CHART, '--set', 'logLevel=debug')
       await ready()
       const live = await cluster.read({ apiVersion: 'apps/v1', kind: 'Deployment', metadata: { name: 'order', namespace: NAMESPACE } })
       const env = live?.spec.template.spec.containers[0].env

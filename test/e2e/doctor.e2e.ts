@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { afterAll, afterEach, describe, expect, test } from 'vitest'
+import { COLLECTOR_CONFIG } from '../../infra/constructs/tracing-sidecar.ts'
 import { imageReferences } from '../../infra/image/image.ts'
 import { synthesize } from '../../infra/synth.ts'
 import { system } from '../../infra/system.ts'
@@ -57,12 +58,6 @@ const apps = (kind: string, name: string, namespace?: string) => reference('apps
 const coredns = apps('Deployment', 'coredns', 'kube-system')
 const policy = (name: string) => reference('networking.k8s.io/v1', 'NetworkPolicy', name)
 const MONITORING = settings.MONITORING_NAMESPACE
-
-/** New pods, which read what they are given anew. */
-const restart = (name: string) =>
-  cluster.patch(apps('Deployment', name), {
-    spec: { template: { metadata: { annotations: { 'example.org/restarted': new Date().toISOString() } } } },
-  })
 
 /** Changes a list in an object, which a merge patch replaces as a whole. */
 async function edit(of: Reference, change: (live: Live) => object): Promise<void> {
@@ -126,12 +121,14 @@ const breakages: Breakage[] = [
   },
   {
     what: "the collector's configuration is broken",
-    breakIt: async () => {
-      await cluster.patch(reference('v1', 'ConfigMap', 'collector'), { data: { 'config.yaml': 'receivers: [}' } })
-      await restart('order')
-    },
+    breakIt: () =>
+      edit(apps('Deployment', 'order'), ({ spec }) => {
+        const { initContainers } = spec.template.spec
+        initContainers[0].env.find(({ name }: { name: string }) => name === COLLECTOR_CONFIG).value = 'receivers: [}'
+        return { spec: { template: { spec: { initContainers } } } }
+      }),
     checks: ['pods of order'],
-    says: /^pods of order: .*collector ended with 1.*ConfigMap shop\/collector: data\.config\.yaml is "receivers: \[\}"/,
+    says: /^pods of order: .*collector ended with 1.*Deployment shop\/order: spec\.template\.spec\.initContainers\.0\.env\.4\.value is not what the graph says/,
   },
   {
     what: 'the Secret with the URL of a database is gone',

@@ -1,6 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
+import { parseDocument } from 'yaml'
 import { helmChart } from '../../infra/helm/chart.ts'
 import { block, entries, text, toTemplate } from '../../infra/helm/expressions.ts'
 import { loadSettings } from '../../infra/settings.ts'
@@ -28,7 +29,18 @@ describe('the chart', () => {
   })
 
   test('has a template for each object', () => {
-    expect([...chart.keys()].filter(path => /^templates\/.*\.yaml$/.test(path))).toHaveLength(32)
+    expect([...chart.keys()].filter(path => /^templates\/.*\.yaml$/.test(path))).toHaveLength(30)
+  })
+
+  test('has no namespace, which an uninstall would delete with the Secrets and the database', () => {
+    for (const [path, content] of chart) expect(content, path).not.toMatch(/^kind: Namespace$/m)
+  })
+
+  test('says each value for itself: an edit of one service changes no other', () => {
+    const values = parseDocument(chart.get('values.yaml') ?? '')
+    values.setIn(['services', 'user', 'resources', 'limits', 'memory'], '1Gi')
+    expect(values.toJS().services.order.resources.limits.memory).toBe('384Mi')
+    for (const [path, content] of chart) if (path.endsWith('.yaml')) expect(content, path).not.toMatch(/^ *(- |[\w-]+: )[&*]\w+$/m)
   })
 
   test('says what each value is', () => {
@@ -42,7 +54,7 @@ describe('the chart', () => {
     ['ingress', 'user', 'host: {{ .Values.host | quote }}'],
     ['horizontalpodautoscaler', 'user', 'minReplicas: {{ .Values.services.user.minReplicas }}'],
     ['servicemonitor', 'user', '{{- with .Values.monitoring.labels }}'],
-    ['deployment', 'order', 'audience: user.{{ .Values.namespace.name }}'],
+    ['deployment', 'order', 'audience: user.{{ .Release.Namespace }}'],
   ])('%s of %s has %s', (kind, name, line) => {
     expect(chart.get(`templates/${name}-${kind}.yaml`)).toContain(line)
   })

@@ -182,7 +182,7 @@ describe('every object', () => {
       expect(Object.keys(object.metadata.labels ?? {}), keyOf(object)).toEqual(expect.arrayContaining(wanted))
       expect(['shop', 'ingress', 'observability', 'kube-system', undefined], keyOf(object)).toContain(object.metadata.namespace)
     }
-    expect([platform.length, shop.length]).toEqual([70, 32])
+    expect([platform.length, shop.length]).toEqual([70, 31])
   })
 
   test('holds no secret', () => {
@@ -192,7 +192,17 @@ describe('every object', () => {
   })
 })
 
+const collectorConfigOf = (manifests: readonly Manifest[]): string =>
+  find(manifests, 'Deployment shop/user').spec.template.spec.initContainers[0].env.find(({ name }: { name: string }) => name === 'OTELCOL_CONFIG')
+    .value
+
 describe('settings', () => {
+  test('the configuration of the collector is part of the pods, so that an undone rollout brings the old one back', () => {
+    const volumes = find(build(system, {}).shop, 'Deployment shop/user').spec.template.spec.volumes
+    expect(volumes.map(({ configMap }: { configMap?: { name: string } }) => configMap?.name).filter(Boolean)).toEqual(['workload-issuer'])
+    expect(collectorConfigOf(build(system, {}).shop)).not.toBe(collectorConfigOf(build(system, { OTLP_ENDPOINT: 'http://tempo.tracing:4317' }).shop))
+  })
+
   test('an existing platform is attached to and not brought', () => {
     const env = {
       PLATFORM: 'existing',
@@ -209,7 +219,7 @@ describe('settings', () => {
     expect(find(attached.shop, 'Ingress shop/user').spec.ingressClassName).toBe('nginx')
     const peers = find(attached.shop, 'NetworkPolicy shop/user').spec.ingress.map(({ from }: { from: unknown[] }) => from)
     expect(peers).toContainEqual([{ namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': 'nginx' } } }])
-    expect(find(attached.shop, 'ConfigMap shop/collector').data['config.yaml']).toContain('endpoint: tempo.tracing:4317')
+    expect(collectorConfigOf(attached.shop)).toContain('endpoint: tempo.tracing:4317')
   })
 
   test('an external database is reached by its address, and none is brought', () => {

@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { onTestFinished, vi } from 'vitest'
+import { COLLECTOR_CONFIG } from '../../infra/constructs/tracing-sidecar.ts'
 import { loadSettings } from '../../infra/settings.ts'
 import { synthesize } from '../../infra/synth.ts'
 import { system } from '../../infra/system.ts'
@@ -146,6 +147,12 @@ export function podOf(program: string, { namespace = 'shop', name = `${program}-
     },
   }
 }
+
+/** Changes the configuration of a service's collector, as somebody would by hand. */
+export const breakCollector = (fake: FakeCluster, service: string): void =>
+  fake.edit(`Deployment shop/${service}`, ({ spec }) => {
+    spec.template.spec.initContainers[0].env.find(({ name }: { name: string }) => name === COLLECTOR_CONFIG).value = 'receivers: [}'
+  })
 
 /** The shipped system, looked at in a fake cluster. */
 export const contextOf = ({ cluster }: FakeCluster, more: Partial<Parameters<typeof createContext>[0]> = {}): Context =>

@@ -58,9 +58,13 @@ async function findTrace(context: Context, traceId: string): Promise<Trace | und
 }
 
 const wayOfTraces = ({ kind, metadata: { name } }: Manifest): boolean =>
-  (kind === 'ConfigMap' && (name === 'collector' || name === 'jaeger')) ||
-  (['Deployment', 'Service'].includes(kind) && name === 'jaeger') ||
-  kind === 'NetworkPolicy'
+  (['ConfigMap', 'Deployment', 'Service'].includes(kind) && name === 'jaeger') || kind === 'NetworkPolicy'
+
+/** The same for what one service sends: its collector is configured in its pods' template. */
+const wayFrom =
+  (service: string) =>
+  (manifest: Manifest): boolean =>
+    wayOfTraces(manifest) || (manifest.kind === 'Deployment' && manifest.metadata.name === service)
 
 async function traceIsWhole(context: Context, order: Order, signal: AbortSignal): Promise<string> {
   const { settings, blame } = context
@@ -104,7 +108,7 @@ async function collectorSends(context: Context, name: string): Promise<string> {
   const { pods, settings, blame } = context
   const ready = await pods(name, settings.NAMESPACE)
   if (ready.length === 0) throw new CommandError(`${name} has no ready pod`, 'npm run status')
-  const read = () => Promise.all(ready.map(({ metadata }) => readingOf(context, metadata.name)))
+  const read = () => Promise.all(ready.map(({ metadata }) => readingOf(context, name, metadata.name)))
   const before = await read()
   await new Promise(resolve => setTimeout(resolve, COLLECTOR_MS))
   const after = await read()
@@ -114,19 +118,19 @@ async function collectorSends(context: Context, name: string): Promise<string> {
     if (lost <= 0 && (second.queued < first.queued || first.queued === 0)) continue
     throw await blame(
       `the collector of ${metadata.name} does not get rid of its spans (${second.queued} batches wait, ${lost} spans were lost in ${COLLECTOR_MS / 1_000} s)`,
-      wayOfTraces,
+      wayFrom(name),
       `kubectl -n ${settings.NAMESPACE} logs ${metadata.name} -c collector`,
     )
   }
   return `${after.reduce((sum, { sent }) => sum + sent, 0)} spans sent on by ${ready.length} pods`
 }
 
-async function readingOf({ cluster, settings, blame }: Context, pod: string): Promise<Reading> {
+async function readingOf({ cluster, settings, blame }: Context, name: string, pod: string): Promise<Reading> {
   const forwarded = await cluster.forward(settings.NAMESPACE, pod, COLLECTOR_METRICS_PORT)
   try {
     const answer = await fetch(`${forwarded.url}/metrics`, { signal: AbortSignal.timeout(10_000) }).catch(() => undefined)
     if (!answer)
-      throw await blame(`the collector of ${pod} does not answer`, wayOfTraces, `kubectl -n ${settings.NAMESPACE} logs ${pod} -c collector`)
+      throw await blame(`the collector of ${pod} does not answer`, wayFrom(name), `kubectl -n ${settings.NAMESPACE} logs ${pod} -c collector`)
     const text = await answer.text()
     const sum = (metric: string) =>
       [...text.matchAll(new RegExp(`^${metric}(?:\\{[^}]*\\})? (\\S+)$`, 'gm'))].reduce((total, [, value]) => total + Number(value), 0)

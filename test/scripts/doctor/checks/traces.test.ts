@@ -6,6 +6,7 @@ import { SMOKE_TRACE } from '../../../../scripts/smoke.ts'
 import { CommandError } from '../../../../scripts/terminal.ts'
 import {
   answering,
+  breakCollector,
   contextOf,
   type FakeCluster,
   fakeCluster,
@@ -140,7 +141,7 @@ describe('trace', () => {
     )
   })
 
-  test.each(['ConfigMap shop/collector', 'ConfigMap observability/jaeger', 'Service observability/jaeger', 'Deployment observability/jaeger'])(
+  test.each(['ConfigMap observability/jaeger', 'Service observability/jaeger', 'Deployment observability/jaeger'])(
     'does not come for want of %s',
     async name => {
       skipPauses()
@@ -253,9 +254,9 @@ otelcol_exporter_sent_spans_total 2
   test('does not answer', async () => {
     const fake = await withCollectors([{}, {}])
     fake.listening.set('shop/order-0:8888', await hangingUp())
-    fake.edit('ConfigMap shop/collector', ({ data }) => Object.assign(data as object, { 'config.yaml': '' }))
+    breakCollector(fake, 'order')
     await expect(run(fake, 'collector of order')).rejects.toThrow(
-      /^the collector of order-0 does not answer; the cause: ConfigMap shop\/collector: data\.config\.yaml is ""/,
+      /^the collector of order-0 does not answer; the cause: Deployment shop\/order: spec\.template\.spec\.initContainers\.0\.env\.4\.value is not what the graph says$/,
     )
     expect(fake.forwarded).toEqual([])
   })
