@@ -18,7 +18,7 @@ export function dashboardsOf({ system, settings }: { system: SystemDefinition; s
   const { NAMESPACE } = settings
   const dashboards = new Map<string, Dashboard>([
     ['overview', overviewDashboard(system, NAMESPACE)],
-    ['runbooks', runbooksDashboard(system.name)],
+    ['runbooks', runbooksDashboard(system.name, settings)],
   ])
   for (const service of system.services) {
     if (dashboards.has(service.name) || service.name === 'platform')

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -207,6 +207,16 @@ test('every alert has a runbook, and every runbook an alert', () => {
   for (const file of alerts) expect(existsSync(file), file).toBe(true)
   expect([...new Set(alerts)].sort()).toEqual(runbooks.panels.map(({ title }) => `docs/runbooks/${title}.md`))
   for (const { options } of runbooks.panels) expect(options.content).toMatch(/^# \w+: [\s\S]*\*\*Look\*\*[\s\S]*\*\*Do\*\*/)
+})
+
+test('a runbook is for any system: it names no namespace and no service, and its dashboard names those that are', () => {
+  for (const { title, options } of runbooks.panels) {
+    const file = readFileSync(`docs/runbooks/${title}.md`, 'utf8')
+    expect(file, title).not.toMatch(/ (-n|--namespace) [a-z]/)
+    for (const { name } of system.services) expect(file, title).not.toMatch(new RegExp(`(name=|-c |deploy/)${name}`))
+    expect(options.content, title).not.toMatch(/\b(MONITORING_NAMESPACE|NAMESPACE|TLS_SECRET)\b/)
+  }
+  expect(runbooks.panels.find(({ title }) => title === 'restarting')?.options.content).toContain('kubectl -n shop describe pod POD')
 })
 
 const run = promisify(execFile)
