@@ -4,6 +4,7 @@ import { openCluster } from './cluster/cluster.ts'
 import { checkTools, loadImages } from './cluster/kind.ts'
 import { parseFlags, usageError, wholeNumber } from './cluster/options.ts'
 import { buildImages, describeImages, release } from './cluster/release.ts'
+import { requireVersion } from './cluster/version.ts'
 import { createSteps, runCommand, say } from './terminal.ts'
 
 const HELP = `npm run deploy -- --context NAME [options]
@@ -38,6 +39,11 @@ await runCommand('npm run deploy', async signal => {
   const timeoutMs = wholeNumber('timeout', flags.timeout, { min: 1, max: 3_600 }) * 1_000
   const cluster = openCluster(flags.context)
   const steps = createSteps()
+  await steps.step(
+    'API server',
+    () => requireVersion(cluster),
+    version => version,
+  )
   const images = await describeImages(system, settings)
   const references = images.map(({ reference }) => reference)
   if (flags.context.startsWith('kind-')) {

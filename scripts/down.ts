@@ -1,51 +1,21 @@
 import { loadSettings } from '../infra/settings.ts'
-import { inParallel, nameOf } from './cluster/apply.ts'
-import { type Cluster, openCluster, type Reference } from './cluster/cluster.ts'
-import { readInventory } from './cluster/inventory.ts'
+import { openCluster } from './cluster/cluster.ts'
 import { clusterExists, deleteCluster, isOurs } from './cluster/kind.ts'
 import { parseFlags } from './cluster/options.ts'
+import { tearDown } from './cluster/tear-down.ts'
 import { CommandError, createSteps, runCommand, say } from './terminal.ts'
 
 const HELP = `npm run down [-- options]
 
 Deletes the kind cluster that npm run up made, with all that is in it. With --context it deletes from that cluster what npm run
-deploy brought there, the namespaces and their data too, and leaves everything else.
+deploy brought there, its data and the namespaces that were made for it too. A namespace that had been there before stays.
 
   --name NAME     name of the kind cluster (default: fairlead)
   --context NAME  a context of the kubeconfig
   --help          this text
 `
 
-const NAMESPACES_TIMEOUT_MS = 180_000
-
-/** Everything that the inventory lists, and then the namespaces that were made. @returns what was deleted */
-async function removeAll(cluster: Cluster, namespace: string, signal: AbortSignal): Promise<string[]> {
-  const known = await readInventory(cluster, namespace)
-  const namespaces = known.filter(({ kind }) => kind === 'Namespace')
-  const removed: string[] = []
-  const remove = async (reference: Reference) => {
-    signal.throwIfAborted()
-    if (await cluster.remove(reference)) removed.push(nameOf(reference))
-  }
-  await inParallel(
-    known.filter(({ kind }) => kind !== 'Namespace'),
-    remove,
-  )
-  await inParallel(namespaces, remove)
-  const endsAt = performance.now() + NAMESPACES_TIMEOUT_MS
-  for (const reference of namespaces) {
-    while (await cluster.read(reference)) {
-      if (performance.now() > endsAt)
-        throw new CommandError(
-          `${nameOf(reference)} is still being deleted`,
-          `kubectl --context ${cluster.context} get namespace ${reference.metadata.name} -o yaml`,
-        )
-      await new Promise(resolve => setTimeout(resolve, 1_000))
-      signal.throwIfAborted()
-    }
-  }
-  return removed
-}
+const TIMEOUT_MS = 180_000
 
 await runCommand('npm run down', async signal => {
   const flags = parseFlags({
@@ -63,8 +33,9 @@ await runCommand('npm run down', async signal => {
     const namespace = loadSettings(process.env).NAMESPACE
     await step(
       `what was deployed to ${flags.context}`,
-      () => removeAll(cluster, namespace, signal),
-      removed => `${removed.length} objects deleted`,
+      () => tearDown(cluster, namespace, { timeoutMs: TIMEOUT_MS, signal }),
+      ({ removed, kept }) =>
+        `${removed.length} objects deleted${kept.length > 0 ? `; ${kept.join(', ')} had been there before, and ${kept.length > 1 ? 'stay' : 'stays'}` : ''}`,
     )
     return 0
   }

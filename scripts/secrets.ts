@@ -10,6 +10,7 @@ import { system as shop } from '../infra/system.ts'
 import type { SystemDefinition } from '../services/chassis/graph.ts'
 import { ensureAuthority, issueCertificate, needsRenewal } from './certificates.ts'
 import { type Cluster, type Live, openCluster } from './cluster/cluster.ts'
+import { ensureNamespaces } from './cluster/namespaces.ts'
 import { parseFlags, usageError } from './cluster/options.ts'
 import { newSigningKey } from './credentials.ts'
 import { CommandError, runCommand, say } from './terminal.ts'
@@ -36,7 +37,7 @@ export interface SecretsOptions {
   authorityDir?: string
 }
 
-/** The namespace of the services, as the chart has it. */
+/** The namespace of the services, as dist/ has it. */
 export const namespaceManifests = ({ system, settings }: SecretsOptions) => {
   const chart = new Chart(new App(), 'namespace')
   addNamespace(chart, { ...systemOwner({ system }), name: settings.NAMESPACE }, 'restricted')
@@ -156,7 +157,7 @@ async function main(): Promise<number> {
     say(await rotateSigningKey(cluster, options.settings, Math.floor(Date.now() / 1_000)))
     return 0
   }
-  for (const manifest of namespaceManifests(options)) await cluster.apply(manifest)
+  await ensureNamespaces(cluster, namespaceManifests(options))
   const said = await ensureSecrets(cluster, options)
   for (const line of said) say(line)
   if (said.length === 0) say('nothing to do: all is there')

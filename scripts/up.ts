@@ -4,6 +4,7 @@ import { openCluster } from './cluster/cluster.ts'
 import { checkTools, ensureCluster, INGRESS_PORTS, loadImages } from './cluster/kind.ts'
 import { parseFlags, wholeNumber } from './cluster/options.ts'
 import { buildImages, describeImages, release } from './cluster/release.ts'
+import { requireVersion } from './cluster/version.ts'
 import { smoke } from './smoke.ts'
 import { createSteps, runCommand, say } from './terminal.ts'
 import { walk } from './walk.ts'
@@ -57,6 +58,12 @@ await runCommand('npm run up', async signal => {
     () => ensureCluster(kind, signal),
     made => made,
   )
+  const cluster = openCluster(`kind-${flags.name}`)
+  await step(
+    'API server',
+    () => requireVersion(cluster),
+    version => version,
+  )
   const images = await describeImages(system, settings)
   await step(
     'images',
@@ -69,7 +76,6 @@ await runCommand('npm run up', async signal => {
     () => loadImages(flags.name, references, signal),
     loads => (loads === 0 ? 'present' : `${loads} loaded`),
   )
-  const cluster = openCluster(`kind-${flags.name}`)
   const { changed, pruned } = await release(cluster, images, steps, { system, settings, crds: flags.crds, timeoutMs, signal })
   const baseUrl = `http://127.0.0.1:${INGRESS_PORTS.http}`
   const orderId = flags['no-smoke']

@@ -3,6 +3,7 @@ import packageJson from '../../package.json' with { type: 'json' }
 import type { ServiceDefinition, SystemDefinition } from '../../services/chassis/graph.ts'
 import { DASHBOARD } from '../constructs/dashboards.ts'
 import { COLLECTOR_CONFIG } from '../constructs/tracing-sidecar.ts'
+import { OLDEST_KUBERNETES } from '../kubernetes-version.ts'
 import type { Settings } from '../settings.ts'
 import { type Manifest, synthesize } from '../synth.ts'
 import { bare, block, entries, text, toTemplate } from './expressions.ts'
@@ -34,7 +35,7 @@ export function helmChart(system: SystemDefinition, settings: Settings, tags: Re
         version: packageJson.version,
         appVersion: packageJson.version,
         description: `The ${system.name}, made from its system graph`,
-        kubeVersion: '>=1.33.0-0',
+        kubeVersion: `>=${OLDEST_KUBERNETES}.0-0`,
       }),
     ],
     ['values.yaml', valuesYaml(values)],

@@ -12,8 +12,8 @@ const waveOf = ({ kind }: Reference): number => {
 }
 
 /** Objects in the order of their need, as lists that can be applied at once. */
-export function waves(manifests: readonly Manifest[]): Manifest[][] {
-  const grouped = new Map<number, Manifest[]>()
+export function waves<T extends Reference>(manifests: readonly T[]): T[][] {
+  const grouped = new Map<number, T[]>()
   for (const manifest of manifests) grouped.set(waveOf(manifest), [...(grouped.get(waveOf(manifest)) ?? []), manifest])
   return [...grouped].sort(([a], [b]) => a - b).map(([, group]) => group)
 }
@@ -47,12 +47,15 @@ export async function applyAll(cluster: Cluster, manifests: readonly Manifest[],
   return { counts, changed }
 }
 
+/** What the API server says of fields that an object keeps for life: in general, of a StatefulSet, of a binding. */
+const IMMUTABLE = /field is immutable|updates to \w+ spec for fields other than|cannot change roleRef/
+
 async function applyOne(cluster: Cluster, manifest: Manifest): Promise<Applied | 'immutable'> {
   try {
     return await cluster.apply(manifest)
   } catch (error) {
     if (!(error instanceof ApiError)) throw error
-    if (/field is immutable/.test(error.message)) return 'immutable'
+    if (IMMUTABLE.test(error.message)) return 'immutable'
     throw new CommandError(
       `${nameOf(manifest)} cannot be applied: ${error.message}${error.message.startsWith('the cluster knows no') ? ': apply its CustomResourceDefinition first (--crds)' : ''}`,
       `kubectl --context ${cluster.context} explain ${manifest.kind.toLowerCase()}`,

@@ -31,7 +31,7 @@ export interface Cluster {
   apply(manifest: Reference): Promise<Applied>
   /** @returns whether it was not there before */
   create(manifest: Reference): Promise<boolean>
-  /** Merge patch, for what is nobody's to keep, e.g. a restart. */
+  /** Merge patch, for what is nobody's to keep, e.g. a restart. With a `resourceVersion` it fails with 409 once that has changed. */
   patch(reference: Reference, change: object): Promise<void>
   /** @returns whether it was there */
   remove(reference: Reference): Promise<boolean>
@@ -45,6 +45,8 @@ export interface Cluster {
   forward(namespace: string, pod: string, port: number): Promise<Forwarded>
   /** Who signs ServiceAccount tokens, and with which keys. */
   tokenIssuer(): Promise<{ issuer: string; jwks: string }>
+  /** Of the API server; some providers write a minor version as `34+`. */
+  version(): Promise<{ major: string; minor: string }>
 }
 
 /** @throws CommandError naming the contexts that there are */
@@ -131,6 +133,7 @@ export function openCluster(context: string): Cluster {
       issuer: JSON.parse(await ask('/.well-known/openid-configuration')).issuer,
       jwks: await ask('/openid/v1/jwks'),
     }),
+    version: async () => JSON.parse(await ask('/version')),
   }
 }
 

@@ -1,5 +1,4 @@
 import type { Manifest } from '../../infra/synth.ts'
-import { inParallel, nameOf } from './apply.ts'
 import type { Cluster, Reference } from './cluster.ts'
 
 /**
@@ -41,22 +40,24 @@ export const toPrune = (known: readonly Reference[], wanted: readonly Reference[
   return known.filter(reference => !wantedKeys.has(keyOf(reference)) && !KEPT.includes(reference.kind))
 }
 
-/** Applies by `apply` and then deletes what is no longer wanted. @returns what was deleted, as `Kind namespace/name` */
+/**
+ * Applies by `apply`, and then has `prune` delete what is no longer wanted. While they run the inventory has both: the next run goes on
+ * where this one stopped.
+ * @returns what was deleted, as `Kind namespace/name`
+ */
 export async function withInventory<T>(
   cluster: Cluster,
   namespace: string,
   wanted: readonly Manifest[],
   apply: () => Promise<T>,
+  prune: (leaving: readonly Reference[]) => Promise<string[]>,
 ): Promise<{ result: T; pruned: string[] }> {
   const known = await readInventory(cluster, namespace)
   const leaving = toPrune(known, wanted)
   const added = wanted.filter(manifest => !known.some(reference => keyOf(reference) === keyOf(manifest)))
   if (added.length > 0) await writeInventory(cluster, namespace, [...known, ...wanted])
   const result = await apply()
-  const pruned: string[] = []
-  await inParallel(leaving, async reference => {
-    if (await cluster.remove(reference)) pruned.push(nameOf(reference))
-  })
+  const pruned = leaving.length > 0 ? await prune(leaving) : []
   if (added.length > 0 || leaving.length > 0) await writeInventory(cluster, namespace, wanted)
   return { result, pruned }
 }

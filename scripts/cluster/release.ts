@@ -5,10 +5,14 @@ import type { SystemDefinition } from '../../services/chassis/graph.ts'
 import { ensureSecrets } from '../secrets.ts'
 import type { createSteps } from '../terminal.ts'
 import { applyAll } from './apply.ts'
-import type { Cluster } from './cluster.ts'
+import type { Cluster, Reference } from './cluster.ts'
 import { ensureCrds } from './crds.ts'
 import { withInventory } from './inventory.ts'
+import { withLease } from './lease.ts'
+import { awaitReplaced, removeAll } from './leave.ts'
+import { ensureNamespaces } from './namespaces.ts'
 import { followRollouts, workloadsOf } from './rollout.ts'
+import { widenAll } from './widen.ts'
 
 export interface ReleaseOptions {
   system: SystemDefinition
@@ -42,37 +46,71 @@ export async function release(
   cluster: Cluster,
   images: readonly Pick<ServiceImage, 'service' | 'reference'>[],
   steps: Steps,
-  { system, settings, crds, timeoutMs, signal }: ReleaseOptions,
+  { system, settings, crds, timeoutMs, signal: interrupted }: ReleaseOptions,
 ): Promise<{ changed: string[]; pruned: string[] }> {
   const references = Object.fromEntries(images.map(({ service, reference }) => [service, reference]))
   const { platform, shop } = synthesize({ system, settings, images: references })
   const manifests: Manifest[] = [...platform, ...shop]
-  if (settings.PLATFORM === 'bundled') {
+  await ensureNamespaces(cluster, manifests)
+  return withLease(cluster, settings.NAMESPACE, interrupted, async signal => {
+    if (settings.PLATFORM === 'bundled') {
+      await steps.step(
+        "prometheus-operator's kinds",
+        () => ensureCrds(cluster, crds, signal),
+        ({ counts }) => summary(counts),
+      )
+    }
     await steps.step(
-      "prometheus-operator's kinds",
-      () => ensureCrds(cluster, crds, signal),
+      'secrets',
+      () => ensureSecrets(cluster, { system, settings }),
+      said => (said.length === 0 ? 'unchanged' : `${said.length} made`),
+    )
+    return rollOut(cluster, manifests, steps, { namespace: settings.NAMESPACE, timeoutMs, signal })
+  })
+}
+
+/**
+ * Replaces what runs by what is wanted, so that pods of both versions can work meanwhile: adds and widens, rolls out, and only then
+ * narrows and prunes. Whoever is stopped in between has broken nothing, and the next run goes on.
+ */
+export async function rollOut(
+  cluster: Cluster,
+  manifests: readonly Manifest[],
+  { step }: Steps,
+  { namespace, timeoutMs, signal }: { namespace: string; timeoutMs: number; signal: AbortSignal },
+): Promise<{ changed: string[]; pruned: string[] }> {
+  const workloads = workloadsOf(manifests)
+  const leave = { timeoutMs, signal }
+  const apply = async () => {
+    const { wide, narrowing } = await widenAll(cluster, manifests)
+    const { changed } = await step(
+      `${manifests.length} objects`,
+      () => applyAll(cluster, wide, { signal }),
       ({ counts }) => summary(counts),
     )
+    await step('rollouts', () => followRollouts(cluster, workloads, { timeoutMs, signal, optional: OPTIONAL }))
+    if (narrowing.length === 0) return changed
+    const narrowed = await step(
+      'rules that nothing needs any more',
+      async () => {
+        await awaitReplaced(cluster, workloads, leave)
+        return applyAll(cluster, narrowing, { signal })
+      },
+      ({ changed: names }) => `taken from ${names.join(', ') || 'nothing'}`,
+    )
+    return [...new Set([...changed, ...narrowed.changed])]
   }
-  await steps.step(
-    'namespaces and secrets',
-    async () => {
-      await applyAll(
-        cluster,
-        manifests.filter(({ kind }) => kind === 'Namespace'),
-        { signal },
-      )
-      return ensureSecrets(cluster, { system, settings })
-    },
-    said => (said.length === 0 ? 'unchanged' : `${said.length} made`),
-  )
-  const { result, pruned } = await steps.step(
-    `${manifests.length} objects`,
-    () => withInventory(cluster, settings.NAMESPACE, manifests, () => applyAll(cluster, manifests, { signal })),
-    ({ result: { counts }, pruned: gone }) => `${summary(counts)}${gone.length > 0 ? `, ${gone.length} pruned (${gone.join(', ')})` : ''}`,
-  )
-  await steps.step('rollouts', () => followRollouts(cluster, workloadsOf(manifests), { timeoutMs, signal, optional: OPTIONAL }))
-  return { changed: result.changed, pruned }
+  const prune = (leaving: readonly Reference[]) =>
+    step(
+      'objects that nothing needs any more',
+      async () => {
+        await awaitReplaced(cluster, workloads, leave)
+        return removeAll(cluster, leaving, leave)
+      },
+      pruned => `${pruned.length} pruned (${pruned.join(', ')})`,
+    )
+  const { result: changed, pruned } = await withInventory(cluster, namespace, manifests, apply, prune)
+  return { changed, pruned }
 }
 
 const summary = (counts: Record<string, number>): string =>

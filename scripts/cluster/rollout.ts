@@ -69,13 +69,17 @@ export function reasonOfPod(pod: Live): { text: string; container?: string; cras
 export const isReady = (pod: Live): boolean =>
   (pod.status?.conditions ?? []).some(({ type, status }: { type: string; status: string }) => type === 'Ready' && status === 'True')
 
+/** The pods of a workload, also those that leave. */
+export async function podsOf(cluster: Cluster, { metadata, spec }: Live): Promise<Live[]> {
+  const selector = Object.entries(spec?.selector?.matchLabels ?? {}).map(([key, value]) => `${key}=${value}`)
+  // Not those with which npm run doctor looks at the network from inside: they have the label, and are never ready.
+  return cluster.list('v1', 'Pod', metadata.namespace, [...selector, '!fairlead.dev/probe'].join(','))
+}
+
 /** Why a workload is not ready: its first pod that says something, with the last line of its log or the newest warning about it. */
 async function explain(cluster: Cluster, workload: Live): Promise<string | undefined> {
   const { namespace = '' } = workload.metadata
-  const selector = Object.entries(workload.spec?.selector?.matchLabels ?? {}).map(([key, value]) => `${key}=${value}`)
-  // Not those with which npm run doctor looks at the network from inside: they have the label, and are never ready.
-  const all = await cluster.list('v1', 'Pod', namespace, [...selector, '!fairlead.dev/probe'].join(','))
-  const pods = all.filter(pod => !isReady(pod) && !pod.metadata.deletionTimestamp)
+  const pods = (await podsOf(cluster, workload)).filter(pod => !isReady(pod) && !pod.metadata.deletionTimestamp)
   for (const pod of pods) {
     const found = reasonOfPod(pod)
     if (!found) continue

@@ -1,13 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { system } from '../../infra/system.ts'
 import { stateOf } from '../../scripts/cluster/rollout.ts'
-import { type LoadResult, startLoad } from './support/load.ts'
+import { underLoad as loaded } from './support/load.ts'
 import { restoreBounds, scaleTo } from './support/scale.ts'
 import { type Customer, http, newCustomers } from './support/shop.ts'
 import { cluster, eventually, NAMESPACE, readyPods, report } from './support/target.ts'
 
-const PRODUCTS_PER_SECOND = 50
-const ORDERS_PER_SECOND = 20
 const services = system.services.map(({ name }) => name)
 const deployment = (name: string) => ({ apiVersion: 'apps/v1', kind: 'Deployment', metadata: { name, namespace: NAMESPACE } })
 const pdbTimeoutMs = 120_000
@@ -38,26 +36,8 @@ const settled = (name: string) =>
     ASK_EVERY_MS,
   )
 
-/** Offers load while something is done to the cluster, and counts what failed. */
-async function underLoad(title: string, work: () => Promise<void>): Promise<LoadResult> {
-  // Each test has customers of its own, whose credit is whole.
-  const own = customers.splice(0, 20)
-  const load = startLoad({ productsPerSecond: PRODUCTS_PER_SECOND, ordersPerSecond: ORDERS_PER_SECOND, customers: own })
-  let result: LoadResult
-  try {
-    await work()
-  } finally {
-    result = await load.stop()
-  }
-  const total = Object.values(result.answers).reduce((sum, count) => sum + count, 0)
-  const at = (share: number) => Math.round(result.durationsMs[Math.ceil(share * total) - 1] ?? Number.NaN)
-  report(
-    `${title}: ${total} answers (${Object.entries(result.answers)
-      .map(([what, count]) => `${count} ${what}`)
-      .join(', ')}), ${result.failures.length} failed; p99 ${at(0.99)} ms, longest ${at(1)} ms`,
-  )
-  return result
-}
+/** Each test has customers of its own, whose credit is whole. */
+const underLoad = (title: string, work: () => Promise<void>) => loaded(title, customers.splice(0, 20), work)
 
 /** Evicts a pod as \`kubectl drain\` does: a disruption budget may ask for patience. */
 async function evict(name: string, namespace: string): Promise<void> {

@@ -104,6 +104,7 @@ export function fakeCluster(initial: readonly Reference[] = manifests): FakeClus
         return { url, close: async () => void fake.forwarded.splice(fake.forwarded.indexOf(key), 1) }
       },
       tokenIssuer: async () => fake.issuer,
+      version: async () => ({ major: '1', minor: '34' }),
       apply: refused,
       patch: refused,
       evict: refused,

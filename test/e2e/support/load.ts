@@ -1,4 +1,5 @@
 import { type Customer, http, ORDERS_PER_CUSTOMER, placeOrder, type Reply } from './shop.ts'
+import { report } from './target.ts'
 
 export interface LoadResult {
   /** Requests by what was asked and what was answered, e.g. `GET /products 200`. */
@@ -15,6 +16,28 @@ export interface LoadOptions {
   productsPerSecond: number
   ordersPerSecond: number
   customers: readonly Customer[]
+}
+
+const PRODUCTS_PER_SECOND = 50
+const ORDERS_PER_SECOND = 20
+
+/** Offers load while something is done to the cluster, and counts what failed. */
+export async function underLoad(title: string, customers: readonly Customer[], work: () => Promise<unknown>): Promise<LoadResult> {
+  const load = startLoad({ productsPerSecond: PRODUCTS_PER_SECOND, ordersPerSecond: ORDERS_PER_SECOND, customers })
+  let result: LoadResult
+  try {
+    await work()
+  } finally {
+    result = await load.stop()
+  }
+  const total = Object.values(result.answers).reduce((sum, count) => sum + count, 0)
+  const at = (share: number) => Math.round(result.durationsMs[Math.ceil(share * total) - 1] ?? Number.NaN)
+  report(
+    `${title}: ${total} answers (${Object.entries(result.answers)
+      .map(([what, count]) => `${count} ${what}`)
+      .join(', ')}), ${result.failures.length} failed; p99 ${at(0.99)} ms, longest ${at(1)} ms`,
+  )
+  return result
 }
 
 /** Offers load at fixed rates, whatever the answers: a slow service does not slow its callers down. */

@@ -1,7 +1,7 @@
 import { BaseSequencer, type TestSpecification } from 'vitest/node'
 
 /** Those that need all of a small machine go first, while nothing has piled up; the one that looks back at the whole run goes last. */
-const FIRST = ['apply', 'discovery', 'rollout', 'scaling']
+const FIRST = ['apply', 'discovery', 'rollout', 'release', 'scaling']
 const LAST = ['logs']
 
 const rank = ({ moduleId }: TestSpecification): number => {

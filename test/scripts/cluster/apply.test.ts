@@ -3,7 +3,7 @@ import { loadSettings } from '../../../infra/settings.ts'
 import { type Manifest, synthesize } from '../../../infra/synth.ts'
 import { system } from '../../../infra/system.ts'
 import { applyAll, inParallel, nameOf, waves } from '../../../scripts/cluster/apply.ts'
-import type { Cluster } from '../../../scripts/cluster/cluster.ts'
+import type { Cluster, Reference } from '../../../scripts/cluster/cluster.ts'
 import { toPrune, withInventory } from '../../../scripts/cluster/inventory.ts'
 import { ApiError } from '../../../scripts/cluster/rest.ts'
 
@@ -87,6 +87,18 @@ describe('the order of an apply', () => {
     expect(log).toEqual(['apply ConfigMap shop/d', 'apply Deployment shop/b'])
   })
 
+  test.each([
+    "StatefulSet.apps \"a\" is invalid: spec: Forbidden: updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden",
+    'RoleBinding.rbac.authorization.k8s.io "a" is invalid: roleRef: Invalid value: rbac.RoleRef{}: cannot change roleRef',
+    'ConfigMap "a" is invalid: data: Forbidden: field is immutable when `immutable` is set',
+  ])('knows that an object must be made anew by %j', async message => {
+    const refusing = { ...fakeCluster().cluster, apply: () => Promise.reject(new ApiError(422, message)) }
+    await expect(applyAll(refusing, [object('StatefulSet', 'a')], { signal })).rejects.toMatchObject({
+      message: expect.stringContaining('cannot be changed in what is there; delete it'),
+      hint: 'kubectl --context kind-test -n shop delete statefulset a',
+    })
+  })
+
   test('stops when it is interrupted', async () => {
     const { cluster, log } = fakeCluster()
     await expect(applyAll(cluster, [object('ConfigMap', 'a')], { signal: AbortSignal.abort() })).rejects.toThrow()
@@ -111,6 +123,12 @@ test('inParallel does everything, a few at a time', async () => {
   expect([done.length, most]).toEqual([20, 3])
 })
 
+const remove = (cluster: Cluster) => async (leaving: readonly Reference[]) => {
+  const pruned: string[] = []
+  for (const reference of leaving) if (await cluster.remove(reference)) pruned.push(nameOf(reference))
+  return pruned
+}
+
 describe('the inventory', () => {
   const a = object('Deployment', 'a')
   const b = object('ConfigMap', 'b')
@@ -131,12 +149,18 @@ describe('the inventory', () => {
     const { cluster, objects } = fakeCluster()
     const listed = () =>
       (objects.get('ConfigMap shop/fairlead-inventory') as unknown as { data: { objects: string } }).data.objects.trim().split('\n')
-    await withInventory(cluster, 'shop', [a], async () => {})
+    await withInventory(cluster, 'shop', [a], async () => {}, remove(cluster))
     expect(listed()).toEqual(['apps/v1|Deployment|shop|a'])
     let during: string[] = []
-    const { pruned } = await withInventory(cluster, 'shop', [b], async () => {
-      during = listed()
-    })
+    const { pruned } = await withInventory(
+      cluster,
+      'shop',
+      [b],
+      async () => {
+        during = listed()
+      },
+      remove(cluster),
+    )
     expect(during).toEqual(['apps/v1|Deployment|shop|a', 'v1|ConfigMap|shop|b'])
     expect(listed()).toEqual(['v1|ConfigMap|shop|b'])
     expect(pruned).toEqual([])
@@ -144,26 +168,26 @@ describe('the inventory', () => {
 
   test('deletes what the last apply brought, after the new is there', async () => {
     const { cluster, log } = fakeCluster()
-    await withInventory(cluster, 'shop', [a], async () => void (await cluster.apply(a)))
+    await withInventory(cluster, 'shop', [a], async () => void (await cluster.apply(a)), remove(cluster))
     log.length = 0
-    const { pruned } = await withInventory(cluster, 'shop', [b], async () => void (await cluster.apply(b)))
+    const { pruned } = await withInventory(cluster, 'shop', [b], async () => void (await cluster.apply(b)), remove(cluster))
     expect(pruned).toEqual(['Deployment shop/a'])
     expect(log.indexOf('apply ConfigMap shop/b')).toBeLessThan(log.indexOf('remove Deployment shop/a'))
   })
 
   test('loses track of nothing when the apply fails', async () => {
     const { cluster } = fakeCluster()
-    await withInventory(cluster, 'shop', [a], async () => void (await cluster.apply(a)))
-    await expect(withInventory(cluster, 'shop', [b], () => Promise.reject(new Error('killed')))).rejects.toThrow('killed')
-    const { pruned } = await withInventory(cluster, 'shop', [b], async () => {})
+    await withInventory(cluster, 'shop', [a], async () => void (await cluster.apply(a)), remove(cluster))
+    await expect(withInventory(cluster, 'shop', [b], () => Promise.reject(new Error('killed')), remove(cluster))).rejects.toThrow('killed')
+    const { pruned } = await withInventory(cluster, 'shop', [b], async () => {}, remove(cluster))
     expect(pruned).toEqual(['Deployment shop/a'])
   })
 
   test('writes nothing when nothing changes', async () => {
     const { cluster, log } = fakeCluster()
-    await withInventory(cluster, 'shop', [a], async () => {})
+    await withInventory(cluster, 'shop', [a], async () => {}, remove(cluster))
     log.length = 0
-    await withInventory(cluster, 'shop', [a], async () => {})
+    await withInventory(cluster, 'shop', [a], async () => {}, remove(cluster))
     expect(log).toEqual([])
   })
 })

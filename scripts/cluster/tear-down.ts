@@ -1,0 +1,83 @@
+import { CommandError } from '../terminal.ts'
+import { inParallel, nameOf } from './apply.ts'
+import type { Cluster, Live, Reference } from './cluster.ts'
+import { readInventory } from './inventory.ts'
+import { type LeaveOptions, removeAll } from './leave.ts'
+import { wasMadeHere } from './namespaces.ts'
+
+const POLL_MS = 1_000
+
+/** What is ours and in no inventory: made by `secrets`, or the inventory itself. */
+const UNLISTED = [
+  { apiVersion: 'v1', kind: 'Secret' },
+  { apiVersion: 'v1', kind: 'ConfigMap' },
+  { apiVersion: 'coordination.k8s.io/v1', kind: 'Lease' },
+]
+
+export interface TornDown {
+  removed: string[]
+  /** Namespaces that were there before us. */
+  kept: string[]
+}
+
+/** Deletes all that was deployed, data included, and the namespaces that were made for it. */
+export async function tearDown(cluster: Cluster, namespace: string, options: LeaveOptions): Promise<TornDown> {
+  const known = await readInventory(cluster, namespace)
+  const listed = known.filter(({ kind }) => kind !== 'Namespace')
+  const claims = await claimsOf(cluster, listed)
+  const removed = await removeAll(cluster, listed, options)
+  const found = await Promise.all(known.filter(({ kind }) => kind === 'Namespace').map(reference => cluster.read(reference)))
+  const namespaces = found.filter(live => live !== undefined)
+  const adopted = namespaces.filter(live => !wasMadeHere(live))
+  for (const live of adopted) {
+    if (live.metadata.name === namespace) removed.push(...(await removeUnlisted(cluster, namespace, claims, options)))
+    // An apply that says nothing gives back every field that was ours: labels, and with them the Pod Security level.
+    await cluster.apply({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: live.metadata.name } })
+  }
+  const made = namespaces.filter(wasMadeHere)
+  removed.push(...(await removeAll(cluster, made, options)))
+  for (const live of made) await awaitNamespace(cluster, live, options)
+  return { removed, kept: adopted.map(({ metadata }) => metadata.name) }
+}
+
+/** Volumes of StatefulSets, which outlive them. */
+async function claimsOf(cluster: Cluster, references: readonly Reference[]): Promise<Live[]> {
+  const sets = await Promise.all(references.filter(({ kind }) => kind === 'StatefulSet').map(reference => cluster.read(reference)))
+  const claims = sets.map(async set => {
+    const prefixes = ((set?.spec?.volumeClaimTemplates ?? []) as Reference[]).map(template => `${template.metadata.name}-${set?.metadata.name}-`)
+    const all = prefixes.length > 0 ? await cluster.list('v1', 'PersistentVolumeClaim', set?.metadata.namespace) : []
+    return all.filter(({ metadata }) => prefixes.some(prefix => metadata.name.startsWith(prefix)))
+  })
+  return (await Promise.all(claims)).flat()
+}
+
+async function removeUnlisted(cluster: Cluster, namespace: string, claims: readonly Live[], { signal }: LeaveOptions): Promise<string[]> {
+  const labelled = UNLISTED.map(async ({ apiVersion, kind }) => {
+    const live = await cluster.list(apiVersion, kind, namespace, 'app.kubernetes.io/managed-by=fairlead')
+    return live.map(({ metadata }): Reference => ({ apiVersion, kind, metadata: { name: metadata.name, namespace } }))
+  })
+  const removed: string[] = []
+  const volumes = claims.map(({ metadata }) => ({
+    apiVersion: 'v1',
+    kind: 'PersistentVolumeClaim',
+    metadata: { name: metadata.name, namespace: metadata.namespace ?? '' },
+  }))
+  await inParallel([...(await Promise.all(labelled)).flat(), ...volumes], async reference => {
+    signal.throwIfAborted()
+    if (await cluster.remove(reference)) removed.push(nameOf(reference))
+  })
+  return removed
+}
+
+async function awaitNamespace(cluster: Cluster, live: Live, { timeoutMs, signal }: LeaveOptions): Promise<void> {
+  const endsAt = performance.now() + timeoutMs
+  while (await cluster.read(live)) {
+    if (performance.now() > endsAt)
+      throw new CommandError(
+        `${nameOf(live)} is still being deleted`,
+        `kubectl --context ${cluster.context} get namespace ${live.metadata.name} -o yaml`,
+      )
+    await new Promise(resolve => setTimeout(resolve, POLL_MS))
+    signal.throwIfAborted()
+  }
+}

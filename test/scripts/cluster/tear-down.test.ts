@@ -1,0 +1,81 @@
+import { describe, expect, test } from 'vitest'
+import type { Manifest } from '../../../infra/synth.ts'
+import { nameOf } from '../../../scripts/cluster/apply.ts'
+import type { Cluster, Live, Reference } from '../../../scripts/cluster/cluster.ts'
+import { ensureNamespaces } from '../../../scripts/cluster/namespaces.ts'
+import { tearDown } from '../../../scripts/cluster/tear-down.ts'
+import { fakeCluster } from '../../support/fake-cluster.ts'
+
+const options = { timeoutMs: 1_000, signal: new AbortController().signal }
+const ours = { 'app.kubernetes.io/managed-by': 'fairlead' }
+
+const namespace = (name: string): Manifest => ({ apiVersion: 'v1', kind: 'Namespace', metadata: { name, labels: ours } })
+const object = (kind: string, name: string, labels = {}): Reference & { metadata: { labels: object } } => ({
+  apiVersion: kind === 'StatefulSet' ? 'apps/v1' : 'v1',
+  kind,
+  metadata: { name, namespace: 'shop', labels },
+})
+
+/** Applies as a field manager does: what another has set stays. */
+function deployed(adopted: readonly Reference[]) {
+  const fake = fakeCluster(adopted)
+  const { create } = fake.cluster
+  const cluster: Cluster = {
+    ...fake.cluster,
+    create: async manifest => (fake.objects.has(nameOf(manifest)) ? false : create(manifest)),
+    apply: async manifest => {
+      const live = fake.objects.get(nameOf(manifest))
+      const kept = Object.entries(live?.metadata.labels ?? {}).filter(([key]) => !(key in ours))
+      const { labels = {} } = (manifest as Manifest).metadata
+      fake.put({
+        ...live,
+        ...manifest,
+        metadata: { ...live?.metadata, ...manifest.metadata, labels: { ...Object.fromEntries(kept), ...labels } },
+      } as Live)
+      return live ? 'configured' : 'created'
+    },
+  }
+  return { fake, cluster }
+}
+
+async function deploy(cluster: Cluster, put: (...objects: Reference[]) => void): Promise<void> {
+  await ensureNamespaces(cluster, [namespace('shop'), namespace('ingress')])
+  const set = { ...object('StatefulSet', 'postgres'), spec: { selector: {}, volumeClaimTemplates: [{ metadata: { name: 'data' } }] } }
+  put(set, object('Secret', 'signing-keys', ours), object('PersistentVolumeClaim', 'data-postgres-0'))
+  put(object('Secret', 'of-others'), object('PersistentVolumeClaim', 'of-others'))
+  const inventory = ['v1|Namespace||shop', 'v1|Namespace||ingress', 'apps/v1|StatefulSet|shop|postgres'].join('\n')
+  put({ ...object('ConfigMap', 'fairlead-inventory', ours), data: { objects: inventory } } as Reference)
+}
+
+describe('tearing down', () => {
+  test('deletes the namespaces that were made for the system', async () => {
+    const { fake, cluster } = deployed([])
+    await deploy(cluster, fake.put)
+    const { removed, kept } = await tearDown(cluster, 'shop', options)
+    expect(removed).toEqual(['StatefulSet shop/postgres', 'Namespace shop', 'Namespace ingress'])
+    expect(kept).toEqual([])
+  })
+
+  test('leaves a namespace that was there before, with what others have in it and without what was ours', async () => {
+    const { fake, cluster } = deployed([{ apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'shop', labels: { team: 'a' } } } as Reference])
+    await deploy(cluster, fake.put)
+    const { removed, kept } = await tearDown(cluster, 'shop', options)
+    expect(kept).toEqual(['shop'])
+    expect(removed.sort()).toEqual([
+      'ConfigMap shop/fairlead-inventory',
+      'Namespace ingress',
+      'PersistentVolumeClaim shop/data-postgres-0',
+      'Secret shop/signing-keys',
+      'StatefulSet shop/postgres',
+    ])
+    expect(fake.objects.get('Namespace shop')?.metadata.labels).toEqual({ team: 'a' })
+    expect([...fake.objects.keys()].sort()).toEqual(['Namespace shop', 'PersistentVolumeClaim shop/of-others', 'Secret shop/of-others'])
+  })
+
+  test('knows a namespace of its own again after another deploy', async () => {
+    const { fake, cluster } = deployed([])
+    await deploy(cluster, fake.put)
+    await ensureNamespaces(cluster, [namespace('shop')])
+    expect((await tearDown(cluster, 'shop', options)).kept).toEqual([])
+  })
+})
