@@ -1,3 +1,4 @@
+import { isIP } from 'node:net'
 import { z } from 'zod'
 import { loadConfig } from '../services/chassis/config.ts'
 
@@ -13,6 +14,24 @@ const labels = (fallback: string, what: string) =>
       return Object.fromEntries(pairs.map(pair => pair.split('='))) as Record<string, string>
     })
     .describe(`${what}, as key=value,key=value`)
+
+const cidrs = (what: string) =>
+  z
+    .string()
+    .default('')
+    .transform((value, context) => {
+      const found = value.split(',').filter(Boolean)
+      const wrong = found.find(cidr => !isCidr(cidr))
+      if (wrong !== undefined) context.addIssue({ code: 'custom', message: `${wrong} is no address range` })
+      return found
+    })
+    .describe(`${what}, as CIDRs separated by commas, e.g. 10.0.0.0/8`)
+
+function isCidr(text: string): boolean {
+  const [address = '', bits = '', ...rest] = text.split('/')
+  const version = isIP(address)
+  return version > 0 && rest.length === 0 && /^\d{1,3}$/.test(bits) && Number(bits) <= (version === 4 ? 32 : 128)
+}
 
 const flag = (fallback: boolean, what: string) =>
   z
@@ -41,11 +60,36 @@ const settingFields = {
   /** The services keep idle connections for longer than this. */
   INGRESS_IDLE_MS: z.coerce.number().int().positive().default(90_000).describe('how long the ingress keeps an idle connection, in milliseconds'),
   TRUSTED_HOPS: z.coerce.number().int().min(0).default(1).describe('how many proxies in front append to X-Forwarded-For'),
+  TRUSTED_PROXIES: cidrs('where the proxies in front of the bundled ingress are; needed for TRUSTED_HOPS above 1'),
+  INGRESS_SOURCE_REQUESTS: z.coerce
+    .number()
+    .int()
+    .positive()
+    .default(100)
+    .describe('how many requests of one source the bundled ingress has in flight at once; beyond that it answers 429'),
+  /** A body of 64 KiB at 7 KB/s just makes it; what takes longer ends here, whatever is missing. */
+  INGRESS_READ_MS: z.coerce
+    .number()
+    .int()
+    .positive()
+    .default(10_000)
+    .describe('how long a request may take to arrive at the bundled ingress, head and body, in milliseconds'),
+  HTTP: z
+    .enum(['redirect', 'plain'])
+    .optional()
+    .describe(
+      'redirect (plain HTTP is sent to https, whose answers carry HSTS) or plain (served as it is); by default plain for a HOST under localhost, else redirect',
+    ),
+  HTTPS_PORT: z.coerce.number().int().min(1).max(65_535).default(443).describe('the port at which clients reach https, which redirects name'),
   INGRESS_TRACES: z
     .enum(['continue', 'link'])
     .default('continue')
     .describe('continue (the ingress begins traces, as the bundled one does) or link (each request begins one of its own)'),
-  TLS_SECRET: text('shop-tls', 'the Secret with the certificate of HOST'),
+  TLS: z
+    .enum(['local', 'external'])
+    .default('local')
+    .describe("local (a certificate of this machine's own authority) or external (cert-manager's or yours, which nothing here touches)"),
+  TLS_SECRET: text('shop-tls', 'the Secret with the certificate of HOST, beside the bundled ingress or else beside the services'),
   MONITORING_NAMESPACE: text('observability', 'the namespace of Prometheus'),
   MONITORING_LABELS: labels('', 'labels by which Prometheus selects ServiceMonitors and PrometheusRules'),
   DASHBOARD_LABELS: labels('grafana_dashboard=1', "labels by which Grafana's sidecar selects ConfigMaps"),
@@ -58,6 +102,10 @@ const settingFields = {
 } as const
 
 export type Settings = { [K in keyof typeof settingFields]: z.output<(typeof settingFields)[K]> }
+
+/** Names under localhost never leave the machine (RFC 6761 section 6.3), so a password may go to them without TLS. */
+export const redirectsHttp = ({ HTTP, HOST }: Pick<Settings, 'HTTP' | 'HOST'>): boolean =>
+  (HTTP ?? (/(^|\.)localhost$/.test(HOST) ? 'plain' : 'redirect')) === 'redirect'
 
 /** @throws ConfigError naming every wrong variable */
 export const loadSettings = (env: Record<string, string | undefined>): Settings => loadConfig(settingFields, env)

@@ -12,6 +12,7 @@ import { privateOperations, publicPathOwners } from './public-paths.ts'
 import { Refused, type Subject } from './refused.ts'
 import { retryTime } from './retry-time.ts'
 import { serviceMonitor } from './service-monitor.ts'
+import { trustedHops } from './trusted-hops.ts'
 
 const CHECKS = [
   cycle,
@@ -22,6 +23,7 @@ const CHECKS = [
   publicPathOwners,
   privateOperations,
   keepAlive,
+  trustedHops,
   gracePeriod,
   disruptionBudget,
   limits,

@@ -1,6 +1,7 @@
 import type { Construct } from 'constructs'
 import type { IIngress } from 'kubernetes-models/networking.k8s.io/v1/Ingress'
 import type { ServiceDefinition } from '../../services/chassis/graph.ts'
+import type { Settings } from '../settings.ts'
 import { type Context, serviceOwner } from './context.ts'
 import { kubeObject, type Owner } from './object.ts'
 import { type PublicPath, publicPaths } from './public-paths.ts'
@@ -8,6 +9,12 @@ import { type PublicPath, publicPaths } from './public-paths.ts'
 /** The services with at least one path that is open to everybody. */
 export const entryServices = ({ system }: Pick<Context, 'system'>): ServiceDefinition[] =>
   system.services.filter(({ contract }) => publicPaths(contract).length > 0)
+
+/** Where the certificate of the host is: with the bundled ingress, which may then read no Secret of the services; else with the Ingress. */
+export const certificateSecret = ({ PLATFORM, INGRESS_NAMESPACE, NAMESPACE, TLS_SECRET }: Settings) => ({
+  name: TLS_SECRET,
+  namespace: PLATFORM === 'bundled' ? INGRESS_NAMESPACE : NAMESPACE,
+})
 
 /** The way in: the contract's public paths on the system's host, by Ingress or by HTTPRoute. */
 export function addRoute(scope: Construct, context: Context, service: ServiceDefinition): void {
@@ -25,7 +32,8 @@ function addIngress(scope: Construct, { settings }: Context, owner: Owner, servi
     metadata: { name: service.name, namespace: settings.NAMESPACE },
     spec: {
       ingressClassName: settings.INGRESS_CLASS,
-      tls: [{ hosts: [settings.HOST], secretName: settings.TLS_SECRET }],
+      // The bundled ingress has its certificate by itself.
+      tls: [{ hosts: [settings.HOST], ...(settings.PLATFORM === 'existing' && { secretName: settings.TLS_SECRET }) }],
       rules: [
         {
           host: settings.HOST,

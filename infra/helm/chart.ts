@@ -82,7 +82,6 @@ const withExpressions = (settings: Settings): Settings => ({
   IMAGE_PULL_POLICY: text(at('image', 'pullPolicy')) as Settings['IMAGE_PULL_POLICY'],
   INGRESS_CLASS: text(at('ingress', 'className')),
   INGRESS_NAMESPACE: text(at('ingress', 'namespace')),
-  TLS_SECRET: text(at('ingress', 'tlsSecret')),
   MONITORING_NAMESPACE: text(at('monitoring', 'namespace')),
   MONITORING_LABELS: entries(at('monitoring', 'labels')),
   DASHBOARD_LABELS: entries(at('monitoring', 'dashboardLabels')),
@@ -118,10 +117,14 @@ function parametrize(manifest: Manifest, system: SystemDefinition, helper: strin
     object.spec.maxReplicas = bare(at('services', service.name, 'maxReplicas'))
   }
   if (service && object.kind === 'NetworkPolicy') for (const rule of [...(object.spec.ingress ?? []), ...object.spec.egress]) parametrizeRule(rule)
+  if (object.kind === 'Ingress') Object.assign(object.spec.tls[0], entries(tlsSecret))
   const yaml = toTemplate(stringify(object, YAML))
   const condition = conditionOf(manifest)
   return condition ? `{{- if ${condition} }}\n${yaml}{{- end }}\n` : yaml
 }
+
+/** Only where one is named: the bundled ingress has its certificate by itself. */
+const tlsSecret = `(empty ${at('ingress', 'tlsSecret')} | ternary (dict) (dict "secretName" ${at('ingress', 'tlsSecret')}))`
 
 function parametrizePods({ spec }: Loose, { name }: ServiceDefinition, helper: string): void {
   collectorVariable({ spec }).value = text(`include "${helper}" .`)

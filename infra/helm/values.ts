@@ -52,7 +52,11 @@ export const valuesOf = (system: SystemDefinition, settings: Settings, tags: Rec
     className: value(settings.INGRESS_CLASS, NAME, 'The IngressClass'),
     namespace: value(settings.INGRESS_NAMESPACE, NAME, 'The namespace of the ingress controller'),
     podLabels: value(selectorOf({ name: 'traefik' }), LABELS, 'Labels of its pods; {} for every pod of that namespace'),
-    tlsSecret: value(settings.TLS_SECRET, NAME, 'The Secret with the certificate of the host'),
+    tlsSecret: value(
+      '',
+      { ...NAME, pattern: `^$|${NAME.pattern}` },
+      'The Secret with the certificate of the host, in the same namespace; none for an ingress that has one by itself, as the bundled one does',
+    ),
   },
   monitoring: {
     enabled: value(true, BOOLEAN, 'Whether there are ServiceMonitor and PrometheusRule objects'),

@@ -2,6 +2,7 @@ import type { Construct } from 'constructs'
 import type { IDeployment } from 'kubernetes-models/apps/v1/Deployment'
 import type { IContainer } from 'kubernetes-models/v1/Container'
 import type { IPodSpec } from 'kubernetes-models/v1/PodSpec'
+import type { IVolume } from 'kubernetes-models/v1/Volume'
 import { kubeObject, labelsOf, type Owner, ownPods } from '../constructs/object.ts'
 import { containerSecurity, pinnedImages, podSecurity } from '../constructs/restricted.ts'
 
@@ -27,8 +28,8 @@ export interface ProgramOptions {
   /** And when it is not past help. @default a connection to the same port */
   live?: Probe
   resources: IContainer['resources']
-  /** ConfigMaps by the folder that they are mounted at. */
-  config?: Record<string, string>
+  /** ConfigMaps by the folder that they are mounted at, alone or with a Secret that may be missing. */
+  config?: Record<string, string | { configMap: string; secret: string }>
   /** Digest of what is in the ConfigMaps: the program does not read them again by itself. */
   checksum?: string
   /** Writable folders, kept in memory of the node for as long as the pod lives. */
@@ -37,6 +38,12 @@ export interface ProgramOptions {
   api?: boolean
   lifecycle?: IContainer['lifecycle']
   pod?: Partial<IPodSpec>
+}
+
+const configVolume = (from: string | { configMap: string; secret: string }): IVolume => {
+  if (typeof from === 'string') return { name: from, configMap: { name: from } }
+  const sources = [{ configMap: { name: from.configMap } }, { secret: { name: from.secret, optional: true } }]
+  return { name: from.configMap, projected: { sources } }
 }
 
 /** One of each is what a cluster for trying needs; a production cluster brings its own (PLATFORM=existing). */
@@ -62,7 +69,7 @@ export function addProgram(scope: Construct, owner: Owner, options: ProgramOptio
     pod,
   } = options
   const volumes = [
-    ...Object.entries(config).map(([path, name]) => ({ path, volume: { name, configMap: { name } }, readOnly: true })),
+    ...Object.entries(config).map(([path, from]) => ({ path, volume: configVolume(from), readOnly: true })),
     ...Object.entries({ '/tmp': '16Mi', ...scratch }).map(([path, sizeLimit]) => ({
       path,
       volume: { name: path.slice(1).replaceAll('/', '-'), emptyDir: { sizeLimit } },

@@ -5,6 +5,9 @@ import type { Metrics } from './metrics.ts'
 import { createPlaces, type PlaceLimits } from './places.ts'
 import { overloaded, ProblemError, tooManyRequests } from './problem.ts'
 
+/** Of an operation that names no `maxBodyBytes`. */
+export const MAX_BODY_BYTES = 65_536
+
 export interface BodyLimits {
   /** Of an operation that names no `maxBodyBytes`. @default 65536 (64 KiB) */
   maxBytes?: number
@@ -25,7 +28,7 @@ const tooLarge = (maxBytes: number) => new ProblemError(413, 'body-too-large', `
  */
 export function receiveBody(
   metrics: Metrics,
-  { maxBytes = 65_536, timeoutMs = 800, arriving = { total: 256, perSource: 16 } }: BodyLimits = {},
+  { maxBytes = MAX_BODY_BYTES, timeoutMs = 800, arriving = { total: 256, perSource: 16 } }: BodyLimits = {},
 ): Middleware {
   const places = createPlaces(arriving)
   const refused = metrics.counter(

@@ -100,6 +100,20 @@ describe('synth', () => {
       ],
     ],
     [
+      'proxies in front of the bundled ingress whose addresses nobody says',
+      shipped({ settings: { ...settings, TRUSTED_HOPS: 2 } }),
+      shipped({ settings: { ...settings, TRUSTED_HOPS: 2, TRUSTED_PROXIES: ['10.0.0.0/8'] } }),
+      [
+        'TRUSTED_HOPS 2 with no TRUSTED_PROXIES: the bundled ingress drops what the proxies in front say of their clients unless it knows where they are',
+      ],
+    ],
+    [
+      'a bundled ingress that is no hop',
+      shipped({ settings: { ...settings, TRUSTED_HOPS: 0 } }),
+      shipped({ settings: { ...settings, TRUSTED_HOPS: 0, PLATFORM: 'existing' } }),
+      ['TRUSTED_HOPS 0 with PLATFORM bundled: the bundled ingress is a hop, and every client would have its address'],
+    ],
+    [
       'an SLO above that of a required dependency',
       withServices(user, { ...order, slo: { ...order.slo, availability: 0.9995 }, calls: [{ ...edge, mode: 'required' }] }),
       withServices(user, { ...order, slo: { ...order.slo, availability: 0.9995 } }),

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { describe, expect, onTestFinished, test } from 'vitest'
+import { parse } from 'yaml'
 import { podSpecs } from '../../infra/checks/objects.ts'
 import { publicPaths } from '../../infra/constructs/public-paths.ts'
 import { images } from '../../infra/platform/images.ts'
@@ -69,6 +70,7 @@ describe('a third service with an edge', () => {
       .filter(object => JSON.stringify(find([...grown.shop, ...grown.platform], keyOf(object))) !== JSON.stringify(object))
       .map(keyOf)
     expect(changed.sort()).toEqual([
+      'ConfigMap ingress/traefik',
       'ConfigMap observability/grafana-dashboards',
       'ConfigMap shop/overview-dashboard',
       'Deployment observability/grafana',
@@ -252,6 +254,14 @@ describe('settings', () => {
     ['ROUTE', 'dns'],
     ['MONITORING_LABELS', 'release'],
     ['INGRESS_IDLE_MS', '-1'],
+    ['INGRESS_READ_MS', '0'],
+    ['INGRESS_SOURCE_REQUESTS', '0'],
+    ['HTTP', 'https'],
+    ['HTTPS_PORT', '0'],
+    ['TLS', 'letsencrypt'],
+    ['TRUSTED_PROXIES', '10.0.0.0'],
+    ['TRUSTED_PROXIES', '10.0.0.0/33'],
+    ['TRUSTED_PROXIES', '10.0.0.0/8,proxy'],
     ['GRAFANA', 'yes'],
   ])('%s=%s is refused by name', (name, value) => {
     expect(() => loadSettings({ [name]: value })).toThrow(`${name} is wrong`)
@@ -289,21 +299,109 @@ describe('the way in', () => {
     expect(args).toContain('--providers.kubernetesIngress.strictPrefixMatching=true')
   })
 
-  test('waits for the deadline of nobody outside', () => {
-    const middlewares = find(platform, 'ConfigMap ingress/traefik').data['middlewares.yaml']
-    expect(middlewares).toContain('x-request-timeout-ms: ""')
-    const args: string[] = find(platform, 'Deployment ingress/traefik').spec.template.spec.containers[0].args
-    for (const entry of ['web', 'websecure']) expect(args).toContain(`--entryPoints.${entry}.http.middlewares=strip-deadline@file`)
-    expect(args).toContain(`--entryPoints.web.transport.respondingTimeouts.idleTimeout=${settings.INGRESS_IDLE_MS}ms`)
+  const ingressOf = (env: Record<string, string> = {}) => {
+    const { platform: objects } = build(system, env)
+    const args: string[] = find(objects, 'Deployment ingress/traefik').spec.template.spec.containers[0].args
+    return { args, config: parse(find(objects, 'ConfigMap ingress/traefik').data['dynamic.yaml']).http }
+  }
+  const ofEntry = (args: string[], entry: string, option: string) =>
+    args.find(arg => arg.startsWith(`--entryPoints.${entry}.${option}=`))?.replace(/^[^=]*=/, '')
+
+  test.each(['web', 'websecure'])('waits at %s for nobody: a place per source, the whole request in memory, and an end to reading it', entry => {
+    const { args, config } = ingressOf({ INGRESS_SOURCE_REQUESTS: '7', INGRESS_READ_MS: '3000' })
+    expect(ofEntry(args, entry, 'http.middlewares')).toBe('requests-of-a-source@file,strip-deadline@file,whole-body@file')
+    expect(config.middlewares['requests-of-a-source'].inFlightReq).toEqual({
+      amount: 7,
+      sourceCriterion: { ipStrategy: { depth: 0, ipv6Subnet: 64 } },
+    })
+    const { memRequestBodyBytes, maxRequestBodyBytes, memResponseBodyBytes, maxResponseBodyBytes } = config.middlewares['whole-body'].buffering
+    expect([memRequestBodyBytes, maxRequestBodyBytes]).toEqual([66_560, 66_560])
+    expect(memResponseBodyBytes).toBe(maxResponseBodyBytes)
+    expect(ofEntry(args, entry, 'transport.respondingTimeouts.readTimeout')).toBe('3000ms')
+    expect(ofEntry(args, entry, 'transport.respondingTimeouts.idleTimeout')).toBe(`${settings.INGRESS_IDLE_MS}ms`)
   })
 
-  test('may read its routes in the namespace of the services only', () => {
-    const role = find(platform, 'Role shop/traefik')
-    expect(role.rules.flatMap(({ verbs }: { verbs: string[] }) => verbs)).not.toContain('*')
-    expect(find(platform, 'ClusterRole platform-traefik').rules.flatMap(({ resources }: { resources: string[] }) => resources)).toEqual([
-      'nodes',
-      'ingressclasses',
+  test('takes the largest body that any operation takes', () => {
+    const upload = { ...user.contract.register, path: '/pictures', maxBodyBytes: 1 << 20 } as const
+    const larger = build({
+      ...system,
+      services: [
+        { ...user, contract: { ...user.contract, upload } },
+        { ...order, calls: [] },
+      ],
+    })
+    const { http } = parse(find(larger.platform, 'ConfigMap ingress/traefik').data['dynamic.yaml'])
+    expect(http.middlewares['whole-body'].buffering.memRequestBodyBytes).toBe((1 << 20) + 1_024)
+  })
+
+  test('waits for the deadline of nobody outside', () => {
+    expect(ingressOf().config.middlewares['strip-deadline']).toEqual({ headers: { customRequestHeaders: { 'x-request-timeout-ms': '' } } })
+  })
+
+  test('takes the client from what trusted proxies say, and from nobody else', () => {
+    expect(ofEntry(ingressOf().args, 'web', 'forwardedHeaders.trustedIPs')).toBe(undefined)
+    const { args, config } = ingressOf({ TRUSTED_HOPS: '2', TRUSTED_PROXIES: '10.0.0.0/8,2001:db8::/32' })
+    for (const entry of ['web', 'websecure']) expect(ofEntry(args, entry, 'forwardedHeaders.trustedIPs')).toBe('10.0.0.0/8,2001:db8::/32')
+    expect(config.middlewares['requests-of-a-source'].inFlightReq.sourceCriterion.ipStrategy.depth).toBe(1)
+  })
+
+  test.each([
+    ['localhost', {}, false],
+    ['shop.localhost', {}, false],
+    ['shop.example.org', {}, true],
+    ['notlocalhost', {}, true],
+    ['shop.example.org', { HTTP: 'plain' }, false],
+    ['shop.localhost', { HTTP: 'redirect', HTTPS_PORT: '8443' }, true],
+  ])('sends plain HTTP for %s to https, which says so for a year: with %j %s', (HOST, env, redirects) => {
+    const { args, config } = ingressOf({ HOST, ...env })
+    const port = 'HTTPS_PORT' in env ? env.HTTPS_PORT : 443
+    expect(ofEntry(args, 'web', 'http.redirections.entryPoint.to')).toBe(redirects ? `:${port}` : undefined)
+    expect(ofEntry(args, 'websecure', 'http.middlewares')?.includes('hsts@file')).toBe(redirects)
+    expect(ofEntry(args, 'web', 'http.middlewares')).not.toContain('hsts')
+    expect(config.middlewares.hsts).toEqual({ headers: { stsSeconds: 31_536_000 } })
+  })
+
+  test('answers 503 on public paths, and on no other, until it has read its routes', () => {
+    const { routers, services } = ingressOf().config
+    expect(services['no-route-yet']).toEqual({ loadBalancer: { servers: [] } })
+    expect(routers['no-route-yet']).toMatchObject({ priority: 1, entryPoints: ['web', 'websecure'], service: 'no-route-yet' })
+    expect(routers['no-route-yet'].rule).toMatch(/^Host\(`shop\.localhost`\) && \(Path\(`\/\.well-known\/jwks\.json`\) \|\| /)
+    expect(routers['no-route-yet'].rule).toContain(' || Path(`/orders`) || PathPrefix(`/orders/`) || ')
+    expect(routers['no-route-yet'].rule).not.toContain('reservations')
+  })
+
+  test('may read its routes in the namespace of the services only, and no Secret there', () => {
+    const readBy = (key: string): string[] => find(platform, key).rules.flatMap(({ resources }: { resources: string[] }) => resources)
+    expect(readBy('Role shop/traefik')).toEqual(['services', 'endpointslices', 'ingresses'])
+    expect(readBy('Role ingress/traefik')).toEqual(['secrets', 'pods'])
+    expect(readBy('ClusterRole platform-traefik')).toEqual(['nodes', 'ingressclasses'])
+    for (const key of ['Role shop/traefik', 'Role ingress/traefik', 'ClusterRole platform-traefik'])
+      expect(find(platform, key).rules.flatMap(({ verbs }: { verbs: string[] }) => verbs)).not.toContain('*')
+  })
+
+  test('asks the API server through itself, with its own Secrets in place of those of the services', () => {
+    const { args, config } = ingressOf()
+    expect(args).toContain('--providers.kubernetesIngress.endpoint=http://127.0.0.1:6443')
+    expect(args).toContain('--entryPoints.api.address=127.0.0.1:6443')
+    // Every other route is for the two entry points that are default.
+    expect(args.filter(arg => arg.endsWith('.asDefault=true'))).toEqual([
+      '--entryPoints.web.asDefault=true',
+      '--entryPoints.websecure.asDefault=true',
     ])
+    expect(config.routers['api-secrets']).toMatchObject({
+      rule: 'Path(`/api/v1/namespaces/shop/secrets`)',
+      entryPoints: ['api'],
+      middlewares: ['own-secrets'],
+    })
+    expect(config.middlewares['own-secrets']).toEqual({ replacePath: { path: '/api/v1/namespaces/ingress/secrets' } })
+  })
+
+  test('has the certificate from its own namespace, and the Ingress names none', () => {
+    const { volumes } = find(platform, 'Deployment ingress/traefik').spec.template.spec
+    expect(volumes[0].projected.sources).toEqual([{ configMap: { name: 'traefik' } }, { secret: { name: 'shop-tls', optional: true } }])
+    expect(find(shop, 'Ingress shop/order').spec.tls).toEqual([{ hosts: ['shop.localhost'] }])
+    const { shop: attached } = build(system, { PLATFORM: 'existing' })
+    expect(find(attached, 'Ingress shop/order').spec.tls).toEqual([{ hosts: ['shop.localhost'], secretName: 'shop-tls' }])
   })
 })
 

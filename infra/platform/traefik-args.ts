@@ -1,0 +1,50 @@
+import { redirectsHttp } from '../settings.ts'
+import type { PlatformContext } from './owner.ts'
+import { TRAEFIK_ADMIN_PORT, TRAEFIK_PORTS } from './ports.ts'
+import { API_ENDPOINT, apiEntryPoint } from './traefik-api.ts'
+import { entryMiddlewares } from './traefik-config.ts'
+
+/** What Traefik is told when it starts; what it reads again when it changes is in `traefik-config.ts`. */
+export function traefikArgs(context: PlatformContext): string[] {
+  const { settings } = context
+  const idle = `${settings.INGRESS_IDLE_MS}ms`
+  return [
+    ...entryPoint(context, 'web', TRAEFIK_PORTS.http),
+    ...(redirectsHttp(settings) ? [`--entryPoints.web.http.redirections.entryPoint.to=:${settings.HTTPS_PORT}`] : []),
+    ...entryPoint(context, 'websecure', TRAEFIK_PORTS.https),
+    '--entryPoints.websecure.http.tls=true',
+    ...apiEntryPoint,
+    `--entryPoints.traefik.address=:${TRAEFIK_ADMIN_PORT}`,
+    '--ping.entryPoint=traefik',
+    '--metrics.prometheus.entryPoint=traefik',
+    // A request that no pod takes is counted by its route alone (traefik#12451).
+    '--metrics.prometheus.addRoutersLabels=true',
+    `--serversTransport.forwardingTimeouts.idleConnTimeout=${idle}`,
+    '--providers.kubernetesIngress=true',
+    `--providers.kubernetesIngress.endpoint=${API_ENDPOINT}`,
+    `--providers.kubernetesIngress.namespaces=${settings.NAMESPACE}`,
+    // Kubernetes' own rule: by whole path elements, so that /orders does not cover /orders-report.
+    '--providers.kubernetesIngress.strictPrefixMatching=true',
+    // A service without a ready pod is 503, not a route that never was.
+    '--providers.kubernetesIngress.allowEmptyServices=true',
+    '--providers.file.directory=/etc/traefik',
+    `--tracing.otlp.grpc.endpoint=${new URL(settings.OTLP_ENDPOINT).host}`,
+    '--tracing.otlp.grpc.insecure=true',
+    '--log.format=json',
+    '--global.checkNewVersion=false',
+    '--global.sendAnonymousUsage=false',
+  ]
+}
+
+function entryPoint({ settings }: PlatformContext, name: 'web' | 'websecure', port: number): string[] {
+  const prefix = `--entryPoints.${name}`
+  return [
+    `${prefix}.address=:${port}`,
+    `${prefix}.asDefault=true`,
+    `${prefix}.http.middlewares=${entryMiddlewares(settings, name).join(',')}`,
+    `${prefix}.transport.respondingTimeouts.readTimeout=${settings.INGRESS_READ_MS}ms`,
+    `${prefix}.transport.respondingTimeouts.idleTimeout=${settings.INGRESS_IDLE_MS}ms`,
+    `${prefix}.transport.lifeCycle.graceTimeOut=20s`,
+    ...(settings.TRUSTED_PROXIES.length > 0 ? [`${prefix}.forwardedHeaders.trustedIPs=${settings.TRUSTED_PROXIES.join(',')}`] : []),
+  ]
+}

@@ -1,0 +1,117 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { imageReferences } from '../../infra/image/image.ts'
+import { TRAEFIK_PORTS } from '../../infra/platform/ports.ts'
+import { system } from '../../infra/system.ts'
+import { user } from '../../services/user/service.ts'
+import { type Customer, http, newCustomer } from './support/shop.ts'
+import { cluster, eventually, readyPods, report, settings, sleep } from './support/target.ts'
+
+/** Of its own: the attacker's address is one that nobody else has, and no policy keeps it in. */
+const NAMESPACE = 'slow-bodies'
+const CONNECTIONS = 300
+/** The longest time that anything here waits for a request, three times over: what is held on to would have piled up by then. */
+const ATTACK_MS = 3 * settings.INGRESS_READ_MS
+
+/** Opens connections that send a head and the first byte of a body, and opens each again when it is closed. */
+const attack = (address: string, port: number): string => `
+  const head = 'POST /sessions HTTP/1.1\\r\\nHost: ${settings.HOST}\\r\\nContent-Type: application/json\\r\\nContent-Length: 64\\r\\n\\r\\n{'
+  const seen = { opened: 0 }
+  const open = () => {
+    const socket = require('node:net').connect({ host: '${address}', port: ${port} }, () => { seen.opened++; socket.write(head) })
+    socket.on('data', data => { const key = String(data).slice(9, 12); seen[key] = (seen[key] ?? 0) + 1 })
+    socket.on('error', () => {}).on('close', () => setTimeout(open, 50))
+  }
+  for (let i = 0; i < ${CONNECTIONS}; i++) open()
+  setInterval(() => console.log(JSON.stringify(seen)), 1000)
+`
+
+const attacker = { apiVersion: 'v1', kind: 'Pod', metadata: { name: 'attacker', namespace: NAMESPACE } }
+const namespace = { apiVersion: 'v1', kind: 'Namespace', metadata: { name: NAMESPACE } }
+
+async function startAttack(): Promise<void> {
+  const [ingress] = await readyPods('traefik', settings.INGRESS_NAMESPACE)
+  const { user: image } = await imageReferences(system, settings)
+  await cluster.create({
+    ...attacker,
+    spec: {
+      restartPolicy: 'Never',
+      terminationGracePeriodSeconds: 0,
+      automountServiceAccountToken: false,
+      securityContext: { runAsNonRoot: true, runAsUser: 10_001, seccompProfile: { type: 'RuntimeDefault' } },
+      containers: [
+        {
+          name: 'attacker',
+          image,
+          imagePullPolicy: settings.IMAGE_PULL_POLICY,
+          args: ['-e', attack(ingress?.status.podIP, TRAEFIK_PORTS.http)],
+          resources: { requests: { cpu: '10m', memory: '64Mi' }, limits: { cpu: '500m', memory: '256Mi' } },
+          securityContext: { allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: { drop: ['ALL'] } },
+        },
+      ],
+    },
+  } as never)
+}
+
+const said = () => cluster.logTail(NAMESPACE, 'attacker', 'attacker')
+
+/** Requests at a fixed rate, for a while. @returns how many there were, and those that were not answered as they should be */
+async function askFor(ms: number, customer: Customer): Promise<{ asked: number; wrong: string[] }> {
+  const kinds: [wanted: number, ask: () => ReturnType<typeof http>][] = [
+    [200, () => http('GET', '/products')],
+    [200, () => http('GET', '/users/me', { token: customer.token })],
+    [201, () => http('POST', '/sessions', { body: { email: customer.email, password: customer.password } })],
+  ]
+  const wrong: string[] = []
+  const running: Promise<void>[] = []
+  const endsAt = performance.now() + ms
+  while (performance.now() < endsAt) {
+    const [wanted, ask] = kinds[running.length % kinds.length] as (typeof kinds)[number]
+    const check = ask().then(
+      ({ status, body }) => void (status === wanted || wrong.push(`${status} ${JSON.stringify(body).slice(0, 80)}`)),
+      (error: Error) => void wrong.push(error.message),
+    )
+    running.push(check)
+    await sleep(150)
+  }
+  await Promise.all(running)
+  return { asked: running.length, wrong }
+}
+
+/** Requests to log in that user's pods have answered with anything but 201 or 401: what sends no whole body would be among them. */
+async function unfinishedLogins(): Promise<number> {
+  let count = 0
+  for (const pod of await readyPods(user.name)) {
+    const { url, close } = await cluster.forward(settings.NAMESPACE, pod.metadata.name, 9_090)
+    const metrics = await fetch(`${url}/metrics`, { signal: AbortSignal.timeout(10_000) }).then(answer => answer.text())
+    close()
+    const lines = metrics.split('\n').filter(line => /^http_server_request_duration_seconds_count\{.*http_route="\/sessions"/.test(line))
+    for (const line of lines.filter(text => !/http_response_status_code="(201|401)"/.test(text))) count += Number(line.split(' ').at(-1))
+  }
+  return count
+}
+
+describe('300 connections that never finish a request', () => {
+  let customer: Customer
+
+  beforeAll(async () => {
+    await cluster.remove(attacker)
+    customer = await newCustomer()
+    await cluster.apply(namespace)
+  })
+  afterAll(async () => {
+    await cluster.remove(namespace)
+  })
+
+  test('keep nobody else out, and do not reach a service', async () => {
+    const before = await askFor(5_000, customer)
+    expect(before.wrong).toEqual([])
+    const unfinished = await unfinishedLogins()
+    await startAttack()
+    await eventually(said, log => expect(JSON.parse(log || '{}').opened ?? 0).toBeGreaterThanOrEqual(CONNECTIONS), 60_000)
+
+    const during = await askFor(ATTACK_MS, customer)
+    report(`${during.asked} requests, ${during.wrong.length} not answered as before; the attacker saw ${await said()}`)
+    expect(during.wrong.length / during.asked, during.wrong.slice(0, 5).join('; ')).toBeLessThanOrEqual(0.01)
+    expect(await unfinishedLogins()).toBe(unfinished)
+  })
+})
