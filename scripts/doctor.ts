@@ -1,8 +1,9 @@
 import { imageReferences } from '../infra/image/image.ts'
-import { loadSettings } from '../infra/settings.ts'
+import { loadSettings, type Settings } from '../infra/settings.ts'
 import { synthesize } from '../infra/synth.ts'
 import { system } from '../infra/system.ts'
 import { openCluster } from './cluster/cluster.ts'
+import { ingressUrl } from './cluster/ingress-url.ts'
 import { INGRESS_PORTS, wasMadeHere } from './cluster/kind.ts'
 import { parseFlags, usageError } from './cluster/options.ts'
 import { type Check, type Result, runChecks } from './doctor/check.ts'
@@ -59,12 +60,12 @@ interface Addresses {
   tlsAddress: string | undefined
 }
 
-async function addresses(context: string, url: string | undefined): Promise<Addresses> {
+async function addresses(context: string, url: string | undefined, settings: Settings): Promise<Addresses> {
   if (url === undefined) {
     // Another kind cluster publishes other ports, and those of ours may be there as well. Whether docker answers has a check of its own.
     if (!context.startsWith('kind-') || (await wasMadeHere(context.slice('kind-'.length))) === false)
       throw usageError('--url is missing: where is the ingress reached?')
-    return { baseUrl: `http://127.0.0.1:${INGRESS_PORTS.http}`, tlsAddress: `127.0.0.1:${INGRESS_PORTS.https}` }
+    return { baseUrl: ingressUrl(settings), tlsAddress: `127.0.0.1:${INGRESS_PORTS.https}` }
   }
   const parsed = URL.parse(url)
   if (!parsed || !/^https?:$/.test(parsed.protocol)) throw usageError(`--url ${url} is not an http or https URL`)
@@ -98,7 +99,7 @@ await runCommand('npm run doctor', async signal => {
     system,
     settings,
     manifests: [...platform, ...shop],
-    ...(await addresses(flags.context, flags.url)),
+    ...(await addresses(flags.context, flags.url, settings)),
     deploy: 'npm run deploy',
   })
   const words = flags.only?.split(',').filter(Boolean)

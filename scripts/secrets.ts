@@ -2,14 +2,17 @@ import { randomBytes } from 'node:crypto'
 import { App, Chart } from 'cdk8s'
 import { systemOwner } from '../infra/constructs/context.ts'
 import { databaseSecret, WORKLOAD_ISSUER } from '../infra/constructs/deployment.ts'
+import { certificateSecret } from '../infra/constructs/ingress.ts'
 import { addNamespace } from '../infra/constructs/namespace.ts'
 import { labelsOf } from '../infra/constructs/object.ts'
 import { POSTGRES, POSTGRES_PORT, ROLES_SECRET } from '../infra/constructs/postgres.ts'
+import { addIngressNamespace } from '../infra/platform/traefik.ts'
 import { loadSettings, type Settings } from '../infra/settings.ts'
 import { system as shop } from '../infra/system.ts'
 import type { SystemDefinition } from '../services/chassis/graph.ts'
-import { ensureAuthority, issueCertificate, needsRenewal } from './certificates.ts'
+import { ensureAuthority, isLocal, issueCertificate, needsRenewal } from './certificates.ts'
 import { type Cluster, type Live, openCluster } from './cluster/cluster.ts'
+import { AUTHORITY_DIR } from './cluster/ingress-url.ts'
 import { ensureNamespaces } from './cluster/namespaces.ts'
 import { parseFlags, usageError } from './cluster/options.ts'
 import { newSigningKey } from './credentials.ts'
@@ -37,10 +40,11 @@ export interface SecretsOptions {
   authorityDir?: string
 }
 
-/** The namespace of the services, as dist/ has it. */
+/** The namespaces of the services and of the certificate, as dist/ has them. */
 export const namespaceManifests = ({ system, settings }: SecretsOptions) => {
   const chart = new Chart(new App(), 'namespace')
   addNamespace(chart, { ...systemOwner({ system }), name: settings.NAMESPACE }, 'restricted')
+  if (settings.PLATFORM === 'bundled') addIngressNamespace(chart, settings)
   return chart.toJson()
 }
 
@@ -50,7 +54,7 @@ export const namespaceManifests = ({ system, settings }: SecretsOptions) => {
  * @throws CommandError naming a Secret that only the owner of the cluster can make, or a wrong WORKLOAD_ISSUER
  */
 export async function ensureSecrets(cluster: Cluster, options: SecretsOptions): Promise<string[]> {
-  const { system, settings, authorityDir = '.data/ca' } = options
+  const { system, settings, authorityDir = AUTHORITY_DIR } = options
   const namespace = settings.NAMESPACE
   const said: string[] = []
   const labels = labelsOf(systemOwner({ system }))
@@ -128,15 +132,23 @@ async function ensureDatabaseSecrets(cluster: Cluster, system: SystemDefinition,
   return said
 }
 
-async function ensureCertificate(cluster: Cluster, { NAMESPACE, TLS_SECRET, HOST }: Settings, dir: string, secret: MakeSecret): Promise<string[]> {
-  const known = await cluster.read({ apiVersion: 'v1', kind: 'Secret', metadata: { name: TLS_SECRET, namespace: NAMESPACE } })
-  // One that we did not make is the cluster's own, e.g. cert-manager's.
-  if (known && known.metadata.labels?.['app.kubernetes.io/managed-by'] !== 'fairlead') return []
-  const authority = await ensureAuthority(dir)
-  if (known && !needsRenewal(textOf(known, 'tls.crt') ?? '', authority, HOST)) return []
-  const { certificate, key } = await issueCertificate(authority, [HOST, 'localhost'])
-  await cluster.apply(secret(TLS_SECRET, { 'tls.crt': certificate, 'tls.key': key }, 'kubernetes.io/tls'))
-  return [`Secret ${TLS_SECRET}: a certificate for ${HOST}, signed by ${authority.certificateFile}`]
+/**
+ * The certificate of the local authority. One that is not from there stays, whatever the Secret's labels say: cert-manager, for one, adds
+ * its own to those that it finds.
+ */
+async function ensureCertificate(cluster: Cluster, settings: Settings, dir: string, secret: MakeSecret): Promise<string[]> {
+  if (settings.TLS === 'external') return []
+  const { name, namespace } = certificateSecret(settings)
+  const known = await cluster.read({ apiVersion: 'v1', kind: 'Secret', metadata: { name, namespace } })
+  const certificate = textOf(known, 'tls.crt') ?? ''
+  if (known && !(known.metadata.labels?.['app.kubernetes.io/managed-by'] === 'fairlead' && isLocal(certificate))) return []
+  const hosts = [settings.HOST, 'localhost']
+  const authority = await ensureAuthority(dir, hosts)
+  if (known && !needsRenewal(certificate, authority, settings.HOST)) return []
+  const issued = await issueCertificate(authority, hosts)
+  const made = secret(name, { 'tls.crt': issued.certificate, 'tls.key': issued.key }, 'kubernetes.io/tls')
+  await cluster.apply({ ...made, metadata: { ...made.metadata, namespace } })
+  return [`Secret ${name}: a certificate for ${settings.HOST}, signed by ${authority.made ? 'the new ' : ''}${authority.certificateFile}`]
 }
 
 const textOf = (secret: Live | undefined, key: string): string | undefined => {

@@ -1,5 +1,6 @@
 import { randomBytes, randomUUID } from 'node:crypto'
-import { Agent, type Dispatcher, request } from 'undici'
+import { type Dispatcher, request } from 'undici'
+import { ingressAgent } from './cluster/ingress-url.ts'
 import { CommandError } from './terminal.ts'
 
 export interface SmokeOptions {
@@ -27,7 +28,7 @@ const PAUSE_MS = 500
  * @throws CommandError naming the step, the status and the problem code
  */
 export async function smoke({ baseUrl, host, signal, traceId, cancel = false, timeoutMs = 60_000 }: SmokeOptions): Promise<{ orderId: string }> {
-  const dispatcher = new Agent()
+  const dispatcher = ingressAgent(host)
   const http = async (
     step: string,
     method: Dispatcher.HttpMethod,

@@ -1,6 +1,7 @@
-import { loadSettings } from '../infra/settings.ts'
+import { loadSettings, redirectsHttp } from '../infra/settings.ts'
 import { system } from '../infra/system.ts'
 import { openCluster } from './cluster/cluster.ts'
+import { AUTHORITY_DIR, ingressUrl } from './cluster/ingress-url.ts'
 import { checkTools, ensureCluster, INGRESS_PORTS, loadImages } from './cluster/kind.ts'
 import { parseFlags, wholeNumber } from './cluster/options.ts'
 import { buildImages, describeImages, release } from './cluster/release.ts'
@@ -77,7 +78,7 @@ await runCommand('npm run up', async signal => {
     loads => (loads === 0 ? 'present' : `${loads} loaded`),
   )
   const { changed, pruned } = await release(cluster, images, steps, { system, settings, crds: flags.crds, timeoutMs, signal })
-  const baseUrl = `http://127.0.0.1:${INGRESS_PORTS.http}`
+  const baseUrl = ingressUrl(settings)
   const orderId = flags['no-smoke']
     ? undefined
     : (
@@ -88,10 +89,11 @@ await runCommand('npm run up', async signal => {
         )
       ).orderId
 
-  const url = `http://${settings.HOST}:${INGRESS_PORTS.http}`
+  const https = `https://${settings.HOST}:${INGRESS_PORTS.https}`
+  const url = redirectsHttp(settings) ? https : `http://${settings.HOST}:${INGRESS_PORTS.http}`
   if (flags.json) process.stdout.write(`${JSON.stringify({ cluster: flags.name, url, orderId, changed, pruned, steps: steps.done }, null, 2)}\n`)
   else {
-    say(`\nThe shop is at ${url} and https://${settings.HOST}:${INGRESS_PORTS.https} (CA: .data/ca/ca.crt). Try it (bash):\n`)
+    say(`\nThe shop is at ${[...new Set([url, https])].join(' and ')} (CA: ${AUTHORITY_DIR}/ca.crt). Try it (bash):\n`)
     process.stdout.write(walk({ user: url, order: url }))
     say('\nnpm run status shows what runs, npm run down removes it.')
   }

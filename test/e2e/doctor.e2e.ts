@@ -168,7 +168,7 @@ const breakages: Breakage[] = [
     what: 'a route names a class that nobody serves',
     breakIt: () => cluster.patch(reference('networking.k8s.io/v1', 'Ingress', 'order'), { spec: { ingressClassName: 'nginx' } }),
     checks: ['ingress to'],
-    says: /^ingress to order: GET .*\/products answered 404: it has no route.*Ingress shop\/order: spec\.ingressClassName is "nginx", the graph says "traefik"/,
+    says: /^ingress to order: GET .*\/products answered 503: no pod is ready, or its route has not been read.*Ingress shop\/order: spec\.ingressClassName is "nginx", the graph says "traefik"/,
   },
   {
     what: 'the ingress is down',
@@ -211,9 +211,9 @@ const breakages: Breakage[] = [
   },
   {
     what: 'the certificate of the ingress is gone',
-    breakIt: () => cluster.remove(reference('v1', 'Secret', settings.TLS_SECRET)),
+    breakIt: () => cluster.remove(reference('v1', 'Secret', settings.TLS_SECRET, settings.INGRESS_NAMESPACE)),
     checks: ['certificate'],
-    says: /^certificate: the certificate of \S+ is for .*, not for shop\.localhost: Secret shop\/shop-tls is not there/,
+    says: /^certificate: the certificate of \S+ is for .*, not for shop\.localhost: Secret ingress\/shop-tls is not there/,
   },
 ]
 

@@ -19,7 +19,7 @@ let asked: string[]
 
 beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), 'fairlead-doctor-'))
-  const { certificate, key } = await issueCertificate(await ensureAuthority(dir), ['localhost'])
+  const { certificate, key } = await issueCertificate(await ensureAuthority(dir, ['localhost']), ['localhost'])
   server = createServer({ cert: certificate, key }, ({ url = '' }, response) => {
     asked.push(url)
     const answer = answers[url]
@@ -151,7 +151,7 @@ describe('npm run doctor', () => {
     const { port } = server.address() as AddressInfo
     const args = [...ON_TEST, '--only', 'certificate', '--url', `https://127.0.0.1:${port}`]
     const { stderr } = await start(args, { HOST: "it's.localhost" }).ended
-    expect(stderr).toContain(`the certificate of 127.0.0.1:${port} is for localhost, not for it's.localhost: Secret shop/shop-tls is not there`)
+    expect(stderr).toContain(`the certificate of 127.0.0.1:${port} is for localhost, not for it's.localhost: Secret ingress/shop-tls is not there`)
     expect(stderr).toContain(
       "    do: HOST='it'\\''s.localhost' IMAGE_TAG=test npm run secrets -- --context kind-test, or see docs/runbooks/certificate-expires.md\n",
     )

@@ -1,6 +1,9 @@
+import 'reflect-metadata'
+import { webcrypto } from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { X509CertificateGenerator } from '@peculiar/x509'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { loadSettings } from '../../infra/settings.ts'
 import { system } from '../../infra/system.ts'
@@ -45,6 +48,11 @@ function fakeCluster() {
   } as unknown as Cluster
   const text = (name: string, key: string) => Buffer.from(objects.get(name)?.data?.[key] ?? '', 'base64').toString()
   return { cluster, objects, text, rotate: () => (jwks = '{"keys":[{"kid":"b"}]}') }
+}
+
+async function issuedBy(name: string): Promise<string> {
+  const keys = await webcrypto.subtle.generateKey({ name: 'ECDSA', namedCurve: 'P-256' }, true, ['sign', 'verify'])
+  return (await X509CertificateGenerator.createSelfSigned({ name, keys })).toString('pem')
 }
 
 const ensure = (cluster: Cluster, env = {}) => ensureSecrets(cluster, { system, settings: { ...settings, ...env }, authorityDir })
@@ -126,6 +134,56 @@ describe('secrets', () => {
     expect([text('user-database', 'url'), text('shop-tls', 'tls.crt')]).toEqual(['postgres://user:theirs@db.example.org/user', 'theirs'])
   })
 
+  test('put the certificate beside the ingress that uses it, and nothing else there', async () => {
+    const { cluster, objects } = fakeCluster()
+    await ensure(cluster)
+    expect([...objects.values()].filter(({ metadata }) => metadata.namespace === 'ingress').map(({ metadata }) => metadata.name)).toEqual([
+      'shop-tls',
+    ])
+    const existing = fakeCluster()
+    await ensure(existing.cluster, { PLATFORM: 'existing' })
+    expect(existing.objects.get('shop-tls')?.metadata.namespace).toBe('shop')
+  })
+
+  test('leave a certificate alone that cert-manager has put into the Secret, whose labels are still ours', async () => {
+    const { cluster, objects, text } = fakeCluster()
+    await ensure(cluster)
+    const secret = objects.get('shop-tls') as Stored
+    const theirs = await issuedBy('CN=letsencrypt')
+    secret.metadata.labels = { ...secret.metadata.labels, 'controller.cert-manager.io/fao': 'true' }
+    secret.metadata.annotations = { 'cert-manager.io/certificate-name': 'shop' }
+    secret.data = { 'tls.crt': Buffer.from(theirs).toString('base64') }
+    expect(secret.metadata.labels['app.kubernetes.io/managed-by']).toBe('fairlead')
+    expect(await ensure(cluster)).toEqual([])
+    expect(text('shop-tls', 'tls.crt')).toBe(theirs)
+    expect(await ensure(cluster, { HOST: 'store.localhost' })).toEqual([])
+  })
+
+  test.each(['', 'nonsense'])('leave a certificate alone that cannot be read: %j', async certificate => {
+    const { cluster, objects } = fakeCluster()
+    await ensure(cluster)
+    const secret = objects.get('shop-tls') as Stored
+    secret.data = { 'tls.crt': Buffer.from(certificate).toString('base64') }
+    expect(await ensure(cluster)).toEqual([])
+  })
+
+  test('replace a certificate of a local authority that is gone', async () => {
+    const { cluster, text } = fakeCluster()
+    await ensure(cluster)
+    const before = text('shop-tls', 'tls.crt')
+    await rm(authorityDir, { recursive: true })
+    expect(await ensure(cluster)).toEqual([
+      expect.stringMatching(/^Secret shop-tls: a certificate for shop\.localhost, signed by the new .*ca\.crt$/),
+    ])
+    expect(text('shop-tls', 'tls.crt')).not.toBe(before)
+  })
+
+  test('make no certificate, and look at none, where it comes from elsewhere', async () => {
+    const { cluster, objects } = fakeCluster()
+    expect(await ensure(cluster, { TLS: 'external' })).toHaveLength(6)
+    expect(objects.has('shop-tls')).toBe(false)
+  })
+
   test('follow the keys of the token issuer', async () => {
     const { cluster, objects, rotate } = fakeCluster()
     await ensure(cluster)
@@ -138,7 +196,7 @@ describe('secrets', () => {
     const { cluster } = fakeCluster()
     await ensure(cluster)
     expect(await ensure(cluster, { HOST: 'store.localhost' })).toEqual([
-      expect.stringMatching(/^Secret shop-tls: a certificate for store\.localhost, signed by .*ca\.crt$/),
+      expect.stringMatching(/^Secret shop-tls: a certificate for store\.localhost, signed by the new .*ca\.crt$/),
     ])
   })
 

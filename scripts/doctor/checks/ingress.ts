@@ -1,15 +1,23 @@
 import { checkServerIdentity, connect, type PeerCertificate } from 'node:tls'
-import { Agent, request } from 'undici'
-import { entryServices } from '../../../infra/constructs/ingress.ts'
+import { request } from 'undici'
+import { certificateSecret, entryServices } from '../../../infra/constructs/ingress.ts'
 import { CERTIFICATE_DAYS } from '../../../infra/platform/ingress-alerts.ts'
 import type { Contract } from '../../../services/chassis/contract.ts'
 import type { ServiceDefinition } from '../../../services/chassis/graph.ts'
+import { ingressAgent } from '../../cluster/ingress-url.ts'
 import { CommandError } from '../../terminal.ts'
 import { type Check, NotHere } from '../check.ts'
 import type { Context } from '../context.ts'
 
 const ANSWER_MS = 10_000
 const DAY_MS = 86_400_000
+
+const MEANINGS: Record<number, string> = {
+  404: 'it has no route',
+  429: 'this machine has too many requests in flight',
+  502: 'the pod refuses the ingress',
+  503: 'no pod is ready, or its route has not been read',
+}
 
 /** The way in, as a client has it. */
 export const ingressChecks = (context: Context): Check[] => [
@@ -25,7 +33,7 @@ const openPaths = (contract: Contract): string[] =>
     .map(({ path }) => path)
 
 async function get({ baseUrl, settings, deploy, blame }: Context, path: string): Promise<number> {
-  const dispatcher = new Agent()
+  const dispatcher = ingressAgent(settings.HOST)
   try {
     const signal = AbortSignal.timeout(ANSWER_MS)
     const answer = await request(`${baseUrl}${path}`, { dispatcher, signal, headers: { host: settings.HOST } })
@@ -49,10 +57,8 @@ async function isRouted(context: Context, { name, contract }: ServiceDefinition)
   if (!path) throw new NotHere(`${name} has no public operation that can be asked without a token`)
   const status = await get(context, path)
   if (status === 200) return `GET ${path} 200`
-  const meaning =
-    status === 404 ? 'it has no route' : status === 503 ? 'no pod is ready' : status === 502 ? 'the pod refuses the ingress' : 'the service fails'
   throw await blame(
-    `GET ${baseUrl}${path} answered ${status}: ${meaning}`,
+    `GET ${baseUrl}${path} answered ${status}: ${MEANINGS[status] ?? 'the service fails'}`,
     ({ kind, metadata }) =>
       metadata.name === name && metadata.namespace === settings.NAMESPACE && ['Ingress', 'HTTPRoute', 'Service', 'NetworkPolicy'].includes(kind),
     `npm run logs -- ${name}`,
@@ -82,10 +88,11 @@ async function certificateIsGood({ tlsAddress, settings, cluster }: Context): Pr
   if (!tlsAddress) throw new NotHere('no TLS address is known (--url https://...)')
   const certificate = await certificateOf(tlsAddress, settings.HOST)
   const wrong = checkServerIdentity(settings.HOST, certificate)
-  const remedy = `npm run secrets -- --context ${cluster.context}, or see docs/runbooks/certificate-expires.md`
-  const secret = `Secret ${settings.NAMESPACE}/${settings.TLS_SECRET}`
+  const remedy = `${settings.TLS === 'local' ? `npm run secrets -- --context ${cluster.context}, or ` : ''}see docs/runbooks/certificate-expires.md`
+  const { name, namespace } = certificateSecret(settings)
+  const secret = `Secret ${namespace}/${name}`
   if (wrong) {
-    const there = await cluster.exists({ apiVersion: 'v1', kind: 'Secret', metadata: { name: settings.TLS_SECRET, namespace: settings.NAMESPACE } })
+    const there = await cluster.exists({ apiVersion: 'v1', kind: 'Secret', metadata: { name, namespace } })
     throw new CommandError(
       `the certificate of ${tlsAddress} is for ${certificate.subject?.CN ?? 'nobody'}, not for ${settings.HOST}: ${there ? `${secret} is of another host` : `${secret} is not there`}`,
       remedy,

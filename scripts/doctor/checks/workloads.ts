@@ -76,7 +76,17 @@ async function imagesAreHad({ cluster, manifests, system, settings, blame }: Con
 interface Volume {
   secret?: { secretName: string; optional?: boolean }
   configMap?: { name: string; optional?: boolean }
+  projected?: { sources: { secret?: { name: string; optional?: boolean }; configMap?: Volume['configMap'] }[] }
 }
+
+/** What a volume is made of: itself, or each of its sources. */
+const partsOf = ({ projected, ...volume }: Volume): Volume[] =>
+  projected
+    ? projected.sources.map(({ secret, configMap }) => ({
+        ...(secret && { secret: { ...secret, secretName: secret.name } }),
+        ...(configMap && { configMap }),
+      }))
+    : [volume]
 
 /** Whether all Secrets and ConfigMaps are there that pods mount: pods that run go on without, and no new one starts. */
 async function mountsAreThere({ cluster, manifests, deploy }: Context): Promise<string> {
@@ -85,7 +95,7 @@ async function mountsAreThere({ cluster, manifests, deploy }: Context): Promise<
     if (kind !== 'Deployment' && kind !== 'StatefulSet') continue
     const volumes: Volume[] = (spec as { template: { spec: { volumes?: Volume[] } } }).template.spec.volumes ?? []
     const namespace = metadata.namespace ?? ''
-    for (const { secret, configMap } of volumes) {
+    for (const { secret, configMap } of volumes.flatMap(partsOf)) {
       if (secret && !secret.optional)
         wanted.set(`Secret ${namespace}/${secret.secretName}`, { kind: 'Secret', name: secret.secretName, namespace, by: metadata.name })
       if (configMap && !configMap.optional)

@@ -1,9 +1,10 @@
 import { randomBytes, randomUUID } from 'node:crypto'
-import { Agent, request } from 'undici'
+import { request } from 'undici'
+import { ingressAgent } from '../../../scripts/cluster/ingress-url.ts'
 import { noteSecrets } from './secrets.ts'
 import { ingressUrl, settings } from './target.ts'
 
-const dispatcher = new Agent({ keepAliveTimeout: 60_000 })
+const dispatcher = ingressAgent(settings.HOST)
 
 export interface Reply {
   status: number

@@ -1,10 +1,11 @@
 import { loadSettings } from '../../../infra/settings.ts'
 import { type Cluster, type Live, openCluster } from '../../../scripts/cluster/cluster.ts'
+import { ingressUrl as defaultUrl } from '../../../scripts/cluster/ingress-url.ts'
 
 /** The cluster that is tested: `CONTEXT` of the kubeconfig, its ingress at `INGRESS_URL`. */
 export const context = process.env.CONTEXT ?? 'kind-fairlead'
-export const ingressUrl = process.env.INGRESS_URL ?? 'http://127.0.0.1:8000'
 export const settings = loadSettings(process.env)
+export const ingressUrl = process.env.INGRESS_URL ?? defaultUrl(settings)
 export const cluster: Cluster = openCluster(context)
 
 export const NAMESPACE = settings.NAMESPACE

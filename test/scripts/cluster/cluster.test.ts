@@ -20,7 +20,7 @@ const secret = { apiVersion: 'v1', kind: 'Secret', metadata: { name: 'a', namesp
 
 beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), 'fairlead-cluster-'))
-  const { certificate, key } = await issueCertificate(await ensureAuthority(dir), ['localhost'])
+  const { certificate, key } = await issueCertificate(await ensureAuthority(dir, ['localhost']), ['localhost'])
   server = createServer({ cert: certificate, key }, (request, response) => {
     asked.push(request)
     const answer = answers[request.url ?? '']

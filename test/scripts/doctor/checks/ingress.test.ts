@@ -42,7 +42,7 @@ describe('ingress to a service', () => {
   test.each([
     [404, 'it has no route'],
     [502, 'the pod refuses the ingress'],
-    [503, 'no pod is ready'],
+    [503, 'no pod is ready, or its route has not been read'],
     [500, 'the service fails'],
   ])('that answers %i: %s', async (status, meaning) => {
     const baseUrl = await answering({ '/products': answer(status) })
@@ -126,7 +126,7 @@ describe('ingress keeps what is private', () => {
     fake.edit('Ingress shop/user', ({ spec }) => spec.rules[0].http.paths.push({ path }))
     await expect(run(check, { baseUrl: await answering({ [path]: answer(status) }) }, fake)).rejects.toMatchObject({
       message: expect.stringMatching(
-        `^${path} answered ${status} through the ingress: it is not for everybody; the cause: Ingress shop/user: spec\\.rules\\.0\\.http\\.paths has \\d entries`,
+        `^${path} answered ${status} through the ingress: it is not for everybody; the cause: Ingress shop/user: spec\\.rules\\.0\\.http\\.paths has \\d+ entries`,
       ),
     })
   })
@@ -138,7 +138,7 @@ describe('certificate', () => {
   let authority: Certified
   beforeAll(async () => {
     const dir = await mkdtemp(join(tmpdir(), 'fairlead-ca-'))
-    authority = await ensureAuthority(dir)
+    authority = await ensureAuthority(dir, ['localhost'])
     return () => rm(dir, { recursive: true, force: true })
   })
 
@@ -164,18 +164,18 @@ describe('certificate', () => {
     [91, 'has expired'],
   ])('of %d days %s', async (age, what) => {
     await expect(certificate(await serving('shop.localhost', age))).rejects.toMatchObject({
-      message: expect.stringMatching(`^the certificate in Secret shop/shop-tls ${what} on \\w{3} +\\d+ .* GMT$`),
+      message: expect.stringMatching(`^the certificate in Secret ingress/shop-tls ${what} on \\w{3} +\\d+ .* GMT$`),
       hint: SECRETS,
     })
   })
 
   test('is for another host, for the Secret is', async () => {
     const fake = fakeCluster()
-    fake.put({ apiVersion: 'v1', kind: 'Secret', metadata: { name: 'shop-tls', namespace: 'shop' } })
+    fake.put({ apiVersion: 'v1', kind: 'Secret', metadata: { name: 'shop-tls', namespace: 'ingress' } })
     const address = await serving('store.localhost')
     await expect(certificate(address, fake)).rejects.toEqual(
       new CommandError(
-        `the certificate of ${address} is for store.localhost, not for shop.localhost: Secret shop/shop-tls is of another host`,
+        `the certificate of ${address} is for store.localhost, not for shop.localhost: Secret ingress/shop-tls is of another host`,
         SECRETS,
       ),
     )
@@ -184,7 +184,7 @@ describe('certificate', () => {
   test("is the ingress's own, for the Secret is gone", async () => {
     const address = await serving('TRAEFIK DEFAULT CERT')
     await expect(certificate(address)).rejects.toThrow(
-      `the certificate of ${address} is for TRAEFIK DEFAULT CERT, not for shop.localhost: Secret shop/shop-tls is not there`,
+      `the certificate of ${address} is for TRAEFIK DEFAULT CERT, not for shop.localhost: Secret ingress/shop-tls is not there`,
     )
   })
 
