@@ -1,6 +1,7 @@
 import { loadSettings, redirectsHttp } from '../infra/settings.ts'
 import { system } from '../infra/system.ts'
 import { openCluster } from './cluster/cluster.ts'
+import { crdSource } from './cluster/crds.ts'
 import { AUTHORITY_DIR, ingressUrl } from './cluster/ingress-url.ts'
 import { checkTools, ensureCluster, INGRESS_PORTS, loadImages } from './cluster/kind.ts'
 import { parseFlags, wholeNumber } from './cluster/options.ts'
@@ -19,6 +20,7 @@ on where it stopped, and changes only what is not as it should be.
   --node-image IMAGE  image of its nodes (default: FAIRLEAD_NODE_IMAGE, else kind's own)
   --workers N         nodes beside the control plane, when the cluster is made (default: 0)
   --crds DIR          folder with prometheus-operator's CRDs (default: FAIRLEAD_CRDS, else its release is downloaded)
+  --crds-sha256 HEX   what the download must be (default: FAIRLEAD_CRDS_SHA256)
   --timeout SECONDS   how long pods may take to be ready (default: 300)
   --no-smoke          do not order anything at the end
   --json              print what was done as JSON on standard output
@@ -33,6 +35,7 @@ await runCommand('npm run up', async signal => {
     'node-image': { type: 'string', default: process.env.FAIRLEAD_NODE_IMAGE },
     workers: { type: 'string', default: '0' },
     crds: { type: 'string', default: process.env.FAIRLEAD_CRDS },
+    'crds-sha256': { type: 'string', default: process.env.FAIRLEAD_CRDS_SHA256 },
     timeout: { type: 'string', default: '300' },
     'no-smoke': { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
@@ -44,6 +47,7 @@ await runCommand('npm run up', async signal => {
   }
   const settings = loadSettings(process.env)
   const workers = wholeNumber('workers', flags.workers, { min: 0, max: 9 })
+  const crds = crdSource(flags)
   const timeoutMs = wholeNumber('timeout', flags.timeout, { min: 1, max: 3_600 }) * 1_000
   const steps = createSteps()
   const { step } = steps
@@ -77,7 +81,7 @@ await runCommand('npm run up', async signal => {
     () => loadImages(flags.name, references, signal),
     loads => (loads === 0 ? 'present' : `${loads} loaded`),
   )
-  const { changed, pruned } = await release(cluster, images, steps, { system, settings, crds: flags.crds, timeoutMs, signal })
+  const { changed, pruned } = await release(cluster, images, steps, { system, settings, crds, timeoutMs, signal })
   const baseUrl = ingressUrl(settings)
   const orderId = flags['no-smoke']
     ? undefined

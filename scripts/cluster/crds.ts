@@ -1,22 +1,47 @@
+import { createHash } from 'node:crypto'
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parseAllDocuments } from 'yaml'
-import { PROMETHEUS_OPERATOR_CRDS } from '../../infra/platform/images.ts'
+import { PROMETHEUS_OPERATOR_CRDS, PROMETHEUS_OPERATOR_CRDS_SHA256 } from '../../infra/platform/images.ts'
 import type { Manifest } from '../../infra/synth.ts'
-import { CommandError } from '../terminal.ts'
+import { CommandError, say, yellow } from '../terminal.ts'
 import { type ApplyResult, applyAll } from './apply.ts'
 import type { Cluster } from './cluster.ts'
+import { usageError } from './options.ts'
 
 const DOWNLOAD_TIMEOUT_MS = 60_000
 const ESTABLISH_TIMEOUT_MS = 30_000
 
-/** prometheus-operator's kinds, from a folder of YAML files or from its release. */
-async function readCrds(folder: string | undefined): Promise<Manifest[]> {
-  const texts = folder ? await readFolder(folder) : [await download()]
+/** Where prometheus-operator's kinds come from. */
+export interface CrdSource {
+  /** Folder of YAML files; its release without one. */
+  folder: string | undefined
+  /** What the download must be, as SHA-256 in hex digits. */
+  sha256?: string | undefined
+}
+
+/** @throws CommandError, exit code 2, naming the flag */
+export function crdSource(flags: { crds?: string | undefined; 'crds-sha256'?: string | undefined }): CrdSource {
+  const { crds: folder, 'crds-sha256': sha256 } = flags
+  if (sha256 !== undefined && !/^[0-9a-f]{64}$/i.test(sha256))
+    throw usageError('--crds-sha256 (or FAIRLEAD_CRDS_SHA256) is not a SHA-256: 64 hex digits')
+  return { folder, sha256: folder ? undefined : (sha256?.toLowerCase() ?? PROMETHEUS_OPERATOR_CRDS_SHA256) }
+}
+
+async function readCrds({ folder, sha256 }: CrdSource): Promise<Manifest[]> {
+  const texts = folder ? await readFolder(folder) : [verified(await download(), sha256)]
   const manifests = texts.flatMap(text => parseAllDocuments(text).map(document => document.toJS() as Manifest | null))
   const crds = manifests.filter(manifest => manifest?.kind === 'CustomResourceDefinition') as Manifest[]
   if (crds.length === 0) throw new CommandError(`${folder ?? PROMETHEUS_OPERATOR_CRDS} has no CustomResourceDefinition (--crds)`)
   return crds
+}
+
+function verified(text: string, sha256: string | undefined): string {
+  const found = createHash('sha256').update(text).digest('hex')
+  if (!sha256) say(`${yellow('!')} ${PROMETHEUS_OPERATOR_CRDS} is compared with nothing; --crds-sha256 ${found} takes only what it is now`)
+  else if (found !== sha256)
+    throw new CommandError(`${PROMETHEUS_OPERATOR_CRDS} has the SHA-256 ${found}, not ${sha256} (--crds-sha256): nothing of it was applied`)
+  return text
 }
 
 async function readFolder(folder: string): Promise<string[]> {
@@ -38,8 +63,8 @@ async function download(): Promise<string> {
 }
 
 /** Applies them and waits until the API server serves them. */
-export async function ensureCrds(cluster: Cluster, folder: string | undefined, signal: AbortSignal): Promise<ApplyResult> {
-  const crds = await readCrds(folder)
+export async function ensureCrds(cluster: Cluster, source: CrdSource, signal: AbortSignal): Promise<ApplyResult> {
+  const crds = await readCrds(source)
   const result = await applyAll(cluster, crds, { signal })
   const endsAt = performance.now() + ESTABLISH_TIMEOUT_MS
   for (const crd of crds) {

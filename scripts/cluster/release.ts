@@ -6,7 +6,7 @@ import { ensureSecrets } from '../secrets.ts'
 import type { createSteps } from '../terminal.ts'
 import { applyAll } from './apply.ts'
 import type { Cluster, Reference } from './cluster.ts'
-import { ensureCrds } from './crds.ts'
+import { type CrdSource, ensureCrds } from './crds.ts'
 import { withInventory } from './inventory.ts'
 import { withLease } from './lease.ts'
 import { awaitReplaced, removeAll } from './leave.ts'
@@ -17,8 +17,7 @@ import { widenAll } from './widen.ts'
 export interface ReleaseOptions {
   system: SystemDefinition
   settings: Settings
-  /** Folder of prometheus-operator's CRDs; its release without one. */
-  crds: string | undefined
+  crds: CrdSource
   timeoutMs: number
   signal: AbortSignal
 }

@@ -118,7 +118,7 @@ describe.runIf(hasHelm)('the Helm chart', () => {
 
     afterAll(async () => {
       await helm('uninstall', system.name, '--wait')
-      await release(cluster, images, createSteps(), { system, settings, crds: process.env.FAIRLEAD_CRDS, timeoutMs: 240_000, signal })
+      await release(cluster, images, createSteps(), { system, settings, crds: { folder: process.env.FAIRLEAD_CRDS }, timeoutMs: 240_000, signal })
     }, 300_000)
 
     test('helm install takes over every object as it is', async () => {

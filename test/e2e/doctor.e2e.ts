@@ -42,7 +42,7 @@ const failures = ({ checks }: Report): string[] =>
 
 /** Puts everything back to what the graph gives. */
 async function heal(): Promise<void> {
-  await ensureCrds(cluster, process.env.FAIRLEAD_CRDS, signal)
+  await ensureCrds(cluster, { folder: process.env.FAIRLEAD_CRDS }, signal)
   await ensureSecrets(cluster, { system, settings })
   await applyAll(cluster, manifests, { signal })
   await cluster.patch(coredns, { spec: { replicas: 2 } })
