@@ -7,9 +7,9 @@ const MADE_HERE = 'fairlead.dev/made-here'
 /** Makes or adopts namespaces. */
 export async function ensureNamespaces(cluster: Cluster, manifests: readonly Manifest[]): Promise<void> {
   for (const manifest of manifests.filter(({ kind }) => kind === 'Namespace')) {
-    const { metadata } = manifest
+    const { apiVersion, kind, metadata } = manifest
     // By a request that fails when it is there: the mark tells who made it, also when this run is killed right after.
-    await cluster.create({ ...manifest, metadata: { ...metadata, annotations: { ...metadata.annotations, [MADE_HERE]: 'true' } } } as Reference)
+    await cluster.create({ apiVersion, kind, metadata: { name: metadata.name, annotations: { [MADE_HERE]: 'true' } } } as Reference)
     await cluster.apply(manifest)
   }
 }

@@ -30,7 +30,7 @@ const service = {
   spec: { selector: labels, ports: [{ port: 5_432, targetPort: 5_432 }] },
 }
 
-/** Passes every connection on to Postgres; runs on the image that is there. */
+/** Passes every connection on to Postgres, and cuts them all when it is told to end; runs on the image that is there. */
 const proxy = {
   apiVersion: 'apps/v1',
   kind: 'Deployment',
@@ -49,7 +49,8 @@ const proxy = {
             image: images.order,
             args: [
               '-e',
-              `const { connect, createServer } = require('node:net')
+              `process.on('SIGTERM', () => process.exit())
+              const { connect, createServer } = require('node:net')
               createServer(from => {
                 const to = connect(5432, '${POSTGRES}')
                 from.pipe(to).pipe(from)
