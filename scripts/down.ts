@@ -1,4 +1,5 @@
 import { loadSettings } from '../infra/settings.ts'
+import { system } from '../infra/system.ts'
 import { openCluster } from './cluster/cluster.ts'
 import { clusterExists, deleteCluster, isOurs } from './cluster/kind.ts'
 import { parseFlags } from './cluster/options.ts'
@@ -33,7 +34,7 @@ await runCommand('npm run down', async signal => {
     const namespace = loadSettings(process.env).NAMESPACE
     await step(
       `what was deployed to ${flags.context}`,
-      () => tearDown(cluster, namespace, { timeoutMs: TIMEOUT_MS, signal }),
+      () => tearDown(cluster, { system: system.name, namespace }, { timeoutMs: TIMEOUT_MS, signal }),
       ({ removed, kept }) =>
         `${removed.length} objects deleted${kept.length > 0 ? `; ${kept.join(', ')} had been there before, and ${kept.length > 1 ? 'stay' : 'stays'}` : ''}`,
     )

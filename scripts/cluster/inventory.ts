@@ -17,7 +17,7 @@ const referenceOf = (key: string): Reference => {
   return { apiVersion, kind, metadata: { name, ...(namespace && { namespace }) } }
 }
 
-const inventoryIn = (namespace: string): Reference => ({ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: NAME, namespace } })
+export const inventoryIn = (namespace: string): Reference => ({ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: NAME, namespace } })
 
 export async function readInventory(cluster: Cluster, namespace: string): Promise<Reference[]> {
   const found = await cluster.read(inventoryIn(namespace))

@@ -21,7 +21,7 @@ function nameOfUser(): string {
   }
 }
 
-const leaseIn = (namespace: string): Reference => ({
+export const leaseIn = (namespace: string): Reference => ({
   apiVersion: 'coordination.k8s.io/v1',
   kind: 'Lease',
   metadata: { name: NAME, namespace },

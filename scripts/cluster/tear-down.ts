@@ -1,18 +1,15 @@
 import { CommandError } from '../terminal.ts'
-import { inParallel, nameOf } from './apply.ts'
+import { nameOf } from './apply.ts'
 import type { Cluster, Live, Reference } from './cluster.ts'
-import { readInventory } from './inventory.ts'
+import { inventoryIn, readInventory } from './inventory.ts'
+import { leaseIn } from './lease.ts'
 import { type LeaveOptions, removeAll } from './leave.ts'
 import { wasMadeHere } from './namespaces.ts'
 
 const POLL_MS = 1_000
 
-/** What is ours and in no inventory: made by `secrets`, or the inventory itself. */
-const UNLISTED = [
-  { apiVersion: 'v1', kind: 'Secret' },
-  { apiVersion: 'v1', kind: 'ConfigMap' },
-  { apiVersion: 'coordination.k8s.io/v1', kind: 'Lease' },
-]
+/** Kinds that `secrets` makes, which are in no inventory. */
+const UNLISTED = ['Secret', 'ConfigMap']
 
 export interface TornDown {
   removed: string[]
@@ -21,7 +18,11 @@ export interface TornDown {
 }
 
 /** Deletes all that was deployed, data included, and the namespaces that were made for it. */
-export async function tearDown(cluster: Cluster, namespace: string, options: LeaveOptions): Promise<TornDown> {
+export async function tearDown(
+  cluster: Cluster,
+  { system, namespace }: { system: string; namespace: string },
+  options: LeaveOptions,
+): Promise<TornDown> {
   const known = await readInventory(cluster, namespace)
   const listed = known.filter(({ kind }) => kind !== 'Namespace')
   const claims = await claimsOf(cluster, listed)
@@ -30,10 +31,12 @@ export async function tearDown(cluster: Cluster, namespace: string, options: Lea
   const namespaces = found.filter(live => live !== undefined)
   const adopted = namespaces.filter(live => !wasMadeHere(live))
   for (const live of adopted) {
-    if (live.metadata.name === namespace) removed.push(...(await removeUnlisted(cluster, namespace, claims, options)))
+    removed.push(...(await removeUnlisted(cluster, live.metadata.name, system, options)))
     // An apply that says nothing gives back every field that was ours: labels, and with them the Pod Security level.
     await cluster.apply({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: live.metadata.name } })
   }
+  const own = adopted.some(({ metadata }) => metadata.name === namespace) ? [...claims, inventoryIn(namespace), leaseIn(namespace)] : []
+  removed.push(...(await removeAll(cluster, own, options)))
   const made = namespaces.filter(wasMadeHere)
   removed.push(...(await removeAll(cluster, made, options)))
   for (const live of made) await awaitNamespace(cluster, live, options)
@@ -41,32 +44,26 @@ export async function tearDown(cluster: Cluster, namespace: string, options: Lea
 }
 
 /** Volumes of StatefulSets, which outlive them. */
-async function claimsOf(cluster: Cluster, references: readonly Reference[]): Promise<Live[]> {
+async function claimsOf(cluster: Cluster, references: readonly Reference[]): Promise<Reference[]> {
   const sets = await Promise.all(references.filter(({ kind }) => kind === 'StatefulSet').map(reference => cluster.read(reference)))
   const claims = sets.map(async set => {
     const prefixes = ((set?.spec?.volumeClaimTemplates ?? []) as Reference[]).map(template => `${template.metadata.name}-${set?.metadata.name}-`)
     const all = prefixes.length > 0 ? await cluster.list('v1', 'PersistentVolumeClaim', set?.metadata.namespace) : []
-    return all.filter(({ metadata }) => prefixes.some(prefix => metadata.name.startsWith(prefix)))
+    const ours = all.filter(({ metadata }) => prefixes.some(prefix => metadata.name.startsWith(prefix)))
+    return ours.map(
+      ({ metadata: { name, namespace = '' } }): Reference => ({ apiVersion: 'v1', kind: 'PersistentVolumeClaim', metadata: { name, namespace } }),
+    )
   })
   return (await Promise.all(claims)).flat()
 }
 
-async function removeUnlisted(cluster: Cluster, namespace: string, claims: readonly Live[], { signal }: LeaveOptions): Promise<string[]> {
-  const labelled = UNLISTED.map(async ({ apiVersion, kind }) => {
-    const live = await cluster.list(apiVersion, kind, namespace, 'app.kubernetes.io/managed-by=fairlead')
-    return live.map(({ metadata }): Reference => ({ apiVersion, kind, metadata: { name: metadata.name, namespace } }))
+async function removeUnlisted(cluster: Cluster, namespace: string, system: string, options: LeaveOptions): Promise<string[]> {
+  const selector = `app.kubernetes.io/managed-by=fairlead,app.kubernetes.io/part-of=${system}`
+  const found = UNLISTED.map(async kind => {
+    const live = await cluster.list('v1', kind, namespace, selector)
+    return live.map(({ metadata }): Reference => ({ apiVersion: 'v1', kind, metadata: { name: metadata.name, namespace } }))
   })
-  const removed: string[] = []
-  const volumes = claims.map(({ metadata }) => ({
-    apiVersion: 'v1',
-    kind: 'PersistentVolumeClaim',
-    metadata: { name: metadata.name, namespace: metadata.namespace ?? '' },
-  }))
-  await inParallel([...(await Promise.all(labelled)).flat(), ...volumes], async reference => {
-    signal.throwIfAborted()
-    if (await cluster.remove(reference)) removed.push(nameOf(reference))
-  })
-  return removed
+  return removeAll(cluster, (await Promise.all(found)).flat(), options)
 }
 
 async function awaitNamespace(cluster: Cluster, live: Live, { timeoutMs, signal }: LeaveOptions): Promise<void> {

@@ -7,7 +7,7 @@ import { tearDown } from '../../../scripts/cluster/tear-down.ts'
 import { fakeCluster } from '../../support/fake-cluster.ts'
 
 const options = { timeoutMs: 1_000, signal: new AbortController().signal }
-const ours = { 'app.kubernetes.io/managed-by': 'fairlead' }
+const ours = { 'app.kubernetes.io/managed-by': 'fairlead', 'app.kubernetes.io/part-of': 'shop' }
 
 const namespace = (name: string): Manifest => ({ apiVersion: 'v1', kind: 'Namespace', metadata: { name, labels: ours } })
 const object = (kind: string, name: string, labels = {}): Reference & { metadata: { labels: object } } => ({
@@ -42,16 +42,17 @@ async function deploy(cluster: Cluster, put: (...objects: Reference[]) => void):
   await ensureNamespaces(cluster, [namespace('shop'), namespace('ingress')])
   const set = { ...object('StatefulSet', 'postgres'), spec: { selector: {}, volumeClaimTemplates: [{ metadata: { name: 'data' } }] } }
   put(set, object('Secret', 'signing-keys', ours), object('PersistentVolumeClaim', 'data-postgres-0'))
+  put({ apiVersion: 'coordination.k8s.io/v1', kind: 'Lease', metadata: { name: 'fairlead-deploy', namespace: 'shop' } })
   put(object('Secret', 'of-others'), object('PersistentVolumeClaim', 'of-others'))
   const inventory = ['v1|Namespace||shop', 'v1|Namespace||ingress', 'apps/v1|StatefulSet|shop|postgres'].join('\n')
-  put({ ...object('ConfigMap', 'fairlead-inventory', ours), data: { objects: inventory } } as Reference)
+  put({ ...object('ConfigMap', 'fairlead-inventory'), data: { objects: inventory } } as Reference)
 }
 
 describe('tearing down', () => {
   test('deletes the namespaces that were made for the system', async () => {
     const { fake, cluster } = deployed([])
     await deploy(cluster, fake.put)
-    const { removed, kept } = await tearDown(cluster, 'shop', options)
+    const { removed, kept } = await tearDown(cluster, { system: 'shop', namespace: 'shop' }, options)
     expect(removed).toEqual(['StatefulSet shop/postgres', 'Namespace shop', 'Namespace ingress'])
     expect(kept).toEqual([])
   })
@@ -59,10 +60,11 @@ describe('tearing down', () => {
   test('leaves a namespace that was there before, with what others have in it and without what was ours', async () => {
     const { fake, cluster } = deployed([{ apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'shop', labels: { team: 'a' } } } as Reference])
     await deploy(cluster, fake.put)
-    const { removed, kept } = await tearDown(cluster, 'shop', options)
+    const { removed, kept } = await tearDown(cluster, { system: 'shop', namespace: 'shop' }, options)
     expect(kept).toEqual(['shop'])
     expect(removed.sort()).toEqual([
       'ConfigMap shop/fairlead-inventory',
+      'Lease shop/fairlead-deploy',
       'Namespace ingress',
       'PersistentVolumeClaim shop/data-postgres-0',
       'Secret shop/signing-keys',
@@ -72,10 +74,22 @@ describe('tearing down', () => {
     expect([...fake.objects.keys()].sort()).toEqual(['Namespace shop', 'PersistentVolumeClaim shop/of-others', 'Secret shop/of-others'])
   })
 
+  test('takes the certificate out of an adopted namespace of the ingress', async () => {
+    const { fake, cluster } = deployed([{ apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'ingress' } }])
+    await deploy(cluster, fake.put)
+    const certificate = (name: string, labels: object): Reference =>
+      ({ apiVersion: 'v1', kind: 'Secret', metadata: { name, namespace: 'ingress', labels } }) as Reference
+    fake.put(certificate('shop-tls', ours), certificate('blog-tls', { ...ours, 'app.kubernetes.io/part-of': 'blog' }))
+    const { removed, kept } = await tearDown(cluster, { system: 'shop', namespace: 'shop' }, options)
+    expect(kept).toEqual(['ingress'])
+    expect(removed).toContain('Secret ingress/shop-tls')
+    expect(fake.objects.has('Secret ingress/blog-tls')).toBe(true)
+  })
+
   test('knows a namespace of its own again after another deploy', async () => {
     const { fake, cluster } = deployed([])
     await deploy(cluster, fake.put)
     await ensureNamespaces(cluster, [namespace('shop')])
-    expect((await tearDown(cluster, 'shop', options)).kept).toEqual([])
+    expect((await tearDown(cluster, { system: 'shop', namespace: 'shop' }, options)).kept).toEqual([])
   })
 })
