@@ -33,6 +33,23 @@ function isCidr(text: string): boolean {
   return version > 0 && rest.length === 0 && /^\d{1,3}$/.test(bits) && Number(bits) <= (version === 4 ? 32 : 128)
 }
 
+const endpoints = (what: string) =>
+  z
+    .string()
+    .default('')
+    .transform((value, context) =>
+      value
+        .split(',')
+        .filter(Boolean)
+        .flatMap(text => {
+          const [, six = '', four = '', port] = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(text) ?? []
+          if (isIP(six || four) > 0 && Number(port) < 65_536) return [{ address: six || four, port: Number(port) }]
+          context.addIssue({ code: 'custom', message: `${text} is no address with a port` })
+          return []
+        }),
+    )
+    .describe(`${what}, separated by commas, e.g. 10.96.0.1:443,172.18.0.2:6443`)
+
 const flag = (fallback: boolean, what: string) =>
   z
     .enum(['true', 'false'])
@@ -90,6 +107,9 @@ const settingFields = {
     .default('local')
     .describe("local (a certificate of this machine's own authority) or external (cert-manager's or yours, which nothing here touches)"),
   TLS_SECRET: text('shop-tls', 'the Secret with the certificate of HOST, beside the bundled ingress or else beside the services'),
+  API_SERVER: endpoints(
+    'addresses and ports of the API server, in front of it and behind, that the bundled programs may reach; up and deploy find them',
+  ),
   MONITORING_NAMESPACE: text('observability', 'the namespace of Prometheus'),
   MONITORING_LABELS: labels('', 'labels by which Prometheus selects ServiceMonitors and PrometheusRules'),
   DASHBOARD_LABELS: labels('grafana_dashboard=1', "labels by which Grafana's sidecar selects ConfigMaps"),

@@ -2,6 +2,7 @@ import { imageReferences } from '../infra/image/image.ts'
 import { loadSettings, type Settings } from '../infra/settings.ts'
 import { synthesize } from '../infra/synth.ts'
 import { system } from '../infra/system.ts'
+import { withApiServer } from './cluster/api-server.ts'
 import { openCluster } from './cluster/cluster.ts'
 import { ingressUrl } from './cluster/ingress-url.ts'
 import { INGRESS_PORTS, wasMadeHere } from './cluster/kind.ts'
@@ -92,22 +93,26 @@ await runCommand('npm run doctor', async signal => {
     process.stdout.write(HELP)
     return 0
   }
-  const settings = loadSettings(process.env)
+  const chosen = loadSettings(process.env)
+  const cluster = openCluster(flags.context)
+  const at = await addresses(flags.context, flags.url, chosen)
+  // That the API server answers has a check of its own.
+  const settings = await withApiServer(cluster, chosen).catch(() => chosen)
   const { platform, shop } = synthesize({ system, settings, images: await imageReferences(system, settings) })
   const context = createContext({
-    cluster: openCluster(flags.context),
+    cluster,
     system,
     settings,
     manifests: [...platform, ...shop],
-    ...(await addresses(flags.context, flags.url, settings)),
+    ...at,
     deploy: 'npm run deploy',
   })
   const words = flags.only?.split(',').filter(Boolean)
   const withoutOrder = flags['no-order'] ? NEED_AN_ORDER : []
   const checks = checksOf(context).filter(({ name }) => !withoutOrder.includes(name) && (!words || words.some(word => name.includes(word))))
   if (checks.length === 0) throw usageError(`--only ${flags.only} names no check`)
-  const chosen = Object.keys(settings).flatMap(name => (process.env[name] ? [[name, process.env[name]]] : []))
-  const address = addressTo(flags.context, Object.fromEntries(chosen))
+  const said = Object.keys(settings).flatMap(name => (process.env[name] ? [[name, process.env[name]]] : []))
+  const address = addressTo(flags.context, Object.fromEntries(said))
   try {
     const results = await runChecks(checks, { signal, show, address })
     const failed = results.filter(({ outcome }) => outcome === 'failed')

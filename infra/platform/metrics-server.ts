@@ -6,7 +6,7 @@ import { kubeObject } from '../constructs/object.ts'
 import { resources } from '../constructs/restricted.ts'
 import { addServiceAccount } from '../constructs/service-account.ts'
 import { images } from './images.ts'
-import { platformOwner } from './owner.ts'
+import { type PlatformContext, platformOwner } from './owner.ts'
 import { addProgram } from './pod.ts'
 import { apiServer, bindClusterRole } from './rbac.ts'
 import { addService } from './service.ts'
@@ -15,7 +15,7 @@ const NAMESPACE = 'kube-system'
 const PORT = 10_250
 
 /** What the autoscaler reads. In kube-system, where the API server's aggregation looks for such things. */
-export function addMetricsServer(scope: Construct): void {
+export function addMetricsServer(scope: Construct, { settings }: PlatformContext): void {
   const owner = platformOwner('metrics-server', 'autoscaling', images.metricsServer)
   addServiceAccount(scope, owner, NAMESPACE)
   bindClusterRole(scope, owner, {
@@ -68,5 +68,5 @@ export function addMetricsServer(scope: Construct): void {
       service: { name: owner.name, namespace: NAMESPACE },
     },
   })
-  addNetworkPolicy(scope, owner, NAMESPACE, { ingress: [{ ports: [PORT] }], egress: [apiServer, { ports: [10_250] }] })
+  addNetworkPolicy(scope, owner, NAMESPACE, { ingress: [{ ports: [PORT] }], egress: [...apiServer(settings), { ports: [10_250] }] })
 }

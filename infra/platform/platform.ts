@@ -16,6 +16,6 @@ export function addPlatform(scope: Construct, context: PlatformContext): void {
   addTraefik(scope, context)
   addMonitoring(scope, context)
   addJaeger(scope, context)
-  addMetricsServer(scope)
+  addMetricsServer(scope, context)
   if (settings.GRAFANA) addGrafana(scope, context)
 }

@@ -91,7 +91,7 @@ function addPrometheus(scope: Construct, context: PlatformContext): void {
       { peer: podsOf('grafana'), ports: [PROMETHEUS_PORT] },
       { peer: podsOf('prometheus'), ports: [PROMETHEUS_PORT] },
     ],
-    egress: [...scraped, apiServer],
+    egress: [...scraped, ...apiServer(settings)],
     annotations: podsByOperator,
   })
 }

@@ -1,15 +1,20 @@
+import { isIP } from 'node:net'
 import type { Construct } from 'constructs'
 import type { IClusterRole } from 'kubernetes-models/rbac.authorization.k8s.io/v1/ClusterRole'
 import type { IClusterRoleBinding } from 'kubernetes-models/rbac.authorization.k8s.io/v1/ClusterRoleBinding'
 import type { IRole } from 'kubernetes-models/rbac.authorization.k8s.io/v1/Role'
 import type { IRoleBinding } from 'kubernetes-models/rbac.authorization.k8s.io/v1/RoleBinding'
-import type { Rule } from '../constructs/network-policies.ts'
+import { addresses, type Rule } from '../constructs/network-policies.ts'
 import { kubeObject, type Owner } from '../constructs/object.ts'
+import type { Settings } from '../settings.ts'
 
 const GROUP = 'rbac.authorization.k8s.io'
 
-/** The API server, whose address no selector knows: in front of it, and its own port behind that. */
-export const apiServer: Rule = { ports: [443, 6_443] }
+/** The API server, whose address no selector knows: in front of it, and its own port behind that; anywhere, where nobody says which those are. */
+export const apiServer = ({ API_SERVER }: Settings): Rule[] =>
+  API_SERVER.length > 0
+    ? API_SERVER.map(({ address, port }) => ({ peer: addresses(`${address}/${isIP(address) === 4 ? 32 : 128}`), ports: [port] }))
+    : [{ ports: [443, 6_443] }]
 
 /** What an owner's ServiceAccount, in the namespace `account`, may do in one namespace. */
 export function bindRole(

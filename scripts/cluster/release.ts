@@ -4,6 +4,7 @@ import { type Manifest, synthesize } from '../../infra/synth.ts'
 import type { SystemDefinition } from '../../services/chassis/graph.ts'
 import { ensureSecrets } from '../secrets.ts'
 import type { createSteps } from '../terminal.ts'
+import { withApiServer } from './api-server.ts'
 import { applyAll } from './apply.ts'
 import type { Cluster, Reference } from './cluster.ts'
 import { type CrdSource, ensureCrds } from './crds.ts'
@@ -45,8 +46,9 @@ export async function release(
   cluster: Cluster,
   images: readonly Pick<ServiceImage, 'service' | 'reference'>[],
   steps: Steps,
-  { system, settings, crds, timeoutMs, signal: interrupted }: ReleaseOptions,
+  { system, settings: chosen, crds, timeoutMs, signal: interrupted }: ReleaseOptions,
 ): Promise<{ changed: string[]; pruned: string[] }> {
+  const settings = await withApiServer(cluster, chosen)
   const references = Object.fromEntries(images.map(({ service, reference }) => [service, reference]))
   const { platform, shop } = synthesize({ system, settings, images: references })
   const manifests: Manifest[] = [...platform, ...shop]

@@ -47,7 +47,8 @@ test('applying everything again changes nothing', async () => {
 })
 
 test('kubectl diff of dist/ is empty', async test => {
-  const env = { ...process.env, CDK8S_OUTDIR: 'dist/e2e' }
+  const API_SERVER = settings.API_SERVER.map(({ address, port }) => `${address.includes(':') ? `[${address}]` : address}:${port}`).join(',')
+  const env = { ...process.env, API_SERVER, CDK8S_OUTDIR: 'dist/e2e' }
   await run(process.execPath, ['--disable-warning=ExperimentalWarning', 'infra/main.ts'], { env })
   const diff = await run('kubectl', ['--context', context, 'diff', '--server-side', '--field-manager=fairlead', '-f', 'dist/e2e']).catch(
     error => error,

@@ -259,6 +259,9 @@ describe('settings', () => {
     ['HTTP', 'https'],
     ['HTTPS_PORT', '0'],
     ['TLS', 'letsencrypt'],
+    ['API_SERVER', '10.96.0.1'],
+    ['API_SERVER', 'kubernetes.default:443'],
+    ['API_SERVER', '10.96.0.1:443,10.96.0.1:70000'],
     ['TRUSTED_PROXIES', '10.0.0.0'],
     ['TRUSTED_PROXIES', '10.0.0.0/33'],
     ['TRUSTED_PROXIES', '10.0.0.0/8,proxy'],
@@ -395,6 +398,19 @@ describe('the way in', () => {
     })
     expect(config.middlewares['own-secrets']).toEqual({ replacePath: { path: '/api/v1/namespaces/ingress/secrets' } })
   })
+
+  test.each(['ingress/traefik', 'observability/prometheus', 'observability/prometheus-operator', 'kube-system/metrics-server'])(
+    'and every other program that talks to the API server reaches its addresses alone, once they are known: %s',
+    name => {
+      const rulesFor = (env: Record<string, string>) => find(build(system, env).platform, `NetworkPolicy ${name}`).spec.egress
+      const tcp = (port: number) => [{ port, protocol: 'TCP' }]
+      expect(rulesFor({})).toContainEqual({ ports: [...tcp(443), ...tcp(6_443)] })
+      const narrow = rulesFor({ API_SERVER: '10.96.0.1:443,[fd00::2]:6443' })
+      expect(narrow).not.toContainEqual({ ports: [...tcp(443), ...tcp(6_443)] })
+      expect(narrow).toContainEqual({ to: [{ ipBlock: { cidr: '10.96.0.1/32' } }], ports: tcp(443) })
+      expect(narrow).toContainEqual({ to: [{ ipBlock: { cidr: 'fd00::2/128' } }], ports: tcp(6_443) })
+    },
+  )
 
   test('has the certificate from its own namespace, and the Ingress names none', () => {
     const { volumes } = find(platform, 'Deployment ingress/traefik').spec.template.spec

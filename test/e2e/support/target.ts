@@ -1,12 +1,14 @@
 import { loadSettings } from '../../../infra/settings.ts'
+import { withApiServer } from '../../../scripts/cluster/api-server.ts'
 import { type Cluster, type Live, openCluster } from '../../../scripts/cluster/cluster.ts'
 import { ingressUrl as defaultUrl } from '../../../scripts/cluster/ingress-url.ts'
 
 /** The cluster that is tested: `CONTEXT` of the kubeconfig, its ingress at `INGRESS_URL`. */
 export const context = process.env.CONTEXT ?? 'kind-fairlead'
-export const settings = loadSettings(process.env)
-export const ingressUrl = process.env.INGRESS_URL ?? defaultUrl(settings)
 export const cluster: Cluster = openCluster(context)
+/** As up and deploy have them. */
+export const settings = await withApiServer(cluster, loadSettings(process.env))
+export const ingressUrl = process.env.INGRESS_URL ?? defaultUrl(settings)
 
 export const NAMESPACE = settings.NAMESPACE
 
