@@ -1,7 +1,7 @@
 import { loadSettings } from '../infra/settings.ts'
 import { system } from '../infra/system.ts'
 import { openCluster } from './cluster/cluster.ts'
-import { crdSource } from './cluster/crds.ts'
+import { crdSource, GATEWAY_API } from './cluster/crds.ts'
 import { checkTools, loadImages } from './cluster/kind.ts'
 import { parseFlags, usageError, wholeNumber } from './cluster/options.ts'
 import { buildImages, describeImages, release } from './cluster/release.ts'
@@ -16,6 +16,8 @@ other must be able to pull them: IMAGE_REGISTRY=registry.example/shop, pushed be
   --context NAME     a context of the kubeconfig; no other is ever touched
   --crds DIR         folder with prometheus-operator's CRDs (default: FAIRLEAD_CRDS, else its release is downloaded)
   --crds-sha256 HEX  what the download must be (default: FAIRLEAD_CRDS_SHA256)
+  --gateway-crds DIR, --gateway-crds-sha256 HEX
+                     the same of Gateway API, for ROUTE=gateway (default: FAIRLEAD_GATEWAY_CRDS...)
   --timeout SECONDS  how long pods may take to be ready (default: 300)
   --json             print what was done as JSON on standard output
   --help             this text
@@ -29,6 +31,8 @@ await runCommand('npm run deploy', async signal => {
     context: { type: 'string' },
     crds: { type: 'string', default: process.env.FAIRLEAD_CRDS },
     'crds-sha256': { type: 'string', default: process.env.FAIRLEAD_CRDS_SHA256 },
+    'gateway-crds': { type: 'string', default: process.env.FAIRLEAD_GATEWAY_CRDS },
+    'gateway-crds-sha256': { type: 'string', default: process.env.FAIRLEAD_GATEWAY_CRDS_SHA256 },
     timeout: { type: 'string', default: '300' },
     json: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
@@ -40,6 +44,7 @@ await runCommand('npm run deploy', async signal => {
   if (!flags.context) throw usageError('--context is missing: name the cluster', 'kubectl config get-contexts')
   const settings = loadSettings(process.env)
   const crds = crdSource(flags)
+  const gatewayCrds = crdSource(flags, GATEWAY_API)
   const timeoutMs = wholeNumber('timeout', flags.timeout, { min: 1, max: 3_600 }) * 1_000
   const cluster = openCluster(flags.context)
   const steps = createSteps()
@@ -67,7 +72,7 @@ await runCommand('npm run deploy', async signal => {
       loads => `${loads} loaded`,
     )
   } else say(`the cluster must be able to pull ${references.join(' and ')}: npm run images builds them, docker push brings them there`)
-  const { changed, pruned } = await release(cluster, images, steps, { system, settings, crds, timeoutMs, signal })
+  const { changed, pruned } = await release(cluster, images, steps, { system, settings, crds, gatewayCrds, timeoutMs, signal })
   if (flags.json) process.stdout.write(`${JSON.stringify({ context: flags.context, changed, pruned, steps: steps.done }, null, 2)}\n`)
   return 0
 })

@@ -1,7 +1,7 @@
 import { loadSettings, redirectsHttp } from '../infra/settings.ts'
 import { system } from '../infra/system.ts'
 import { openCluster } from './cluster/cluster.ts'
-import { crdSource } from './cluster/crds.ts'
+import { crdSource, GATEWAY_API } from './cluster/crds.ts'
 import { AUTHORITY_DIR, ingressUrl } from './cluster/ingress-url.ts'
 import { checkTools, ensureCluster, INGRESS_PORTS, loadImages } from './cluster/kind.ts'
 import { parseFlags, wholeNumber } from './cluster/options.ts'
@@ -21,6 +21,8 @@ on where it stopped, and changes only what is not as it should be.
   --workers N         nodes beside the control plane, when the cluster is made (default: 0)
   --crds DIR          folder with prometheus-operator's CRDs (default: FAIRLEAD_CRDS, else its release is downloaded)
   --crds-sha256 HEX   what the download must be (default: FAIRLEAD_CRDS_SHA256)
+  --gateway-crds DIR, --gateway-crds-sha256 HEX
+                      the same of Gateway API, for ROUTE=gateway (default: FAIRLEAD_GATEWAY_CRDS...)
   --timeout SECONDS   how long pods may take to be ready (default: 300)
   --no-smoke          do not order anything at the end
   --json              print what was done as JSON on standard output
@@ -36,6 +38,8 @@ await runCommand('npm run up', async signal => {
     workers: { type: 'string', default: '0' },
     crds: { type: 'string', default: process.env.FAIRLEAD_CRDS },
     'crds-sha256': { type: 'string', default: process.env.FAIRLEAD_CRDS_SHA256 },
+    'gateway-crds': { type: 'string', default: process.env.FAIRLEAD_GATEWAY_CRDS },
+    'gateway-crds-sha256': { type: 'string', default: process.env.FAIRLEAD_GATEWAY_CRDS_SHA256 },
     timeout: { type: 'string', default: '300' },
     'no-smoke': { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
@@ -48,6 +52,7 @@ await runCommand('npm run up', async signal => {
   const settings = loadSettings(process.env)
   const workers = wholeNumber('workers', flags.workers, { min: 0, max: 9 })
   const crds = crdSource(flags)
+  const gatewayCrds = crdSource(flags, GATEWAY_API)
   const timeoutMs = wholeNumber('timeout', flags.timeout, { min: 1, max: 3_600 }) * 1_000
   const steps = createSteps()
   const { step } = steps
@@ -81,7 +86,7 @@ await runCommand('npm run up', async signal => {
     () => loadImages(flags.name, references, signal),
     loads => (loads === 0 ? 'present' : `${loads} loaded`),
   )
-  const { changed, pruned } = await release(cluster, images, steps, { system, settings, crds, timeoutMs, signal })
+  const { changed, pruned } = await release(cluster, images, steps, { system, settings, crds, gatewayCrds, timeoutMs, signal })
   const baseUrl = ingressUrl(settings)
   const orderId = flags['no-smoke']
     ? undefined

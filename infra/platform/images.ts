@@ -20,3 +20,6 @@ export const PROMETHEUS_OPERATOR_CRDS = 'https://github.com/prometheus-operator/
 
 /** SHA-256 of that file, as hex digits: what is downloaded is applied to the cluster. Not known for this release; --crds-sha256 says it. */
 export const PROMETHEUS_OPERATOR_CRDS_SHA256: string | undefined = undefined
+
+/** The same for Gateway API's, of its standard channel. */
+export const GATEWAY_API_CRDS = 'https://github.com/kubernetes-sigs/gateway-api/releases/download/v1.6.0/standard-install.yaml'

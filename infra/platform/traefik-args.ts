@@ -20,19 +20,31 @@ export function traefikArgs(context: PlatformContext): string[] {
     // A request that no pod takes is counted by its route alone (traefik#12451).
     '--metrics.prometheus.addRoutersLabels=true',
     `--serversTransport.forwardingTimeouts.idleConnTimeout=${idle}`,
-    '--providers.kubernetesIngress=true',
-    `--providers.kubernetesIngress.endpoint=${API_ENDPOINT}`,
-    `--providers.kubernetesIngress.namespaces=${settings.NAMESPACE}`,
-    // Kubernetes' own rule: by whole path elements, so that /orders does not cover /orders-report.
-    '--providers.kubernetesIngress.strictPrefixMatching=true',
-    // A service without a ready pod is 503, not a route that never was.
-    '--providers.kubernetesIngress.allowEmptyServices=true',
+    ...routeProvider(context),
     '--providers.file.directory=/etc/traefik',
     `--tracing.otlp.grpc.endpoint=${new URL(settings.OTLP_ENDPOINT).host}`,
     '--tracing.otlp.grpc.insecure=true',
     '--log.format=json',
     '--global.checkNewVersion=false',
     '--global.sendAnonymousUsage=false',
+  ]
+}
+
+/** Who tells it of routes: Ingress or HTTPRoute objects of the services' namespace. */
+function routeProvider({ settings: { ROUTE, NAMESPACE, INGRESS_NAMESPACE } }: PlatformContext): string[] {
+  if (ROUTE === 'gateway') {
+    const prefix = '--providers.kubernetesGateway'
+    return [`${prefix}=true`, `${prefix}.endpoint=${API_ENDPOINT}`, `${prefix}.namespaces=${NAMESPACE},${INGRESS_NAMESPACE}`]
+  }
+  const prefix = '--providers.kubernetesIngress'
+  return [
+    `${prefix}=true`,
+    `${prefix}.endpoint=${API_ENDPOINT}`,
+    `${prefix}.namespaces=${NAMESPACE}`,
+    // Kubernetes' own rule: by whole path elements, so that /orders does not cover /orders-report.
+    `${prefix}.strictPrefixMatching=true`,
+    // A service without a ready pod is 503, not a route that never was.
+    `${prefix}.allowEmptyServices=true`,
   ]
 }
 

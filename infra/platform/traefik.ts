@@ -1,5 +1,6 @@
 import type { Construct } from 'constructs'
 import type { IIngressClass } from 'kubernetes-models/networking.k8s.io/v1/IngressClass'
+import type { IRole } from 'kubernetes-models/rbac.authorization.k8s.io/v1/Role'
 import type { IConfigMap } from 'kubernetes-models/v1/ConfigMap'
 import { stringify } from 'yaml'
 import { entryServices } from '../constructs/ingress.ts'
@@ -9,6 +10,7 @@ import { kubeObject } from '../constructs/object.ts'
 import { resources } from '../constructs/restricted.ts'
 import { addServiceAccount } from '../constructs/service-account.ts'
 import type { Settings } from '../settings.ts'
+import { addGateway, gatewayClusterRules, gatewayRules } from './gateway.ts'
 import { images } from './images.ts'
 import { addIngressAlerts } from './ingress-alerts.ts'
 import { addMonitor } from './monitor.ts'
@@ -35,12 +37,8 @@ export function addTraefik(scope: Construct, context: PlatformContext): void {
   const owner = TRAEFIK
   addIngressNamespace(scope, settings)
   addServiceAccount(scope, owner, namespace)
-  kubeObject<IIngressClass>(scope, owner, {
-    apiVersion: 'networking.k8s.io/v1',
-    kind: 'IngressClass',
-    metadata: { name: settings.INGRESS_CLASS },
-    spec: { controller: 'traefik.io/ingress-controller' },
-  })
+  if (settings.ROUTE === 'gateway') addGateway(scope, context, owner)
+  else addIngressClass(scope, settings)
   addAccess(scope, context)
 
   kubeObject<IConfigMap>(scope, owner, {
@@ -84,35 +82,38 @@ export function addTraefik(scope: Construct, context: PlatformContext): void {
   })
 }
 
+function addIngressClass(scope: Construct, { INGRESS_CLASS }: Settings): void {
+  kubeObject<IIngressClass>(scope, TRAEFIK, {
+    apiVersion: 'networking.k8s.io/v1',
+    kind: 'IngressClass',
+    metadata: { name: INGRESS_CLASS },
+    spec: { controller: 'traefik.io/ingress-controller' },
+  })
+}
+
+const ingressRules: IRole['rules'] = [
+  { apiGroups: [''], resources: ['services'], verbs: READ },
+  { apiGroups: ['discovery.k8s.io'], resources: ['endpointslices'], verbs: READ },
+  { apiGroups: ['networking.k8s.io'], resources: ['ingresses'], verbs: READ },
+]
+const ingressClusterRules: IRole['rules'] = [
+  { apiGroups: [''], resources: ['nodes'], verbs: READ },
+  { apiGroups: ['networking.k8s.io'], resources: ['ingressclasses'], verbs: READ },
+]
+
 /**
  * Reads what routes the shop, there only; classes and nodes are nobody's namespace. Secrets it can list in its own namespace alone, which
  * has its certificate and no other (traefik-api.ts).
  */
 function addAccess(scope: Construct, { settings }: PlatformContext): void {
   const account = settings.INGRESS_NAMESPACE
-  bindRole(scope, TRAEFIK, {
-    namespace: settings.NAMESPACE,
-    account,
-    rules: [
-      { apiGroups: [''], resources: ['services'], verbs: READ },
-      { apiGroups: ['discovery.k8s.io'], resources: ['endpointslices'], verbs: READ },
-      { apiGroups: ['networking.k8s.io'], resources: ['ingresses'], verbs: READ },
-    ],
-  })
-  bindRole(scope, TRAEFIK, {
-    namespace: account,
-    account,
-    rules: [
-      { apiGroups: [''], resources: ['secrets'], verbs: READ },
-      // For its traces, in which it names its pod.
-      { apiGroups: [''], resources: ['pods'], verbs: ['get'] },
-    ],
-  })
-  bindClusterRole(scope, TRAEFIK, {
-    account,
-    rules: [
-      { apiGroups: [''], resources: ['nodes'], verbs: READ },
-      { apiGroups: ['networking.k8s.io'], resources: ['ingressclasses'], verbs: READ },
-    ],
-  })
+  const gateway = settings.ROUTE === 'gateway'
+  bindRole(scope, TRAEFIK, { namespace: settings.NAMESPACE, account, rules: gateway ? gatewayRules : ingressRules })
+  const own: IRole['rules'] = [
+    { apiGroups: [''], resources: ['secrets'], verbs: READ },
+    // For its traces, in which it names its pod.
+    { apiGroups: [''], resources: ['pods'], verbs: ['get'] },
+  ]
+  bindRole(scope, TRAEFIK, { namespace: account, account, rules: gateway ? [...own, ...gatewayRules] : own })
+  bindClusterRole(scope, TRAEFIK, { account, rules: gateway ? gatewayClusterRules : ingressClusterRules })
 }

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parseAllDocuments } from 'yaml'
-import { PROMETHEUS_OPERATOR_CRDS, PROMETHEUS_OPERATOR_CRDS_SHA256 } from '../../infra/platform/images.ts'
+import { GATEWAY_API_CRDS, PROMETHEUS_OPERATOR_CRDS, PROMETHEUS_OPERATOR_CRDS_SHA256 } from '../../infra/platform/images.ts'
 import type { Manifest } from '../../infra/synth.ts'
 import { CommandError, say, yellow } from '../terminal.ts'
 import { type ApplyResult, applyAll } from './apply.ts'
@@ -12,53 +12,77 @@ import { usageError } from './options.ts'
 const DOWNLOAD_TIMEOUT_MS = 60_000
 const ESTABLISH_TIMEOUT_MS = 30_000
 
-/** Where prometheus-operator's kinds come from. */
+/** Where a project publishes its kinds. */
+interface Release {
+  url: string
+  /** What the file is, as SHA-256 in hex digits. */
+  sha256: string | undefined
+  /** Of a folder with its files instead. */
+  flag: 'crds' | 'gateway-crds'
+  variable: string
+}
+
+const OPERATOR: Release = {
+  url: PROMETHEUS_OPERATOR_CRDS,
+  sha256: PROMETHEUS_OPERATOR_CRDS_SHA256,
+  flag: 'crds',
+  variable: 'FAIRLEAD_CRDS',
+}
+export const GATEWAY_API: Release = { url: GATEWAY_API_CRDS, sha256: undefined, flag: 'gateway-crds', variable: 'FAIRLEAD_GATEWAY_CRDS' }
+
+/** Where kinds come from. */
 export interface CrdSource {
-  /** Folder of YAML files; its release without one. */
+  /** Folder of YAML files; their release without one. */
   folder: string | undefined
   /** What the download must be, as SHA-256 in hex digits. */
   sha256?: string | undefined
+  /** @default prometheus-operator's */
+  release?: Release
 }
+
+type CrdFlags = { [flag in Release['flag'] | `${Release['flag']}-sha256`]?: string | undefined }
 
 /** @throws CommandError, exit code 2, naming the flag */
-export function crdSource(flags: { crds?: string | undefined; 'crds-sha256'?: string | undefined }): CrdSource {
-  const { crds: folder, 'crds-sha256': sha256 } = flags
+export function crdSource(flags: CrdFlags, release = OPERATOR): CrdSource {
+  const { flag, variable } = release
+  const folder = flags[flag]
+  const sha256 = flags[`${flag}-sha256`]
   if (sha256 !== undefined && !/^[0-9a-f]{64}$/i.test(sha256))
-    throw usageError('--crds-sha256 (or FAIRLEAD_CRDS_SHA256) is not a SHA-256: 64 hex digits')
-  return { folder, sha256: folder ? undefined : (sha256?.toLowerCase() ?? PROMETHEUS_OPERATOR_CRDS_SHA256) }
+    throw usageError(`--${flag}-sha256 (or ${variable}_SHA256) is not a SHA-256: 64 hex digits`)
+  return { folder, sha256: folder ? undefined : (sha256?.toLowerCase() ?? release.sha256), release }
 }
 
-async function readCrds({ folder, sha256 }: CrdSource): Promise<Manifest[]> {
-  const texts = folder ? await readFolder(folder) : [verified(await download(), sha256)]
+async function readCrds({ folder, sha256, release = OPERATOR }: CrdSource): Promise<Manifest[]> {
+  const { url, flag } = release
+  const texts = folder ? await readFolder(folder, flag) : [verified(await download(release), sha256, release)]
   const manifests = texts.flatMap(text => parseAllDocuments(text).map(document => document.toJS() as Manifest | null))
   const crds = manifests.filter(manifest => manifest?.kind === 'CustomResourceDefinition') as Manifest[]
-  if (crds.length === 0) throw new CommandError(`${folder ?? PROMETHEUS_OPERATOR_CRDS} has no CustomResourceDefinition (--crds)`)
+  if (crds.length === 0) throw new CommandError(`${folder ?? url} has no CustomResourceDefinition (--${flag})`)
   return crds
 }
 
-function verified(text: string, sha256: string | undefined): string {
+function verified(text: string, sha256: string | undefined, { url, flag }: Release): string {
   const found = createHash('sha256').update(text).digest('hex')
-  if (!sha256) say(`${yellow('!')} ${PROMETHEUS_OPERATOR_CRDS} is compared with nothing; --crds-sha256 ${found} takes only what it is now`)
-  else if (found !== sha256)
-    throw new CommandError(`${PROMETHEUS_OPERATOR_CRDS} has the SHA-256 ${found}, not ${sha256} (--crds-sha256): nothing of it was applied`)
+  if (!sha256) say(`${yellow('!')} ${url} is compared with nothing; --${flag}-sha256 ${found} takes only what it is now`)
+  else if (found !== sha256) throw new CommandError(`${url} has the SHA-256 ${found}, not ${sha256} (--${flag}-sha256): nothing of it was applied`)
   return text
 }
 
-async function readFolder(folder: string): Promise<string[]> {
+async function readFolder(folder: string, flag: string): Promise<string[]> {
   const names = await readdir(folder).catch(error => {
-    throw new CommandError(`--crds ${folder} cannot be read: ${error.code}`)
+    throw new CommandError(`--${flag} ${folder} cannot be read: ${error.code}`)
   })
   return Promise.all(names.filter(name => /\.ya?ml$/.test(name)).map(name => readFile(join(folder, name), 'utf8')))
 }
 
-async function download(): Promise<string> {
+async function download({ url, flag, variable }: Release): Promise<string> {
   try {
-    const answer = await fetch(PROMETHEUS_OPERATOR_CRDS, { signal: AbortSignal.timeout(DOWNLOAD_TIMEOUT_MS) })
+    const answer = await fetch(url, { signal: AbortSignal.timeout(DOWNLOAD_TIMEOUT_MS) })
     if (!answer.ok) throw new Error(`status ${answer.status}`)
     return await answer.text()
   } catch (error) {
     const reason = ((error as Error).cause as Error | undefined)?.message ?? (error as Error).message
-    throw new CommandError(`${PROMETHEUS_OPERATOR_CRDS} cannot be had (${reason}): name a folder with its files by --crds or FAIRLEAD_CRDS`)
+    throw new CommandError(`${url} cannot be had (${reason}): name a folder with its files by --${flag} or ${variable}`)
   }
 }
 

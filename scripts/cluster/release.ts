@@ -7,7 +7,7 @@ import type { createSteps } from '../terminal.ts'
 import { withApiServer } from './api-server.ts'
 import { applyAll } from './apply.ts'
 import type { Cluster, Reference } from './cluster.ts'
-import { type CrdSource, ensureCrds } from './crds.ts'
+import { type CrdSource, ensureCrds, GATEWAY_API } from './crds.ts'
 import { withInventory } from './inventory.ts'
 import { withLease } from './lease.ts'
 import { awaitReplaced, removeAll } from './leave.ts'
@@ -19,6 +19,8 @@ export interface ReleaseOptions {
   system: SystemDefinition
   settings: Settings
   crds: CrdSource
+  /** For ROUTE=gateway. @default its release */
+  gatewayCrds?: CrdSource
   timeoutMs: number
   signal: AbortSignal
 }
@@ -46,7 +48,7 @@ export async function release(
   cluster: Cluster,
   images: readonly Pick<ServiceImage, 'service' | 'reference'>[],
   steps: Steps,
-  { system, settings: chosen, crds, timeoutMs, signal: interrupted }: ReleaseOptions,
+  { system, settings: chosen, crds, gatewayCrds = { folder: undefined, release: GATEWAY_API }, timeoutMs, signal: interrupted }: ReleaseOptions,
 ): Promise<{ changed: string[]; pruned: string[] }> {
   const settings = await withApiServer(cluster, chosen)
   const references = Object.fromEntries(images.map(({ service, reference }) => [service, reference]))
@@ -60,6 +62,12 @@ export async function release(
         () => ensureCrds(cluster, crds, signal),
         ({ counts }) => summary(counts),
       )
+      if (settings.ROUTE === 'gateway')
+        await steps.step(
+          "Gateway API's kinds",
+          () => ensureCrds(cluster, gatewayCrds, signal),
+          ({ counts }) => summary(counts),
+        )
     }
     await steps.step(
       'secrets',

@@ -18,12 +18,23 @@ test('a customer can order through the ingress', async () => {
 
 test('only what the contracts open is reached from outside', async () => {
   const statusOf = async (path: string) => [path, (await http('GET', path)).status]
-  const paths = ['/products', '/openapi/user.json', '/openapi/order.json', '/orders', '/openapi.json', '/metrics', '/livez', '/reservations/x']
+  const paths = [
+    '/products',
+    '/openapi/user.json',
+    '/openapi/order.json',
+    '/orders',
+    '/orders-report',
+    '/openapi.json',
+    '/metrics',
+    '/livez',
+    '/reservations/x',
+  ]
   expect(Object.fromEntries(await Promise.all(paths.map(statusOf)))).toEqual({
     '/products': 200,
     '/openapi/user.json': 200,
     '/openapi/order.json': 200,
     '/orders': 401,
+    '/orders-report': 404,
     '/openapi.json': 404,
     '/metrics': 404,
     '/livez': 404,

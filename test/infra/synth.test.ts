@@ -243,6 +243,34 @@ describe('settings', () => {
     ])
   })
 
+  test('a Gateway of the bundled platform is served by the same entry points, and no Ingress is', () => {
+    const { platform: objects } = build(system, { ROUTE: 'gateway' })
+    const { spec } = find(objects, 'Gateway ingress/shop')
+    expect(spec.gatewayClassName).toBe(find(objects, 'GatewayClass traefik').metadata.name)
+    expect(spec.listeners.map(({ port, protocol }: { port: number; protocol: string }) => [port, protocol])).toEqual([
+      [8_000, 'HTTP'],
+      [8_443, 'HTTPS'],
+    ])
+    expect(spec.listeners[1].tls.certificateRefs).toEqual([{ group: '', kind: 'Secret', name: 'shop-tls' }])
+    for (const { hostname, allowedRoutes } of spec.listeners) {
+      expect(hostname).toBe('shop.localhost')
+      expect(allowedRoutes.namespaces.selector.matchLabels).toEqual({ 'kubernetes.io/metadata.name': 'shop' })
+    }
+    const argsOf = (of: readonly Manifest[]): string[] => find(of, 'Deployment ingress/traefik').spec.template.spec.containers[0].args
+    const withoutProvider = (args: string[]) => args.filter(arg => !arg.startsWith('--providers.kubernetes'))
+    expect(withoutProvider(argsOf(objects))).toEqual(withoutProvider(argsOf(platform)))
+    expect(argsOf(objects).filter(arg => arg.startsWith('--providers.kubernetes'))).toEqual([
+      '--providers.kubernetesGateway=true',
+      '--providers.kubernetesGateway.endpoint=http://127.0.0.1:6443',
+      '--providers.kubernetesGateway.namespaces=shop,ingress',
+    ])
+    const readable = find(objects, 'Role shop/traefik').rules.flatMap(({ resources }: { resources: string[] }) => resources)
+    expect(readable).toContain('httproutes')
+    expect(readable).not.toContain('secrets')
+    expect(objects.filter(({ kind }) => kind === 'IngressClass')).toEqual([])
+    expect(platform.filter(({ kind }) => kind.startsWith('Gateway'))).toEqual([])
+  })
+
   test('Grafana can be left out', () => {
     const without = build(system, { GRAFANA: 'false' }).platform
     expect(without.filter(({ metadata }) => metadata.name.startsWith('grafana'))).toEqual([])

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { PROMETHEUS_OPERATOR_CRDS as URL } from '../../../infra/platform/images.ts'
 import type { Cluster, Reference } from '../../../scripts/cluster/cluster.ts'
-import { crdSource, ensureCrds } from '../../../scripts/cluster/crds.ts'
+import { crdSource, ensureCrds, GATEWAY_API } from '../../../scripts/cluster/crds.ts'
 
 const FILE = 'apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata:\n  name: prometheuses.monitoring.coreos.com\n'
 const SHA256 = createHash('sha256').update(FILE).digest('hex')
@@ -59,5 +59,23 @@ test.each(['', 'abc', `${SHA256}0`, 'g'.repeat(64)])('--crds-sha256 %j is refuse
 })
 
 test('a folder of files that are there is not compared', () => {
-  expect(crdSource({ crds: 'crds', 'crds-sha256': SHA256 })).toEqual({ folder: 'crds', sha256: undefined })
+  expect(crdSource({ crds: 'crds', 'crds-sha256': SHA256 })).toEqual({
+    folder: 'crds',
+    sha256: undefined,
+    release: expect.objectContaining({ flag: 'crds' }),
+  })
+})
+
+test("Gateway API's kinds have a folder, a release and a SHA-256 of their own", async () => {
+  expect(crdSource({ crds: 'crds', 'crds-sha256': SHA256, 'gateway-crds': 'gateway' }, GATEWAY_API)).toMatchObject({ folder: 'gateway' })
+  expect(() => crdSource({ 'gateway-crds-sha256': 'abc' }, GATEWAY_API)).toThrow(
+    '--gateway-crds-sha256 (or FAIRLEAD_GATEWAY_CRDS_SHA256) is not a SHA-256: 64 hex digits',
+  )
+  const { cluster } = fakeCluster()
+  await expect(ensureCrds(cluster, crdSource({}, GATEWAY_API), signal)).rejects.toThrow(
+    /gateway-api\/releases\/.* cannot be had \(status 404\): name a folder with its files by --gateway-crds or FAIRLEAD_GATEWAY_CRDS$/,
+  )
+  await expect(ensureCrds(cluster, crdSource({ 'gateway-crds': '/nowhere' }, GATEWAY_API), signal)).rejects.toThrow(
+    '--gateway-crds /nowhere cannot be read: ENOENT',
+  )
 })

@@ -1,0 +1,58 @@
+import type { Construct } from 'constructs'
+import type { IRole } from 'kubernetes-models/rbac.authorization.k8s.io/v1/Role'
+import { kubeObject, type Owner } from '../constructs/object.ts'
+import type { PlatformContext } from './owner.ts'
+import { TRAEFIK_PORTS } from './ports.ts'
+
+const GROUP = 'gateway.networking.k8s.io'
+const READ = ['get', 'list', 'watch']
+
+/** The class that Traefik serves, and one Gateway of it, for routes of the services' namespace: https://gateway-api.sigs.k8s.io/reference/spec */
+export function addGateway(scope: Construct, { settings }: PlatformContext, owner: Owner): void {
+  const apiVersion = `${GROUP}/v1`
+  kubeObject(scope, owner, {
+    apiVersion,
+    kind: 'GatewayClass',
+    metadata: { name: settings.INGRESS_CLASS },
+    spec: { controllerName: 'traefik.io/gateway-controller' },
+  } as never)
+  const listener = {
+    hostname: settings.HOST,
+    allowedRoutes: { namespaces: { from: 'Selector', selector: { matchLabels: { 'kubernetes.io/metadata.name': settings.NAMESPACE } } } },
+  }
+  kubeObject(scope, owner, {
+    apiVersion,
+    kind: 'Gateway',
+    metadata: { name: settings.GATEWAY, namespace: settings.INGRESS_NAMESPACE },
+    spec: {
+      gatewayClassName: settings.INGRESS_CLASS,
+      // By these ports Traefik finds the entry points, with all that they do to a request; clients see the node's.
+      listeners: [
+        { ...listener, name: 'web', port: TRAEFIK_PORTS.http, protocol: 'HTTP' },
+        {
+          ...listener,
+          name: 'websecure',
+          port: TRAEFIK_PORTS.https,
+          protocol: 'HTTPS',
+          tls: { mode: 'Terminate', certificateRefs: [{ group: '', kind: 'Secret', name: settings.TLS_SECRET }] },
+        },
+      ],
+    },
+  } as never)
+}
+
+type Rules = NonNullable<IRole['rules']>
+
+/** What Traefik's provider watches in a namespace, whether there is any of it or not, and where it says what became of it. */
+export const gatewayRules: Rules = [
+  { apiGroups: [''], resources: ['services', 'configmaps'], verbs: READ },
+  { apiGroups: ['discovery.k8s.io'], resources: ['endpointslices'], verbs: READ },
+  { apiGroups: [GROUP], resources: ['gateways', 'httproutes', 'grpcroutes', 'referencegrants', 'backendtlspolicies'], verbs: READ },
+  { apiGroups: [GROUP], resources: ['gateways/status', 'httproutes/status'], verbs: ['update'] },
+]
+
+export const gatewayClusterRules: Rules = [
+  { apiGroups: [''], resources: ['namespaces'], verbs: READ },
+  { apiGroups: [GROUP], resources: ['gatewayclasses'], verbs: READ },
+  { apiGroups: [GROUP], resources: ['gatewayclasses/status'], verbs: ['update'] },
+]
