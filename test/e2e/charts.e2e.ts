@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process'
 import { readFile } from 'node:fs/promises'
 import { promisify } from 'node:util'
-import { afterAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { parseAllDocuments } from 'yaml'
 import { type Manifest, synthesize } from '../../infra/synth.ts'
 import { system } from '../../infra/system.ts'
@@ -11,6 +11,7 @@ import { describeImages, release } from '../../scripts/cluster/release.ts'
 import { followRollouts, workloadsOf } from '../../scripts/cluster/rollout.ts'
 import { smoke } from '../../scripts/smoke.ts'
 import { createSteps } from '../../scripts/terminal.ts'
+import { restoreBounds, scaleTo } from './support/scale.ts'
 import { cluster, context, eventually, ingressUrl, NAMESPACE, report, settings } from './support/target.ts'
 
 const CHART = `charts/${system.name}`
@@ -81,7 +82,13 @@ describe.runIf(hasHelm)('the Helm chart', () => {
       return { passwords, claims: claims?.map(({ metadata }) => `${metadata.name} ${metadata.uid}`) }
     }
 
+    // Room for a second system on one small node.
+    beforeAll(async () => {
+      for (const { name } of system.services) await scaleTo(name, 1)
+    })
+
     afterAll(async () => {
+      await restoreBounds()
       const reference = { apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace } }
       await cluster.remove(reference)
       await eventually(

@@ -4,7 +4,7 @@ import { type Manifest, synthesize } from '../../../infra/synth.ts'
 import { system } from '../../../infra/system.ts'
 import { applyAll, inParallel, nameOf, waves } from '../../../scripts/cluster/apply.ts'
 import type { Cluster, Reference } from '../../../scripts/cluster/cluster.ts'
-import { toPrune, withInventory } from '../../../scripts/cluster/inventory.ts'
+import { readInventory, toPrune, withInventory } from '../../../scripts/cluster/inventory.ts'
 import { ApiError } from '../../../scripts/cluster/rest.ts'
 
 const { platform, shop } = synthesize({ system, settings: loadSettings({}), images: { user: 'a/user:1', order: 'a/order:1' } })
@@ -164,6 +164,14 @@ describe('the inventory', () => {
     expect(during).toEqual(['apps/v1|Deployment|shop|a', 'v1|ConfigMap|shop|b'])
     expect(listed()).toEqual(['v1|ConfigMap|shop|b'])
     expect(pruned).toEqual([])
+  })
+
+  test('goes on knowing a namespace that the graph no longer has', async () => {
+    const { cluster } = fakeCluster()
+    const ingress: Manifest = { apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'ingress' } }
+    await withInventory(cluster, 'shop', [a, ingress], async () => {}, remove(cluster))
+    await withInventory(cluster, 'shop', [b], async () => {}, remove(cluster))
+    expect((await readInventory(cluster, 'shop')).map(nameOf)).toEqual(['ConfigMap shop/b', 'Namespace ingress'])
   })
 
   test('deletes what the last apply brought, after the new is there', async () => {
