@@ -103,7 +103,8 @@ await runCommand('npm run up', async signal => {
   if (flags.json) process.stdout.write(`${JSON.stringify({ cluster: flags.name, url, orderId, changed, pruned, steps: steps.done }, null, 2)}\n`)
   else {
     say(`\nThe shop is at ${[...new Set([url, https])].join(' and ')} (CA: ${AUTHORITY_DIR}/ca.crt). Try it (bash):\n`)
-    process.stdout.write(walk({ user: url, order: url }))
+    const curl = url === https ? `curl --cacert ${AUTHORITY_DIR}/ca.crt --resolve ${settings.HOST}:${INGRESS_PORTS.https}:127.0.0.1` : 'curl'
+    process.stdout.write(walk({ user: url, order: url, curl }))
     say('\nnpm run status shows what runs, npm run down removes it.')
   }
   return 0

@@ -30,7 +30,8 @@ export function traefikConfig(context: PlatformContext) {
       services: { ...none.services, ...api.services },
       serversTransports: api.serversTransports,
     },
-    tls: { stores: { default: { defaultCertificate: { certFile: '/etc/traefik/tls.crt', keyFile: '/etc/traefik/tls.key' } } } },
+    // Not as the default certificate: without the Secret that would end every TLS handshake, instead of offering Traefik's own.
+    tls: { certificates: [{ certFile: '/etc/traefik/tls.crt', keyFile: '/etc/traefik/tls.key' }] },
   }
 }
 

@@ -333,7 +333,8 @@ describe('the way in', () => {
   const ingressOf = (env: Record<string, string> = {}) => {
     const { platform: objects } = build(system, env)
     const args: string[] = find(objects, 'Deployment ingress/traefik').spec.template.spec.containers[0].args
-    return { args, config: parse(find(objects, 'ConfigMap ingress/traefik').data['dynamic.yaml']).http }
+    const { http, tls } = parse(find(objects, 'ConfigMap ingress/traefik').data['dynamic.yaml'])
+    return { args, config: http, tls }
   }
   const ofEntry = (args: string[], entry: string, option: string) =>
     args.find(arg => arg.startsWith(`--entryPoints.${entry}.${option}=`))?.replace(/^[^=]*=/, '')
@@ -443,6 +444,7 @@ describe('the way in', () => {
   test('has the certificate from its own namespace, and the Ingress names none', () => {
     const { volumes } = find(platform, 'Deployment ingress/traefik').spec.template.spec
     expect(volumes[0].projected.sources).toEqual([{ configMap: { name: 'traefik' } }, { secret: { name: 'shop-tls', optional: true } }])
+    expect(ingressOf().tls).toEqual({ certificates: [{ certFile: '/etc/traefik/tls.crt', keyFile: '/etc/traefik/tls.key' }] })
     expect(find(shop, 'Ingress shop/order').spec.tls).toEqual([{ hosts: ['shop.localhost'] }])
     const { shop: attached } = build(system, { PLATFORM: 'existing' })
     expect(find(attached, 'Ingress shop/order').spec.tls).toEqual([{ hosts: ['shop.localhost'], secretName: 'shop-tls' }])
