@@ -100,6 +100,12 @@ describe('300 connections that never finish a request', () => {
   })
   afterAll(async () => {
     await cluster.remove(namespace)
+    // A run right after this one would find it on its way out.
+    await eventually(
+      () => cluster.exists(namespace),
+      there => expect(there).toBe(false),
+      60_000,
+    )
   })
 
   test('keep nobody else out, and do not reach a service', async () => {
