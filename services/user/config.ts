@@ -10,4 +10,6 @@ export const userConfig = {
   WORKLOAD_CALLERS: list('names of the services that may call'),
   /** Of a new user, in minor units. */
   CREDIT_LIMIT: count(100_000),
+  /** Tried in 15 minutes. More than a household needs; an event where many register behind one address needs more. */
+  REGISTRATIONS_PER_ADDRESS: count(20),
 }

@@ -62,7 +62,7 @@ export const userContract = defineContract({
     body: strict({ email, password, name }),
     bodyExample: { email: 'ada@example.org', password: 'correct horse battery', name: 'Ada' },
     responses: { 201: { description: 'The new user', body: userShape, headers: { Location: 'Path of the user' }, example: exampleUser } },
-    problems: { 400: ['weak-password'], 409: ['email-taken'] },
+    problems: { 400: ['weak-password'], 409: ['email-taken'], 429: ['too-many-attempts'] },
   },
   logIn: {
     method: 'POST',

@@ -25,7 +25,7 @@ await startService({
     const workload = { issuer: config.WORKLOAD_ISSUER, service: user.name, namespace: config.NAMESPACE, callers: config.WORKLOAD_CALLERS }
     const store = createUserStore(database)
     const outcomes = ['ok', 'bad-credentials', 'refused'].map(outcome => ({ outcome }))
-    const throttle = createThrottle(database)
+    const throttle = createThrottle(database, { registrations: config.REGISTRATIONS_PER_ADDRESS })
     const housekeeping = startHousekeeping({ ...runtime, jobs: { sessions: store.purgeSessions, attempts: throttle.purge } })
     const handlers = userRoutes({
       store,

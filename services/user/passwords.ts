@@ -19,6 +19,8 @@ const COMMON = new Set(
 export interface Passwords {
   /** A PHC string. */
   hash(scope: Scope, password: string): Promise<string>
+  /** The same in a queue of its own: anybody may register, so that many who do must not keep out those who have an account. */
+  hashOfNewcomer(scope: Scope, password: string): Promise<string>
   /** Compares in constant time. Without a hash (unknown user) it takes as long and says no. */
   verify(scope: Scope, password: string, hash: string | undefined): Promise<boolean>
 }
@@ -33,33 +35,37 @@ export function refuseWeak(password: string): void {
 const weak = (detail: string) => new ProblemError(400, 'weak-password', detail)
 
 /**
- * Hashing is bounded: two at once, for each holds 19 MiB and a thread, and a short queue; beyond it 503 `overloaded`.
+ * Hashing is bounded: two at once, and one for newcomers, for each holds 19 MiB and a thread, and short queues; beyond them 503 `overloaded`.
  */
-export function createPasswords(metrics: Metrics, { concurrency = 2, queue = 40 } = {}): Passwords {
-  const slots = bulkhead(concurrency, queue)
+export function createPasswords(metrics: Metrics, { concurrency = 2, queue = 40, newcomers = 20 } = {}): Passwords {
+  const known = bulkhead(concurrency, queue)
+  const unknown = bulkhead(1, newcomers)
   const waiting = metrics.gauge('password_hash_queue', 'Password hashes waiting for a slot')
-  const derive = async (scope: Scope, password: string, nonce: Buffer, parameters: typeof PARAMETERS): Promise<Buffer> => {
+  const countWaiting = () => waiting.set(queue - known.queueSlots + newcomers - unknown.queueSlots)
+  const derive = async (scope: Scope, password: string, nonce: Buffer, parameters = PARAMETERS, slots = known): Promise<Buffer> => {
     try {
       const done = slots.execute(() => {
         // Whoever asked may have gone while this waited.
         scope.deadline.signal.throwIfAborted()
         return argon2id(password.normalize('NFC'), nonce, parameters)
       })
-      waiting.set(queue - slots.queueSlots)
+      countWaiting()
       return await done
     } catch (error) {
       throw error instanceof BulkheadRejectedError ? overloaded() : error
     } finally {
-      waiting.set(queue - slots.queueSlots)
+      countWaiting()
     }
+  }
+  const hash = async (scope: Scope, password: string, slots: typeof known) => {
+    const nonce = randomBytes(16)
+    return formatPhc(PARAMETERS, nonce, await derive(scope, password, nonce, PARAMETERS, slots))
   }
   // The hash of no password: it makes an unknown user cost what a known one does.
   const decoy = { nonce: randomBytes(16), tag: randomBytes(TAG_BYTES) }
   return {
-    hash: async (scope, password) => {
-      const nonce = randomBytes(16)
-      return formatPhc(PARAMETERS, nonce, await derive(scope, password, nonce, PARAMETERS))
-    },
+    hash: (scope, password) => hash(scope, password, known),
+    hashOfNewcomer: (scope, password) => hash(scope, password, unknown),
     verify: async (scope, password, hash) => {
       const { parameters, nonce, tag } = hash === undefined ? { parameters: PARAMETERS, ...decoy } : parsePhc(hash)
       const same = timingSafeEqual(await derive(scope, password, nonce, parameters), tag)

@@ -57,9 +57,13 @@ export function userRoutes({ store, reservations, passwords, throttle, logins, k
   const document = serveOpenApi(userContract, { title: 'user', version: '1', description: 'Accounts, sessions and credit of the shop.' })
 
   return {
-    register: async ({ scope, body }) => {
+    register: async ({ scope, body, address }) => {
       refuseWeak(body.password)
-      const passwordHash = await passwords.hash(scope, body.password)
+      await throttle.register(scope, address())
+      const passwordHash = await passwords.hashOfNewcomer(scope, body.password).catch(async error => {
+        await throttle.takeBackRegistration(scope, address()).catch(() => {})
+        throw error
+      })
       const user = await store.register(scope, { email: body.email, name: body.name, passwordHash, creditLimit })
       return { status: 201, body: user, headers: { location: '/users/me' } }
     },

@@ -10,6 +10,8 @@ export interface ThrottleLimits {
   address: number
   /** Failures of all addresses at one account; addresses that have logged in there lately are exempt. @default 100 */
   account: number
+  /** Registrations that one address may try, whether or not they succeed. @default 20 */
+  registrations: number
   /** @default 900 (15 minutes) */
   windowSeconds: number
 }
@@ -20,14 +22,20 @@ interface AttemptRow {
   known: boolean
 }
 
+const BUCKET = `ceil(extract(epoch from window_ends_at - now()))::int as "retryAfter",
+     coalesce(succeeded_at > now() - interval '30 days', false) as known`
+const LOOK = statement<AttemptRow & { bucket: Buffer }>(
+  'login-attempt-look',
+  `select bucket, case when window_ends_at <= now() then 0 else failures end as failures, ${BUCKET} from login_attempts where bucket = any($1)`,
+)
+
 const COUNT = statement<AttemptRow>(
   'login-attempt-count',
   `insert into login_attempts as a (bucket, failures, window_ends_at) values ($1, 1, now() + $2 * interval '1 second')
    on conflict (bucket) do update set
      failures = case when a.window_ends_at <= now() then 1 else a.failures + 1 end,
      window_ends_at = case when a.window_ends_at <= now() then excluded.window_ends_at else a.window_ends_at end
-   returning failures, ceil(extract(epoch from window_ends_at - now()))::int as "retryAfter",
-     coalesce(succeeded_at > now() - interval '30 days', false) as known`,
+   returning failures, ${BUCKET}`,
 )
 // Locks in one order, whatever the plan, so that two log-ins that share rows cannot deadlock.
 const SUCCEED = statement(
@@ -57,24 +65,37 @@ export interface Throttle {
   succeed(scope: Scope, account: string, address: string): Promise<void>
   /** Takes an attempt back that came to no decision: an overload must not use up what an honest user has. */
   takeBack(scope: Scope, account: string, address: string): Promise<void>
+  /**
+   * Counts a registration, also one of an e-mail address that is taken: who probes for accounts is stopped as well.
+   * @throws ProblemError 429 `too-many-attempts` with Retry-After
+   */
+  register(scope: Scope, address: string): Promise<void>
+  /** Takes a registration back that came to no decision. */
+  takeBackRegistration(scope: Scope, address: string): Promise<void>
   purge(scope: Scope): Promise<unknown>
 }
 
 /**
  * Limits guessing without a lever to lock others out: whoever fails too often is stopped at their own address first and then
- * counts no further against the account. In Postgres, so that it survives restarts and holds across replicas.
+ * counts no further against the account, and an address from which an account was used lately stays open to that account. What is
+ * refused is refused by a look, so that a flood of it writes nothing. In Postgres, so that it survives restarts and holds across replicas.
  */
 export function createThrottle(
   database: Database,
-  { pair = 10, address: perAddress = 100, account: perAccount = 100, windowSeconds = 900 }: Partial<ThrottleLimits> = {},
+  { pair = 10, address: perAddress = 100, account: perAccount = 100, registrations = 20, windowSeconds = 900 }: Partial<ThrottleLimits> = {},
 ): Throttle {
+  const look = async (scope: Scope, wanted: Buffer[]) => {
+    const rows = await database.query(scope, LOOK, [wanted])
+    return wanted.map(bucket => rows.find(row => row.bucket.equals(bucket)))
+  }
   const count = async (scope: Scope, bucket: Buffer) => {
     const [row] = await database.query(scope, COUNT, [bucket, windowSeconds])
     return row as AttemptRow
   }
-  const hold = (row: AttemptRow, limit: number) => {
-    if (row.failures > limit) {
-      throw new ProblemError(429, 'too-many-attempts', `Too many failed logins; try again in ${row.retryAfter} seconds`, {
+  /** @param most failures, this attempt included when it is counted already */
+  const hold = (row: AttemptRow | undefined, most: number, what = 'failed logins') => {
+    if (row && row.failures > most) {
+      throw new ProblemError(429, 'too-many-attempts', `Too many ${what}; try again in ${row.retryAfter} seconds`, {
         headers: { 'retry-after': String(Math.max(1, row.retryAfter)) },
       })
     }
@@ -84,14 +105,23 @@ export function createThrottle(
     address: hash('address', address),
     account: hash('account', account),
   })
+  const ofRegistrations = (address: string) => hash('registration', address)
   return {
     attempt: async (scope, account, address) => {
       const bucket = buckets(account, address)
-      const mine = await count(scope, bucket.pair)
-      hold(mine, pair)
-      hold(await count(scope, bucket.address), perAddress)
-      const all = await count(scope, bucket.account)
-      if (!mine.known) hold(all, perAccount)
+      const [mine, here, all] = await look(scope, [bucket.pair, bucket.address, bucket.account])
+      hold(mine, pair - 1)
+      if (!mine?.known) {
+        hold(here, perAddress - 1)
+        hold(all, perAccount - 1)
+      }
+      // Counted one by one: of many at once that all found room, no more than the limit go on.
+      const counted = await count(scope, bucket.pair)
+      hold(counted, pair)
+      const countedHere = await count(scope, bucket.address)
+      if (!counted.known) hold(countedHere, perAddress)
+      const countedAll = await count(scope, bucket.account)
+      if (!counted.known) hold(countedAll, perAccount)
     },
     succeed: async (scope, account, address) => {
       const bucket = buckets(account, address)
@@ -99,6 +129,15 @@ export function createThrottle(
     },
     takeBack: async (scope, account, address) => {
       await database.query(scope, TAKE_BACK, [Object.values(buckets(account, address))])
+    },
+    register: async (scope, address) => {
+      const bucket = ofRegistrations(address)
+      const [here] = await look(scope, [bucket])
+      hold(here, registrations - 1, 'registrations')
+      hold(await count(scope, bucket), registrations, 'registrations')
+    },
+    takeBackRegistration: async (scope, address) => {
+      await database.query(scope, TAKE_BACK, [[ofRegistrations(address)]])
     },
     purge: scope => database.query(scope, PURGE),
   }

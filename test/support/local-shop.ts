@@ -69,7 +69,8 @@ export async function prepareLocalShop({ unsafe = true, linger = '0' }: { unsafe
     orderUrl: urlOf(order),
     toUser,
     toOrder: httpTo(urlOf(order), orderContract),
-    startUser: options => start(user, options),
+    // All customers of a test come from one address.
+    startUser: options => start(user, { ...options, env: { REGISTRATIONS_PER_ADDRESS: '10000', ...options?.env } }),
     startOrder: options => start(order, options),
     newCustomer: async () => {
       const login = { email: `${newId()}@example.org`, password: 'correct horse battery' }

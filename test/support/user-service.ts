@@ -72,7 +72,7 @@ export async function startUserService({
     store,
     reservations: createReservationStore(db.database),
     passwords: passwords(runtime.metrics),
-    throttle: createThrottle(db.database, throttle),
+    throttle: createThrottle(db.database, { registrations: 10_000, ...throttle }),
     logins: runtime.metrics.counter('logins_total', 'Logins', ['outcome']),
     keys: keys.current,
     creditLimit,

@@ -110,6 +110,18 @@ describe('createPasswords()', () => {
     expect(await own.metric('password_hash_queue')).toBe(0)
   })
 
+  test('many newcomers keep nobody out who has an account', async () => {
+    const { hashOfNewcomer, verify } = createPasswords(testRuntime().metrics)
+    const open = closeGate()
+    const newcomers = Array.from({ length: 50 }, () => hashOfNewcomer(scope(), PASSWORD).then(Boolean, error => error.code))
+    const known = verify(scope(), PASSWORD, undefined)
+    expect(watch.calls).toHaveLength(2)
+    open()
+    expect(await known).toBe(false)
+    expect((await Promise.all(newcomers)).filter(outcome => outcome === 'overloaded')).toHaveLength(29)
+    expect(watch.most).toBe(2)
+  })
+
   test('what waits is computed in the end, never more than two at once', async () => {
     const { hash, verify } = createPasswords(testRuntime().metrics)
     const hashes = await Promise.all(Array.from({ length: 6 }, () => hash(scope(), PASSWORD)))

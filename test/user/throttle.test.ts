@@ -111,6 +111,34 @@ describe('createThrottle()', () => {
     await expect(attempt(account, home)).rejects.toMatchObject(blocked)
   })
 
+  test('an address that fails too often goes on at the accounts that are known to log in from there', async () => {
+    const [account, address] = [newAccount(), newAddress()]
+    await attempt(account, address)
+    await succeed(account, address)
+    await failAtEach(many(6, newAccount), [address])
+    await expect(attempt(newAccount(), address)).rejects.toMatchObject(blocked)
+    await attempt(account, address)
+    await fail(2, account, address)
+    await expect(attempt(account, address)).rejects.toMatchObject(blocked)
+  })
+
+  test.each([
+    ['at an account', (account: string, address: string) => fail(3, account, address), (account: string, address: string) => [account, address]],
+    [
+      'at many accounts',
+      (_: string, address: string) => failAtEach(many(6, newAccount), [address]),
+      (_: string, address: string) => [newAccount(), address],
+    ],
+    ['from many addresses', (account: string) => failAtEach([account], many(5, newAddress)), (account: string) => [account, newAddress()]],
+  ] as const)('a refused attempt writes nothing, after failures %s', async (_name, exhaust, next) => {
+    const [account, address] = [newAccount(), newAddress()]
+    await exhaust(account, address)
+    const rows = () => db.sql('select bucket, xmin::text, xmax::text from login_attempts order by bucket')
+    const before = await rows()
+    for (let i = 0; i < 5; i++) await expect(attempt(...(next(account, address) as [string, string]))).rejects.toMatchObject(blocked)
+    expect(await rows()).toEqual(before)
+  })
+
   test('an address is known for 30 days', async () => {
     const [account, home] = [newAccount(), newAddress()]
     await attempt(account, home)
@@ -136,7 +164,7 @@ describe('createThrottle()', () => {
     await attempt(account, address)
     await succeed(account, address)
     await attempt(account, address)
-    await expect(attempt(account, address)).rejects.toMatchObject(blocked)
+    await expect(attempt(newAccount(), address)).rejects.toMatchObject(blocked)
     await failAtEach([account], many(4, newAddress))
     await expect(attempt(account, newAddress())).rejects.toMatchObject(blocked)
   })
@@ -206,6 +234,60 @@ describe('createThrottle()', () => {
     await db.sql("update login_attempts set succeeded_at = now() - interval '31 days' where succeeded_at is not null")
     await throttle.purge(runtime.scope())
     expect(await db.sql('select 1 from login_attempts')).toHaveLength(3)
+  })
+})
+
+describe('POST /users', () => {
+  let user: TestUserService
+
+  beforeAll(async () => {
+    user = await startUserService({ throttle: { registrations: 3 } })
+  })
+  afterAll(() => user?.close())
+
+  const register = (address: string, email = newAccount(), password = 'correct horse battery', by = user) =>
+    by.http('POST', '/users', { json: { email, password, name: 'Ada' }, headers: { 'x-forwarded-for': address } })
+
+  test('is 429 with Retry-After from an address that has tried too often, and other addresses go on', async () => {
+    const address = newAddress()
+    for (let i = 0; i < 3; i++) expect((await register(address)).status).toBe(201)
+    const refused = await register(address)
+    expectProblem(refused, 429, 'too-many-attempts')
+    expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0)
+    expect(Number(refused.headers.get('retry-after'))).toBeLessThanOrEqual(900)
+    expect((await register(newAddress())).status).toBe(201)
+  })
+
+  test('counts e-mail addresses that are taken, so that probing for accounts is bounded', async () => {
+    const [address, email] = [newAddress(), newAccount()]
+    await register(newAddress(), email)
+    for (let i = 0; i < 3; i++) expectProblem(await register(address, email), 409, 'email-taken')
+    expectProblem(await register(address, email), 429, 'too-many-attempts')
+    expectProblem(await register(address), 429, 'too-many-attempts')
+  })
+
+  test('20 at once on two instances make no more accounts than the limit allows', async () => {
+    const replica = await startUserService({ replicaOf: user, throttle: { registrations: 3 } })
+    const address = newAddress()
+    const replies = await Promise.all(Array.from({ length: 20 }, (_, i) => register(address, undefined, undefined, i % 2 === 0 ? user : replica)))
+    await replica.close()
+    expect(replies.map(({ status }) => status).sort()).toEqual([...Array(3).fill(201), ...Array(17).fill(429)])
+  })
+
+  test('neither a weak password nor an overload is counted, nor does it stop a log-in', async () => {
+    const address = newAddress()
+    const busy = await startUserService({
+      replicaOf: user,
+      throttle: { registrations: 3 },
+      passwords: metrics => ({ ...createPasswords(metrics), hashOfNewcomer: () => Promise.reject(overloaded()) }),
+    })
+    for (let i = 0; i < 4; i++) expectProblem(await register(address, undefined, 'short'), 400, 'weak-password')
+    for (let i = 0; i < 4; i++) expectProblem(await register(address, undefined, undefined, busy), 503, 'overloaded')
+    await busy.close()
+    const email = newAccount()
+    for (let i = 0; i < 3; i++) expect((await register(address, i === 0 ? email : undefined)).status).toBe(201)
+    expectProblem(await register(address), 429, 'too-many-attempts')
+    expect((await user.logIn(email, 'correct horse battery', address)).status).toBe(201)
   })
 })
 
@@ -303,7 +385,10 @@ describe('POST /sessions', () => {
     const busy = await startUserService({
       replicaOf: user,
       throttle: LIMITS,
-      passwords: () => ({ hash: () => Promise.reject(overloaded()), verify: () => Promise.reject(overloaded()) }),
+      passwords: () => {
+        const refuse = () => Promise.reject(overloaded())
+        return { hash: refuse, hashOfNewcomer: refuse, verify: refuse }
+      },
     })
     for (let i = 0; i < 5; i++) expectProblem(await busy.logIn(email, password, address), 503, 'overloaded')
     await busy.close()

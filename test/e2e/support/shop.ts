@@ -3,6 +3,7 @@ import { request } from 'undici'
 import { ingressAgent } from '../../../scripts/cluster/ingress-url.ts'
 import { noteSecrets } from './secrets.ts'
 import { ingressUrl, settings } from './target.ts'
+import { forgetRegistrations } from './throttle.ts'
 
 const dispatcher = ingressAgent(settings.HOST)
 
@@ -47,13 +48,23 @@ export interface Customer {
 
 export async function newCustomer(): Promise<Customer> {
   const customer = { email: `e2e-${randomBytes(8).toString('hex')}@example.org`, password: randomBytes(12).toString('base64url') }
-  const registered = await http('POST', '/users', { body: { ...customer, name: 'Customer' } })
+  const register = () => http('POST', '/users', { body: { ...customer, name: 'Customer' } })
+  let registered = await register()
+  if (registered.status === 429) {
+    await forgetRegistrations()
+    registered = await register()
+  }
   if (registered.status !== 201) throw new Error(`register: ${registered.status} ${JSON.stringify(registered.body)}`)
-  const session = await http('POST', '/sessions', { body: customer })
+  return { ...customer, token: await logIn(customer) }
+}
+
+/** @returns a new access token, which lives for minutes only */
+export async function logIn({ email, password }: Pick<Customer, 'email' | 'password'>): Promise<string> {
+  const session = await http('POST', '/sessions', { body: { email, password } })
   if (session.status !== 201) throw new Error(`log in: ${session.status} ${JSON.stringify(session.body)}`)
   const { accessToken, refreshToken } = session.body
-  noteSecrets(customer.email, customer.password, accessToken, accessToken.split('.')[2], refreshToken)
-  return { ...customer, token: accessToken }
+  noteSecrets(email, password, accessToken, accessToken.split('.')[2], refreshToken)
+  return accessToken
 }
 
 /** A few at a time: each costs the user service two password hashes. */
