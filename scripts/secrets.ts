@@ -9,6 +9,7 @@ import { POSTGRES, POSTGRES_PORT, ROLES_SECRET } from '../infra/constructs/postg
 import { addIngressNamespace } from '../infra/platform/traefik.ts'
 import { loadSettings, type Settings } from '../infra/settings.ts'
 import { system as shop } from '../infra/system.ts'
+import { ACCESS_TOKEN } from '../services/chassis/auth.ts'
 import type { SystemDefinition } from '../services/chassis/graph.ts'
 import { ensureAuthority, isLocal, issueCertificate, needsRenewal } from './certificates.ts'
 import { type Cluster, type Live, openCluster } from './cluster/cluster.ts'
@@ -98,9 +99,9 @@ export async function rotateSigningKey(cluster: Cluster, { NAMESPACE }: Pick<Set
   const signsFrom = nowSeconds + PUBLISHED_SECONDS
   const { kid, json } = await newSigningKey(signsFrom)
   await cluster.patch(reference, { stringData: { [`${kid}.json`]: json } })
-  const time = (seconds: number) => new Date(seconds * 1_000).toISOString().slice(0, 16)
+  const time = (seconds: number) => new Date(seconds * 1_000).toISOString().slice(0, 19)
   const old = Object.keys(before.data ?? {}).join(', ')
-  return `Secret ${SIGNING_KEYS}: key ${kid} signs from ${time(signsFrom)}Z; remove ${old} after ${time(signsFrom + PUBLISHED_SECONDS)}Z`
+  return `Secret ${SIGNING_KEYS}: key ${kid} signs from ${time(signsFrom)}Z; remove ${old} after ${time(signsFrom + ACCESS_TOKEN.maxLifetimeSeconds + ACCESS_TOKEN.clockToleranceSeconds)}Z`
 }
 
 type MakeSecret = (name: string, stringData: Record<string, string>, type?: string) => Parameters<Cluster['create']>[0]

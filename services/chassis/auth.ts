@@ -18,8 +18,11 @@ export interface Principal {
 /** Checks a bearer token. @throws ProblemError 401, 403 or 503 */
 export type Verifier = (token: string, scope: Scope) => Promise<Principal>
 
-/** What an access token is, for those who sign and those who verify. */
-export const ACCESS_TOKEN = { typ: 'at+jwt', algorithm: 'EdDSA', lifetimeSeconds: 600 } as const
+/**
+ * What an access token is, for those who sign and those who verify. It lives for minutes: a service other than the issuer takes it until it
+ * expires, also after a log-out. A key stays published for the longest life after it signs no more.
+ */
+export const ACCESS_TOKEN = { typ: 'at+jwt', algorithm: 'EdDSA', lifetimeSeconds: 300, maxLifetimeSeconds: 900, clockToleranceSeconds: 5 } as const
 
 /** Who issues access tokens and whom they are for: facts of the system, not of one service. */
 export interface TokenRealm {
@@ -52,7 +55,7 @@ export function createAccessTokenVerifier(keys: KeyLookup, { issuer, audience }:
 /** jose's checks with the caller's mistakes as 401; a problem of the key lookup passes through. */
 export async function verifyJwt(token: string, keys: KeyLookup, options: Parameters<typeof jwtVerify>[2]): Promise<JWTPayload> {
   try {
-    return (await jwtVerify(token, keys, { clockTolerance: 5, ...options })).payload
+    return (await jwtVerify(token, keys, { clockTolerance: ACCESS_TOKEN.clockToleranceSeconds, ...options })).payload
   } catch (error) {
     if (error instanceof ProblemError) throw error
     if (error instanceof errors.JWTExpired) throw unauthorized('The token has expired', 'invalid_token')

@@ -39,6 +39,9 @@ export const milliseconds = (fallback: number) => z.coerce.number().int().min(0)
 
 export const count = (fallback: number) => z.coerce.number().int().min(0).default(fallback).describe('a whole number')
 
+export const seconds = (fallback: number, min: number, max: number) =>
+  z.coerce.number().int().min(min).max(max).default(fallback).describe(`whole seconds, ${min} to ${max}`)
+
 export const text = (what: string) => z.string().min(1).describe(what)
 
 export const list = (what: string) =>

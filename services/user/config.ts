@@ -1,4 +1,5 @@
-import { count, list, text } from '../chassis/config.ts'
+import { ACCESS_TOKEN } from '../chassis/auth.ts'
+import { count, list, seconds, text } from '../chassis/config.ts'
 
 /** The user service's settings beyond those of every service. Required ones have no default. */
 export const userConfig = {
@@ -8,6 +9,8 @@ export const userConfig = {
   WORKLOAD_ISSUER: text("the cluster's token issuer, a URL"),
   WORKLOAD_JWKS_FILE: text("the path of the cluster issuer's JWKS"),
   WORKLOAD_CALLERS: list('names of the services that may call'),
+  /** How long an access token lives: order and other services take it for that long after a log-out. */
+  ACCESS_TOKEN_SECONDS: seconds(ACCESS_TOKEN.lifetimeSeconds, 60, ACCESS_TOKEN.maxLifetimeSeconds),
   /** Of a new user, in minor units. */
   CREDIT_LIMIT: count(100_000),
   /** Tried in 15 minutes. More than a household needs; an event where many register behind one address needs more. */

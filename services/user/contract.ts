@@ -43,7 +43,7 @@ const exampleTokens = {
   accessToken: 'eyJhbGciOiJFZERTQSJ9...',
   refreshToken: 'Yk3mPq0w5S6d1u9JtYh2aZxV8bC4nE7fG0iK1lM2oR3',
   tokenType: 'Bearer',
-  expiresIn: 600,
+  expiresIn: 300,
 } as const
 const exampleCredit = {
   limit: { amount: 100_000, currency: 'EUR' },

@@ -19,7 +19,7 @@ await startService({
   argv: process.argv,
   wire: async ({ config, runtime, database, app }) => {
     const realm = { issuer: config.AUTH_ISSUER, audience: config.AUTH_AUDIENCE }
-    const keys = await watchSigningKeys(config.SIGNING_DIR, realm, runtime.log)
+    const keys = await watchSigningKeys(config.SIGNING_DIR, { ...realm, lifetimeSeconds: config.ACCESS_TOKEN_SECONDS }, runtime.log)
     runtime.metrics.secretSince('signing-keys', () => keys.current().since())
     const issuerKeys = await watchIssuerKeys(config.WORKLOAD_JWKS_FILE, config.WORKLOAD_ISSUER, runtime.log)
     const workload = { issuer: config.WORKLOAD_ISSUER, service: user.name, namespace: config.NAMESPACE, callers: config.WORKLOAD_CALLERS }

@@ -1,6 +1,6 @@
 import type { JWK } from 'jose'
 import type { Counter } from 'prom-client'
-import { ACCESS_TOKEN, unauthorized } from '../chassis/auth.ts'
+import { unauthorized } from '../chassis/auth.ts'
 import { serveOpenApi } from '../chassis/openapi.ts'
 import { ProblemError, unavailable } from '../chassis/problem.ts'
 import type { Handlers } from '../chassis/routes.ts'
@@ -26,15 +26,11 @@ export interface UserDependencies {
 
 /** One handler for each operation of the contract. */
 export function userRoutes({ store, reservations, passwords, throttle, logins, keys, creditLimit }: UserDependencies): Handlers<typeof userContract> {
-  const issue = async ({ id, userId, refreshToken }: Session) => ({
-    status: 201 as const,
-    body: {
-      accessToken: await keys().sign({ userId, sessionId: id }),
-      refreshToken,
-      tokenType: 'Bearer' as const,
-      expiresIn: ACCESS_TOKEN.lifetimeSeconds,
-    },
-  })
+  const issue = async ({ id, userId, refreshToken }: Session) => {
+    const { sign, lifetimeSeconds } = keys()
+    const accessToken = await sign({ userId, sessionId: id })
+    return { status: 201 as const, body: { accessToken, refreshToken, tokenType: 'Bearer' as const, expiresIn: lifetimeSeconds } }
+  }
 
   /** Checks a password within the throttle; the answer and its time do not tell whether the account exists. */
   const checkPassword = async (

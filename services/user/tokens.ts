@@ -19,21 +19,29 @@ interface SigningKey {
 
 export interface SigningKeys {
   sign(claims: { userId: string; sessionId: string }): Promise<string>
+  /** How long what it signs lives. */
+  lifetimeSeconds: number
   publicJwks: { keys: JWK[] }
   /** From when the key that signs now does so, in seconds of Unix time. */
   since(): number
   lookup: KeyLookup
 }
 
-/** Follows a folder of `*.json` keys. */
-export const watchSigningKeys = (path: string, realm: TokenRealm, log: Logger): Promise<Watched<SigningKeys>> =>
-  watchPath({ path, log, read: dir => readSigningKeys(dir, realm) })
+/** What tokens say of whom they are from and for, and how long they live. */
+export interface TokenTerms extends TokenRealm {
+  /** @default ACCESS_TOKEN.lifetimeSeconds */
+  lifetimeSeconds?: number
+}
 
-async function readSigningKeys(dir: string, realm: TokenRealm): Promise<SigningKeys> {
+/** Follows a folder of `*.json` keys. */
+export const watchSigningKeys = (path: string, terms: TokenTerms, log: Logger): Promise<Watched<SigningKeys>> =>
+  watchPath({ path, log, read: dir => readSigningKeys(dir, terms) })
+
+async function readSigningKeys(dir: string, terms: TokenTerms): Promise<SigningKeys> {
   const files = (await readdir(dir)).filter(file => file.endsWith('.json'))
   const keys = await Promise.all(files.map(async file => toSigningKey(file, JSON.parse(await readFile(join(dir, file), 'utf8')))))
   if (keys.length === 0) throw new Error(`${dir} has no *.json signing key`)
-  return createSigningKeys(keys, realm)
+  return createSigningKeys(keys, terms)
 }
 
 async function toSigningKey(file: string, jwk: JWK & { nbf?: unknown }): Promise<SigningKey> {
@@ -43,7 +51,7 @@ async function toSigningKey(file: string, jwk: JWK & { nbf?: unknown }): Promise
   return { jwk: jwk as SigningKey['jwk'], key: (await importJWK(jwk, ACCESS_TOKEN.algorithm)) as CryptoKey }
 }
 
-function createSigningKeys(keys: SigningKey[], { issuer, audience }: TokenRealm): SigningKeys {
+function createSigningKeys(keys: SigningKey[], { issuer, audience, lifetimeSeconds = ACCESS_TOKEN.lifetimeSeconds }: TokenTerms): SigningKeys {
   const newestFirst = [...keys].sort((a, b) => b.jwk.nbf - a.jwk.nbf || (a.jwk.kid < b.jwk.kid ? -1 : 1))
   const publicJwks = {
     keys: newestFirst.map(({ jwk: { kty, crv, x, kid } }) => ({
@@ -57,6 +65,7 @@ function createSigningKeys(keys: SigningKey[], { issuer, audience }: TokenRealm)
   }
   const signerAt = (now: number) => newestFirst.find(({ jwk }) => jwk.nbf <= now) ?? newestFirst.at(-1)
   return {
+    lifetimeSeconds,
     publicJwks,
     lookup: createLocalJWKSet(publicJwks),
     since: () => signerAt(Date.now() / 1_000)?.jwk.nbf ?? 0,
@@ -70,7 +79,7 @@ function createSigningKeys(keys: SigningKey[], { issuer, audience }: TokenRealm)
         .setSubject(userId)
         .setJti(newId())
         .setIssuedAt(now)
-        .setExpirationTime(now + ACCESS_TOKEN.lifetimeSeconds)
+        .setExpirationTime(now + lifetimeSeconds)
         .sign(signer?.key as CryptoKey)
     },
   }

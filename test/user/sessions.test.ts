@@ -27,7 +27,7 @@ function expectTokens(reply: Reply): void {
     accessToken: expect.stringMatching(/^[\w-]+\.[\w-]+\.[\w-]+$/),
     refreshToken: expect.stringMatching(/^[\w-]{43}$/),
     tokenType: 'Bearer',
-    expiresIn: 600,
+    expiresIn: 300,
   })
 }
 

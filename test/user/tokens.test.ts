@@ -4,6 +4,8 @@ import { join } from 'node:path'
 import { base64url, type CryptoKey, decodeJwt, decodeProtectedHeader, exportJWK, generateKeyPair, importJWK, type JWK, SignJWT } from 'jose'
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import { addSigningKey } from '../../scripts/credentials.ts'
+import { loadConfig } from '../../services/chassis/config.ts'
+import { userConfig } from '../../services/user/config.ts'
 import { watchSigningKeys } from '../../services/user/tokens.ts'
 import { expectProblem } from '../support/http.ts'
 import { silentLog } from '../support/runtime.ts'
@@ -62,7 +64,7 @@ describe('an access token', () => {
       iss: REALM.issuer,
       aud: REALM.audience,
       sub: id,
-      exp: (payload.iat as number) + 600,
+      exp: (payload.iat as number) + 300,
       iat: expect.any(Number),
       jti: expect.stringMatching(/^[0-9a-f-]{36}$/),
       client_id: REALM.audience,
@@ -251,9 +253,9 @@ describe('signing keys', () => {
     expect((await me(await logIn(customer))).status).toBe(200)
   })
 
-  test('an access token ends after 10 minutes and is replaced by a refresh', async () => {
+  test('an access token ends after 5 minutes and is replaced by a refresh', async () => {
     const { token, refreshToken } = await user.newUser()
-    vi.setSystemTime(Date.now() + 599_000)
+    vi.setSystemTime(Date.now() + 299_000)
     expect((await me(token)).status).toBe(200)
     vi.setSystemTime(Date.now() + 7_000)
     const late = await me(token)
@@ -261,6 +263,19 @@ describe('signing keys', () => {
     expect(late.body.detail).toBe('The token has expired')
     const { body } = await user.http('POST', '/sessions/refresh', { json: { refreshToken } })
     expect((await me(body.accessToken)).status).toBe(200)
+  })
+
+  test('tokens live as long as the setting says, and expiresIn tells it', async () => {
+    const terms = { ...REALM, lifetimeSeconds: 60 }
+    const short = await watchSigningKeys(keysDir(user), terms, silentLog)
+    const { iat = 0, exp } = decodeJwt(await short.current().sign({ userId: 'u', sessionId: 's' }))
+    short.close()
+    expect({ life: (exp as number) - iat, told: short.current().lifetimeSeconds }).toEqual({ life: 60, told: 60 })
+  })
+
+  test.each(['59', '901', 'ever'])('ACCESS_TOKEN_SECONDS=%s is refused at the start', value => {
+    const { ACCESS_TOKEN_SECONDS } = userConfig
+    expect(() => loadConfig({ ACCESS_TOKEN_SECONDS }, { ACCESS_TOKEN_SECONDS: value })).toThrow('it takes whole seconds, 60 to 900')
   })
 
   test('no key, and what is no private Ed25519 key with kid and nbf, is refused at the start', async () => {

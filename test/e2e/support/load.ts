@@ -1,4 +1,4 @@
-import { type Customer, http, ORDERS_PER_CUSTOMER, placeOrder, type Reply } from './shop.ts'
+import { type Customer, http, logIn, ORDERS_PER_CUSTOMER, placeOrder, type Reply } from './shop.ts'
 import { report } from './target.ts'
 
 export interface LoadResult {
@@ -23,7 +23,9 @@ const ORDERS_PER_SECOND = 20
 
 /** Offers load while something is done to the cluster, and counts what failed. */
 export async function underLoad(title: string, customers: readonly Customer[], work: () => Promise<unknown>): Promise<LoadResult> {
-  const load = startLoad({ productsPerSecond: PRODUCTS_PER_SECOND, ordersPerSecond: ORDERS_PER_SECOND, customers })
+  const fresh: Customer[] = []
+  for (const customer of customers) fresh.push({ ...customer, token: await logIn(customer) })
+  const load = startLoad({ productsPerSecond: PRODUCTS_PER_SECOND, ordersPerSecond: ORDERS_PER_SECOND, customers: fresh })
   let result: LoadResult
   try {
     await work()

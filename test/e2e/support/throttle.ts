@@ -9,7 +9,8 @@ export async function forgetRegistrations(): Promise<void> {
   const secret = await cluster.read({ apiVersion: 'v1', kind: 'Secret', metadata: { name: databaseSecret(user), namespace: NAMESPACE } })
   const url = new URL(Buffer.from(secret?.data?.url ?? '', 'base64').toString())
   const [pod] = await readyPods(POSTGRES)
-  const forwarded = await cluster.forward(NAMESPACE, pod?.metadata.name, POSTGRES_PORT)
+  if (!pod) throw new Error(`${POSTGRES} has no ready pod`)
+  const forwarded = await cluster.forward(NAMESPACE, pod.metadata.name, POSTGRES_PORT)
   url.host = new URL(forwarded.url).host
   const client = new pg.Client({ connectionString: url.href, connectionTimeoutMillis: 5_000, query_timeout: 10_000 })
   try {
