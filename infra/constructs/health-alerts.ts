@@ -7,7 +7,7 @@ const DAY_SECONDS = 86_400
 export const OUTBOX_AGE_SECONDS = 300
 
 /** What is wrong with a service whatever its requests tell. */
-export function healthAlerts({ name, calls, database, scale, secrets = [] }: ServiceDefinition, settings: Settings): Rule[] {
+export function healthAlerts({ name, calls, database, scale, secrets = [], alerts: own = [] }: ServiceDefinition, settings: Settings): Rule[] {
   const of = `job="${name}",namespace="${settings.NAMESPACE}"`
   const alerts: Omit<Alert, 'labels'>[] = [
     {
@@ -93,5 +93,7 @@ export function healthAlerts({ name, calls, database, scale, secrets = [] }: Ser
         runbook: 'outbox-parked',
       },
     )
+  for (const { counter, perHour, summary, ...alert } of own)
+    alerts.push({ ...alert, for: '1m', expr: `sum(increase(${counter}{${of}}[1h])) > ${perHour}`, summary: `${name}: ${summary}` })
   return alerts.map(alert => alertRule({ ...alert, labels: { service: name } }, settings))
 }

@@ -1,5 +1,6 @@
 import type { Middleware } from 'koa'
 import type { Logger } from 'pino'
+import type { Principal } from './auth.ts'
 
 /** One line a request, at a level by status. The raw path is not logged: it is the caller's text. */
 export function accessLog(log: Logger): Middleware {
@@ -15,6 +16,7 @@ export function accessLog(log: Logger): Middleware {
         route: ctx.state.match.operation?.path,
         status,
         code: ctx.state.problem?.code,
+        ...caller(ctx.state.principal),
         duration_ms: Math.round((performance.now() - startedAt) * 100) / 100,
         bytes: ctx.length ?? 0,
       }
@@ -23,4 +25,10 @@ export function accessLog(log: Logger): Middleware {
       else log.info(line, 'request')
     }
   }
+}
+
+/** By ids alone, and only when a token proved them. */
+function caller(principal: Principal | undefined): Record<string, string | undefined> | undefined {
+  if (!principal) return undefined
+  return principal.kind === 'user' ? { user_id: principal.id, session_id: principal.sessionId } : { workload: principal.id }
 }

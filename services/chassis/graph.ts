@@ -44,6 +44,22 @@ export interface MetricPanel {
   unit: string
 }
 
+/** Raised when a counter of the service's own grows too fast. */
+export interface CounterAlert {
+  /** In UpperCamelCase. */
+  alert: string
+  /** `page`: it matters now; `ticket`: within days. */
+  severity: 'page' | 'ticket'
+  /** Of all pods together. */
+  counter: string
+  /** Growth in an hour above which it is raised. */
+  perHour: number
+  summary: string
+  description: string
+  /** File of docs/runbooks, without its ending. */
+  runbook: string
+}
+
 /** Kubernetes quantities, e.g. `100m` and `256Mi`. */
 export interface Resources {
   requests: { cpu: string; memory: string }
@@ -62,6 +78,8 @@ export interface ServiceDefinition {
   secrets?: readonly SecretFolder[]
   /** Beside what every service has. */
   panels?: readonly MetricPanel[]
+  /** Beside what every service has. */
+  alerts?: readonly CounterAlert[]
   calls: readonly Edge[]
   /** Longest time that a request may take, in milliseconds, whatever the caller asks for. */
   timeoutMs: number

@@ -33,6 +33,7 @@ await startService({
       reservations: createReservationStore(database),
       passwords: createPasswords(runtime.metrics),
       logins: runtime.metrics.counter('logins_total', 'Logins tried, by outcome', ['outcome'], outcomes),
+      reuses: runtime.metrics.counter('refresh_reuse_total', 'Sessions that ended because a refresh token was used twice', [], [{}]),
       keys: keys.current,
       creditLimit: config.CREDIT_LIMIT,
     })

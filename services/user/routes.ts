@@ -5,6 +5,7 @@ import { serveOpenApi } from '../chassis/openapi.ts'
 import { ProblemError, unavailable } from '../chassis/problem.ts'
 import type { Handlers } from '../chassis/routes.ts'
 import type { Scope } from '../chassis/scope.ts'
+import { audit } from './audit.ts'
 import { userContract } from './contract.ts'
 import { needsRehash, type Passwords, refuseWeak } from './passwords.ts'
 import type { ReservationStore } from './reservations.ts'
@@ -18,6 +19,8 @@ export interface UserDependencies {
   passwords: Passwords
   throttle: Throttle
   logins: Counter
+  /** Sessions that ended because a refresh token was used twice. */
+  reuses: Counter
   /** The keys mounted now. */
   keys: () => SigningKeys
   /** Of a new user, in minor units. */
@@ -25,7 +28,16 @@ export interface UserDependencies {
 }
 
 /** One handler for each operation of the contract. */
-export function userRoutes({ store, reservations, passwords, throttle, logins, keys, creditLimit }: UserDependencies): Handlers<typeof userContract> {
+export function userRoutes({
+  store,
+  reservations,
+  passwords,
+  throttle,
+  logins,
+  reuses,
+  keys,
+  creditLimit,
+}: UserDependencies): Handlers<typeof userContract> {
   const issue = async ({ id, userId, refreshToken }: Session) => {
     const { sign, lifetimeSeconds } = keys()
     const accessToken = await sign({ userId, sessionId: id })
@@ -61,6 +73,7 @@ export function userRoutes({ store, reservations, passwords, throttle, logins, k
         throw error
       })
       const user = await store.register(scope, { email: body.email, name: body.name, passwordHash, creditLimit })
+      audit(scope, 'registered', { userId: user.id })
       return { status: 201, body: user, headers: { location: '/users/me' } }
     },
 
@@ -72,19 +85,34 @@ export function userRoutes({ store, reservations, passwords, throttle, logins, k
         throw error
       })
       logins.inc({ outcome: account ? 'ok' : 'bad-credentials' })
+      if (found && !account) audit(scope, 'log-in-failed', { userId: found.id })
       if (!account) throw new ProblemError(401, 'bad-credentials', 'The e-mail address or the password is wrong', { headers: CHALLENGE })
       const session = await store.startSession(scope, account.id, account.passwordHash)
       if (!session) throw unavailable('The password was replaced during this log-in; try again')
+      audit(scope, 'logged-in', { userId: account.id, sessionId: session.id })
       if (needsRehash(account.passwordHash)) {
         await store.rehash(scope, account.id, await passwords.hash(scope, body.password), account.passwordHash)
       }
       return issue(session)
     },
 
-    refresh: async ({ scope, body }) => issue(await store.refreshSession(scope, body.refreshToken)),
+    refresh: async ({ scope, body }) => {
+      const refreshed = await store.refreshSession(scope, body.refreshToken)
+      if (refreshed.kind === 'invalid') throw refreshRefused('refresh-invalid', 'The refresh token is unknown or has expired; log in again')
+      if (refreshed.kind === 'reused') {
+        audit(scope, 'refresh-reused', refreshed)
+        // Not each repeat: who holds one used token could raise the alarm as often as he likes.
+        if (refreshed.ended) reuses.inc()
+        throw refreshRefused('refresh-reused', 'The refresh token was used before, so its session has ended; log in again')
+      }
+      const { session } = refreshed
+      audit(scope, 'refreshed', { userId: session.userId, sessionId: session.id })
+      return issue(session)
+    },
 
     logOut: async ({ scope, principal }) => {
       await store.endSession(scope, principal.sessionId as string)
+      audit(scope, 'logged-out', { userId: principal.id, sessionId: principal.sessionId })
       return { status: 204 }
     },
 
@@ -105,6 +133,7 @@ export function userRoutes({ store, reservations, passwords, throttle, logins, k
           newHash,
           oldHash: account.passwordHash,
         }))
+      audit(scope, changed ? 'password-changed' : 'password-change-failed', { userId: principal.id, sessionId: principal.sessionId })
       if (!changed) throw new ProblemError(401, 'bad-credentials', 'The old password is wrong', { headers: CHALLENGE })
       return { status: 204 }
     },
@@ -131,6 +160,8 @@ export function userRoutes({ store, reservations, passwords, throttle, logins, k
     getOpenApiByName: document,
   }
 }
+
+const refreshRefused = (code: string, detail: string) => new ProblemError(401, code, detail, { headers: CHALLENGE })
 
 /** A valid token whose user is gone is no longer valid. */
 function known<T>(found: T | undefined): T {

@@ -25,6 +25,18 @@ export const user = defineService({
       unit: 'short',
     },
   ],
+  alerts: [
+    {
+      alert: 'RefreshReuse',
+      severity: 'ticket',
+      counter: 'refresh_reuse_total',
+      perHour: 5,
+      summary: 'refresh tokens are used twice',
+      description:
+        '{{ $value | humanize }} sessions ended in the last hour because their refresh token was used twice: tokens leak, or a client is broken.',
+      runbook: 'refresh-reuse',
+    },
+  ],
   calls: [],
   timeoutMs: 1_000,
   maxConcurrency: 256,

@@ -23,6 +23,14 @@ export interface Session {
   refreshToken: string
 }
 
+interface SessionIds {
+  sessionId: string
+  userId: string
+}
+
+/** `ended`: this very reuse ended the session. */
+export type Refreshed = { kind: 'traded'; session: Session } | ({ kind: 'reused'; ended: boolean } & SessionIds) | { kind: 'invalid' }
+
 const USER = 'id, email, name, created_at as "createdAt"'
 const INSERT_USER = statement<UserRow>(
   'user-insert',
@@ -57,15 +65,16 @@ const CONSUME_REFRESH = statement<{ id: string; userId: string }>(
    where t.token_hash = $1 and t.used_at is null and t.expires_at > now() and s.id = t.session_id and s.ended_at is null and s.expires_at > now()
    returning s.id, s.user_id as "userId"`,
 )
-const USED_REFRESH = statement<{ sessionId: string }>(
+const USED_REFRESH = statement<SessionIds>(
   'refresh-used',
-  'select session_id as "sessionId" from refresh_tokens where token_hash = $1 and used_at is not null',
+  `select s.id as "sessionId", s.user_id as "userId" from refresh_tokens t join sessions s on s.id = t.session_id
+   where t.token_hash = $1 and t.used_at is not null`,
 )
 const SESSION_ALIVE = statement<{ alive: boolean }>(
   'session-alive',
   'select ended_at is null and expires_at > now() as alive from sessions where id = $1 and user_id = $2',
 )
-const END_SESSION = statement('session-end', 'update sessions set ended_at = now() where id = $1 and ended_at is null')
+const END_SESSION = statement<{ id: string }>('session-end', 'update sessions set ended_at = now() where id = $1 and ended_at is null returning id')
 const END_OTHER_SESSIONS = statement(
   'session-end-others',
   'update sessions set ended_at = now() where user_id = $1 and id <> $2 and ended_at is null',
@@ -133,23 +142,18 @@ export function createUserStore(database: Database) {
         return session && { id: session.id, userId, refreshToken: await addRefreshToken(queries, scope, session.id) }
       }),
 
-    /**
-     * Trades a refresh token for the next one of its session. A used one means that two parties hold it: the session ends.
-     * @throws ProblemError 401 `refresh-reused` or `refresh-invalid`
-     */
-    refreshSession: async (scope: Scope, token: string): Promise<Session> => {
+    /** Trades a refresh token for the next one of its session. A used one means that two parties hold it: the session ends. */
+    refreshSession: async (scope: Scope, token: string): Promise<Refreshed> => {
       const hash = refreshTokenHash(token)
       const session = await database.transaction(scope, async queries => {
         const [row] = await queries.query(scope, CONSUME_REFRESH, [hash])
         return row && { ...row, refreshToken: await addRefreshToken(queries, scope, row.id) }
       })
-      if (session) return session
+      if (session) return { kind: 'traded', session }
       const [used] = await database.query(scope, USED_REFRESH, [hash])
-      if (!used) throw new ProblemError(401, 'refresh-invalid', 'The refresh token is unknown or has expired; log in again', { headers: CHALLENGE })
-      await database.query(scope, END_SESSION, [used.sessionId])
-      throw new ProblemError(401, 'refresh-reused', 'The refresh token was used before, so its session has ended; log in again', {
-        headers: CHALLENGE,
-      })
+      if (!used) return { kind: 'invalid' }
+      const ended = await database.query(scope, END_SESSION, [used.sessionId])
+      return { kind: 'reused', ...used, ended: ended.length > 0 }
     },
 
     isAlive: async (scope: Scope, sessionId: string, userId: string): Promise<boolean> =>

@@ -115,7 +115,7 @@ const throughIngress = (failed: number, all = 100): Series => {
 
 describe('alerts', () => {
   test('each says how bad it is, what happens, and where to read what to do', () => {
-    expect(alerts.length).toBe(2 * 8 + 2 * 4 + 1 + 3 + 3 + 4 + 1)
+    expect(alerts.length).toBe(2 * 8 + 2 * 4 + 1 + 3 + 3 + 4 + 1 + 1)
     for (const { alert, labels, annotations = {}, for: wait } of alerts) {
       expect(alert === 'Watchdog' ? ['none'] : ['page', 'ticket'], alert).toContain(labels.severity)
       expect(wait, alert).toMatch(/^\d+[mh]$/)
@@ -233,6 +233,15 @@ describe.runIf(hasPromtool)('by promtool', () => {
   test('a service of two hours that fails twice as often as it may has most of its month left', async () => {
     const query = 'service:http_server_errors:budget_left{service="user"} > bool 0.99'
     expect(await evaluates(query, 120, traffic('user', '0.25', { failed: 0.2 }, 120), labels, 1)).toBe(true)
+  })
+
+  const reuses = (values: string) => ({ [`refresh_reuse_total{job="user",${of}}`]: values })
+  test.each<[string, Series, boolean]>([
+    ['ten sessions end in half an hour', reuses('0x10 0+1x10 10x40'), true],
+    ['two do', reuses('0x10 0+1x2 2x40'), false],
+    ['there is no data', {}, false],
+  ])('RefreshReuse of user when %s', async (_, input, expected) => {
+    expect(await fires('RefreshReuse', 'user', 30, input)).toBe(expected)
   })
 
   const gauge = (name: string, values: string, labels = '') => ({ [`${name}{job="order",${of}${labels}}`]: values })

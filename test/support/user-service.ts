@@ -74,6 +74,7 @@ export async function startUserService({
     passwords: passwords(runtime.metrics),
     throttle: createThrottle(db.database, { registrations: 10_000, ...throttle }),
     logins: runtime.metrics.counter('logins_total', 'Logins', ['outcome']),
+    reuses: runtime.metrics.counter('refresh_reuse_total', 'Reuses'),
     keys: keys.current,
     creditLimit,
   })

@@ -208,4 +208,60 @@ describe('DELETE /sessions/current', () => {
   })
 })
 
+describe('the audit trail', () => {
+  const eventsOf = (userId: string) =>
+    user.runtime.lines.filter(line => line.msg === 'audit' && line.user_id === userId).map(({ event, session_id }) => [event, session_id])
+
+  test('names user and session of what happened to an account', async () => {
+    const { id, email, password, token, refreshToken } = await user.newUser()
+    const first = sessionOf(token)
+    await user.logIn(email, 'not the password')
+    const { body } = await user.logIn(email, password)
+    const second = sessionOf(body.accessToken)
+    await user.http('PUT', '/users/me/password', {
+      token: body.accessToken,
+      json: { oldPassword: 'not the password', newPassword: 'staple of the battery' },
+    })
+    await user.http('PUT', '/users/me/password', { token: body.accessToken, json: { oldPassword: password, newPassword: 'staple of the battery' } })
+    await refresh(body.refreshToken)
+    await user.http('DELETE', '/sessions/current', { token: body.accessToken })
+    expectProblem(await refresh(refreshToken), 401, 'refresh-invalid')
+    expect(eventsOf(id)).toEqual([
+      ['registered', undefined],
+      ['logged-in', first],
+      ['log-in-failed', undefined],
+      ['logged-in', second],
+      ['password-change-failed', second],
+      ['password-changed', second],
+      ['refreshed', second],
+      ['logged-out', second],
+    ])
+  })
+
+  test('warns of each reuse with its trace and counts the session that it ended once', async () => {
+    const { id, token, refreshToken } = await user.newUser()
+    const reuses = () => user.runtime.metric('refresh_reuse_total')
+    await refresh(refreshToken)
+    const before = (await reuses()) ?? 0
+    for (let i = 0; i < 3; i++) expectProblem(await refresh(refreshToken), 401, 'refresh-reused')
+    expect(await reuses()).toBe(before + 1)
+    const warned = user.runtime.lines.filter(({ event, user_id }) => event === 'refresh-reused' && user_id === id)
+    expect(warned).toHaveLength(3)
+    for (const line of warned)
+      expect(line).toMatchObject({ level: 'warn', session_id: sessionOf(token), trace_id: expect.stringMatching(/^[0-9a-f]{32}$/) })
+  })
+
+  test('an access line names who a token proved, and nobody where there is none', async () => {
+    const { id, token } = await user.newUser()
+    user.runtime.lines.length = 0
+    await me(token)
+    await me('token')
+    await user.http('DELETE', `/reservations/${id}`, { token: user.workloadToken })
+    const named = user.runtime.lines
+      .filter(({ msg }) => msg === 'request')
+      .map(({ user_id, session_id, workload }) => ({ user_id, session_id, workload }))
+    expect(named).toEqual([{ user_id: id, session_id: sessionOf(token) }, {}, { workload: 'order' }])
+  })
+})
+
 test('no log line and no span has a secret of these requests', () => expectNoSecrets(user))
