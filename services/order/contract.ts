@@ -84,7 +84,11 @@ export const orderContract = defineContract({
         example: pending,
       },
     },
-    problems: { 404: ['unknown-sku'], 422: ['credit-exceeded', 'unknown-user'] },
+    problems: {
+      404: ['unknown-sku'],
+      422: ['credit-exceeded', 'unknown-user'],
+      429: ['too-many-open-orders', 'too-many-refused-orders'],
+    },
   },
   listOrders: {
     method: 'GET',

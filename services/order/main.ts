@@ -21,7 +21,7 @@ await startService({
     const realm = { issuer: config.AUTH_ISSUER, audience: config.AUTH_AUDIENCE }
     const user = await client('user')
     const keys = watchUserKeys(user, runtime)
-    const store = createOrderStore(database)
+    const store = createOrderStore(database, { open: config.MAX_OPEN_ORDERS, refused: config.MAX_REFUSED_ORDERS_PER_DAY })
     const states = STATES.map(state => ({ state }))
     const orders = runtime.metrics.counter('orders_total', 'Orders by the state that they reached', ['state'], states)
     const saga = createSaga({ store, database, user, orders })

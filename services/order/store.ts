@@ -6,6 +6,7 @@ import { dequeue, enqueue, type Message } from '../chassis/outbox.ts'
 import { ProblemError } from '../chassis/problem.ts'
 import type { Scope } from '../chassis/scope.ts'
 import type { Order, OrderItem, OrderState, Product } from './contract.ts'
+import { DEFAULT_LIMITS, type OrderLimits, overLimit, WITHIN_LIMITS } from './limits.ts'
 import { nextState, type OrderEvent, statesBefore } from './state.ts'
 import { sagaStep } from './steps.ts'
 
@@ -50,7 +51,8 @@ const PRODUCTS_BY_SKU = statement<ProductRow>('products-by-sku', `select ${PRODU
 const ORDER = 'id, user_id as "userId", state, version, items, total_amount as total, rejection_code as "rejectionCode", created_at as "createdAt"'
 const INSERT_ORDER = statement<OrderRow>(
   'order-insert',
-  `insert into orders (id, user_id, state, items, total_amount, currency) values ($1, $2, 'pending', $3, $4, $5) returning ${ORDER}`,
+  `insert into orders (id, user_id, state, items, total_amount, currency)
+   select $1::uuid, $2::uuid, 'pending', $3::jsonb, $4::bigint, $5::char(3) where ${WITHIN_LIMITS} returning ${ORDER}`,
 )
 const ORDER_BY_ID = statement<OrderRow>('order-by-id', `select ${ORDER} from orders where id = $1`)
 const ORDER_OF_USER = statement<OrderRow>('order-of-user', `select ${ORDER} from orders where id = $1 and user_id = $2`)
@@ -68,7 +70,7 @@ const MOVE_ORDER = statement<OrderRow>(
 export type OrderStore = ReturnType<typeof createOrderStore>
 
 /** Products and orders. */
-export function createOrderStore(database: Database) {
+export function createOrderStore(database: Database, limits: OrderLimits = DEFAULT_LIMITS) {
   const insertOrder = async (queries: Queries, scope: Scope, userId: string, lines: readonly { sku: string; quantity: number }[]) => {
     const products = new Map((await queries.query(scope, PRODUCTS_BY_SKU, [lines.map(line => line.sku)])).map(row => [row.sku, row]))
     const items = lines.map(({ sku, quantity }): OrderItem => {
@@ -77,8 +79,9 @@ export function createOrderStore(database: Database) {
       return { sku, name: product.name, quantity, unitPrice: euros(product.price) }
     })
     const { amount, currency } = total(items)
-    const [order] = await queries.query(scope, INSERT_ORDER, [newId(), userId, JSON.stringify(items), amount, currency])
-    return order as OrderRow
+    const [order] = await queries.query(scope, INSERT_ORDER, [newId(), userId, JSON.stringify(items), amount, currency, limits.open, limits.refused])
+    if (!order) throw await overLimit(queries, scope, userId, limits)
+    return order
   }
 
   const send = (queries: Queries, scope: Scope, kind: string, { id, userId, version, total: amount }: OrderRow, leaseMs: number) =>
@@ -93,6 +96,7 @@ export function createOrderStore(database: Database) {
      * In one transaction: the order, its idempotency record, and the leased message that reserves its credit; or what the key
      * was answered. When its first request died, that is `answerTo` the order as it is now, stored while the key is still locked,
      * so that repeats at the same moment cannot differ.
+     * @throws ProblemError 429 `too-many-open-orders` or `too-many-refused-orders` for a new order
      */
     place: (
       scope: Scope,

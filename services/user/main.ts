@@ -26,11 +26,13 @@ await startService({
     const store = createUserStore(database)
     const outcomes = ['ok', 'bad-credentials', 'refused'].map(outcome => ({ outcome }))
     const throttle = createThrottle(database, { registrations: config.REGISTRATIONS_PER_ADDRESS })
-    const housekeeping = startHousekeeping({ ...runtime, jobs: { sessions: store.purgeSessions, attempts: throttle.purge } })
+    const reservations = createReservationStore(database)
+    const jobs = { sessions: store.purgeSessions, attempts: throttle.purge, reservations: reservations.purge }
+    const housekeeping = startHousekeeping({ ...runtime, jobs })
     const handlers = userRoutes({
       store,
       throttle,
-      reservations: createReservationStore(database),
+      reservations,
       passwords: createPasswords(runtime.metrics),
       logins: runtime.metrics.counter('logins_total', 'Logins tried, by outcome', ['outcome'], outcomes),
       reuses: runtime.metrics.counter('refresh_reuse_total', 'Sessions that ended because a refresh token was used twice', [], [{}]),

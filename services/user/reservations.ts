@@ -1,6 +1,6 @@
 import { type Database, statement } from '../chassis/database.ts'
 import type { Money } from '../chassis/money.ts'
-import { ProblemError } from '../chassis/problem.ts'
+import { ProblemError, unavailable } from '../chassis/problem.ts'
 import type { Scope } from '../chassis/scope.ts'
 
 interface ReservationRow {
@@ -36,6 +36,10 @@ const TOMBSTONE = statement<{ orderId: string }>(
   `insert into reservations (order_id, state) values ($1, 'released') on conflict (order_id) do nothing returning order_id as "orderId"`,
 )
 
+// A refusal holds nothing. Who asks once more a month later has not settled the order yet and may as well get a new decision; what was released
+// stays, since it keeps a late repeat from holding credit for ever.
+const PURGE = statement('reservation-purge', "delete from reservations where state = 'refused' and decided_at < now() - interval '30 days'")
+
 export interface ReservationStore {
   /**
    * Holds credit. The first decision for an order is final and is told again to every repeat.
@@ -44,6 +48,8 @@ export interface ReservationStore {
   reserve(scope: Scope, orderId: string, userId: string, total: Money): Promise<void>
   /** Gives credit back, or refuses a reservation that has not come yet. Idempotent. */
   release(scope: Scope, orderId: string): Promise<void>
+  /** Forgets refusals that nobody asks for any more. */
+  purge(scope: Scope): Promise<unknown>
 }
 
 const FOREIGN_KEY_VIOLATION = '23503'
@@ -77,12 +83,15 @@ export function createReservationStore(database: Database): ReservationStore {
         if (row.state === 'reserved') await queries.query(scope, GIVE_BACK, [row.userId, row.amount])
         await queries.query(scope, RELEASE, [orderId])
       }),
+
+    purge: scope => database.query(scope, PURGE),
   }
 
   async function decided(scope: Scope, orderId: string): Promise<ReservationRow> {
     const [row] = await database.query(scope, FIND, [orderId])
-    // A row that was there, or whose key was taken, is never deleted.
-    return row as ReservationRow
+    // It was there a moment ago; only a refusal can be purged in between.
+    if (!row) throw unavailable('The reservation was forgotten meanwhile; repeat it')
+    return row
   }
 }
 

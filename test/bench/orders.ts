@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { asSuperuser, type Postgres } from '../../scripts/postgres.ts'
 import { output } from './processes.ts'
 
+const ROOT = new URL('../../', import.meta.url)
 const SCRIPT = fileURLToPath(new URL('./orders.sql', import.meta.url))
 const DATABASE = 'bench'
 /** As many as orders.sql draws from. */
@@ -15,8 +16,8 @@ export const CONCURRENCY = 16
 export async function prepareTables(postgres: Postgres): Promise<void> {
   await asSuperuser(postgres, 'postgres', client => client.query(`create database ${DATABASE}`))
   await asSuperuser(postgres, DATABASE, async client => {
-    for (const path of ['user/migrations/001_users.sql', 'order/migrations/001_orders.sql']) {
-      const sql = await readFile(new URL(`../../services/${path}`, import.meta.url), 'utf8')
+    for (const path of globSync('services/*/migrations/*.sql', { cwd: ROOT }).sort()) {
+      const sql = await readFile(new URL(path, ROOT), 'utf8')
       await client.query(sql.split('-- Down Migration')[0] as string)
     }
     await client.query(`

@@ -5,6 +5,7 @@ import { type Client, createClient } from '../../services/chassis/client.ts'
 import { type Relay, type RelayOptions, startRelay } from '../../services/chassis/outbox.ts'
 import { createApp } from '../../services/chassis/pipeline.ts'
 import { orderContract } from '../../services/order/contract.ts'
+import type { OrderLimits } from '../../services/order/limits.ts'
 import { orderRoutes } from '../../services/order/routes.ts'
 import { createSaga, type Saga } from '../../services/order/saga.ts'
 import { order } from '../../services/order/service.ts'
@@ -28,6 +29,7 @@ export interface TestOrderService extends Listening {
 }
 
 export interface OrderServiceOptions {
+  limits?: OrderLimits
   /** `host:port` of the user service, real or not. */
   userHost: string
   /** A function for a token that changes. */
@@ -45,6 +47,7 @@ let count = 0
 /** The order service in this process, on a database of its own. */
 export async function startOrderService({
   userHost,
+  limits,
   workloadToken,
   breaker = {},
   awaitKeys = true,
@@ -59,7 +62,7 @@ export async function startOrderService({
     breaker,
   })
   const keys = watchUserKeys(user, runtime)
-  const store = createOrderStore(db.database)
+  const store = createOrderStore(db.database, limits)
   const orders = runtime.metrics.counter('orders_total', 'Orders', ['state'])
   const saga = createSaga({
     store,

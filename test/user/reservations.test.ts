@@ -296,4 +296,22 @@ describe.each([
   })
 })
 
+describe('purge()', () => {
+  test('forgets refusals after 30 days and nothing else, and a later repeat is decided anew', async () => {
+    const userId = await newAccount()
+    const [late, recent, kept, tombstone] = [newId(), newId(), newId(), newId()]
+    for (const orderId of [late, recent]) expectProblem(await put(orderId, userId, LIMIT + 1), 422, 'credit-exceeded')
+    await put(kept, userId, 1_000)
+    await release(tombstone)
+    const age = (ids: string[], days: number) =>
+      user.db.sql("update reservations set decided_at = now() - $2 * interval '1 day' where order_id = any($1)", [ids, days])
+    await age([late, kept, tombstone], 31)
+    await age([recent], 29)
+    await createReservationStore(user.db.database).purge(user.runtime.scope())
+    expect(await Promise.all([late, recent, kept, tombstone].map(stateOf))).toEqual([undefined, 'refused', 'reserved', 'released'])
+    expect((await put(late, userId, 2_000)).status).toBe(200)
+    expect(await reserved(userId)).toBe(3_000)
+  })
+})
+
 test('no log line and no span has a secret of these requests', () => expectNoSecrets(user))
