@@ -9,6 +9,7 @@ import { type TestDatabase, testDatabase } from '../support/database.ts'
 import { testRuntime } from '../support/runtime.ts'
 
 const USER = 'services/user/migrations'
+const USER_MIGRATIONS = ['001_users', '002_refused_reservations']
 const { log } = testRuntime()
 
 let db: TestDatabase
@@ -60,7 +61,7 @@ const waitingForLock = () =>
 
 describe('migrate', () => {
   test("makes the service's tables", async () => {
-    expect(await migrate({ url: db.url, dir: USER, log })).toEqual(['001_users'])
+    expect(await migrate({ url: db.url, dir: USER, log })).toEqual(USER_MIGRATIONS)
     expect(await tables()).toEqual(['credit_accounts', 'login_attempts', 'migrations', 'refresh_tokens', 'reservations', 'sessions', 'users'])
   })
 
@@ -110,7 +111,7 @@ describe('migrate', () => {
     const waiting = migrate({ url: db.url, dir: USER, log })
     await waitingForLock()
     await other.end()
-    expect(await waiting).toEqual(['001_users'])
+    expect(await waiting).toEqual(USER_MIGRATIONS)
   })
 
   test('gives up rather than make requests queue behind a table that is in use', async () => {
@@ -145,7 +146,7 @@ describe('migrate', () => {
     const migrated = migrate({ url: db.url.replace(/[^/]+$/, name), dir: USER, log: waiting })
     await vi.waitFor(() => expect(lines).toContainEqual(expect.objectContaining({ code: '3D000', msg: 'the database is not there yet' })), 5_000)
     await db.sql(`create database ${name}`)
-    expect(await migrated).toEqual(['001_users'])
+    expect(await migrated).toEqual(USER_MIGRATIONS)
     await db.sql(`drop database ${name} with (force)`)
   })
 

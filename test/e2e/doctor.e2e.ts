@@ -12,6 +12,7 @@ import { followRollouts, workloadsOf } from '../../scripts/cluster/rollout.ts'
 import type { Result } from '../../scripts/doctor/check.ts'
 import { ensureSecrets } from '../../scripts/secrets.ts'
 import { cluster, context, eventually, NAMESPACE, readyPods, report, settings } from './support/target.ts'
+import { forgetRegistrations } from './support/throttle.ts'
 
 const run = promisify(execFile)
 const { signal } = new AbortController()
@@ -47,6 +48,8 @@ async function heal(): Promise<void> {
   await applyAll(cluster, manifests, { signal })
   await cluster.patch(coredns, { spec: { replicas: 2 } })
   await followRollouts(cluster, [...workloadsOf(manifests), coredns], { timeoutMs: 180_000, signal })
+  // Each doctor registers a customer.
+  await forgetRegistrations()
 }
 
 const reference = (apiVersion: string, kind: string, name: string, namespace = NAMESPACE): Reference => ({

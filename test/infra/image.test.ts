@@ -46,6 +46,7 @@ describe('an image', () => {
         'services/user/main.ts',
         'services/chassis/auth.ts',
         'services/user/migrations/001_users.sql',
+        'services/user/migrations/002_refused_reservations.sql',
         'services/user/common-passwords.txt',
         'node_modules/koa/lib/application.js',
       ]),
@@ -83,7 +84,7 @@ describe('an image', () => {
     const url = join(dirname(main), 'url')
     await writeFile(url, db.url)
     const { stdout } = await run(process.execPath, [main, 'migrate'], { env: { DATABASE_URL_FILE: url } })
-    expect(stdout).toMatch(/"ran":\["001_\w+"\],"msg":"migrated"/)
+    expect(stdout).toMatch(/"ran":\["001_\w+","002_\w+"\],"msg":"migrated"/)
     await db.close()
   })
 })

@@ -8,7 +8,7 @@ import { beforeEach, describe, expect, test } from 'vitest'
 import { loadSettings } from '../../infra/settings.ts'
 import { system } from '../../infra/system.ts'
 import type { Cluster, Live, Reference } from '../../scripts/cluster/cluster.ts'
-import { ensureSecrets } from '../../scripts/secrets.ts'
+import { ensureSecrets, rotateSigningKey } from '../../scripts/secrets.ts'
 
 const settings = loadSettings({})
 const ISSUER = 'https://kubernetes.default.svc.cluster.local'
@@ -43,6 +43,11 @@ function fakeCluster() {
       if (objects.has(manifest.metadata.name)) return false
       store(manifest)
       return true
+    },
+    patch: async ({ metadata }: Reference, { stringData }: { stringData: Record<string, string> }) => {
+      const known = objects.get(metadata.name) as Stored
+      const added = Object.fromEntries(Object.entries(stringData).map(([key, value]) => [key, Buffer.from(value).toString('base64')]))
+      objects.set(metadata.name, { ...known, data: { ...known.data, ...added } })
     },
     tokenIssuer: async () => ({ issuer: ISSUER, jwks }),
   } as unknown as Cluster
@@ -190,6 +195,16 @@ describe('secrets', () => {
     rotate()
     expect(await ensure(cluster)).toEqual(["ConfigMap workload-issuer: the cluster's token keys"])
     expect(objects.get('workload-issuer')?.data).toEqual({ 'jwks.json': '{"keys":[{"kid":"b"}]}' })
+  })
+
+  test('a signing key that is added signs in ten minutes, and the one before may go when its last token can have expired', async () => {
+    const { cluster, objects } = fakeCluster()
+    await ensure(cluster)
+    const [old] = Object.keys(objects.get('signing-keys')?.data ?? {})
+    const said = await rotateSigningKey(cluster, settings, Date.parse('2026-11-26T08:00:00Z') / 1_000)
+    expect(Object.keys(objects.get('signing-keys')?.data ?? {})).toHaveLength(2)
+    expect(said).toMatch(/^Secret signing-keys: key 2026-11-26-\w+ signs from 2026-11-26T08:10:00Z; /)
+    expect(said).toContain(`remove ${old} after 2026-11-26T08:25:05Z`)
   })
 
   test('are renewed when the host changes', async () => {
