@@ -24,6 +24,8 @@ async function synthToDist(): Promise<void> {
     await removeOlder(app.outdir)
     app.synth()
     for (const chart of charts) process.stderr.write(`${relative('.', app.outdir)}: ${chart.toJson().length} objects of ${chart.node.id}\n`)
+    if (!process.env.PLATFORM && settings.PLATFORM === 'bundled')
+      process.stderr.write("PLATFORM is not set: these are for kind; PLATFORM=existing attaches to a cluster's own ingress, metrics and traces\n")
     if (settings.PLATFORM === 'bundled' && settings.API_SERVER.length === 0)
       process.stderr.write('API_SERVER is not set: the bundled programs may reach ports 443 and 6443 of any address; npm run deploy finds it\n')
   } catch (error) {

@@ -1,54 +1,15 @@
 import { isIP } from 'node:net'
 import { z } from 'zod'
-import { loadConfig } from '../services/chassis/config.ts'
+import { ConfigError, loadConfig } from '../services/chassis/config.ts'
+import { cidrs, formatted, labels, listOf, optional, ownNamespace } from './fields.ts'
+import { formats } from './formats.ts'
+import { settingsProblems } from './settings-rules.ts'
 
-const text = (fallback: string, what: string) => z.string().min(1).default(fallback).describe(what)
-
-const labels = (fallback: string, what: string) =>
-  z
-    .string()
-    .default(fallback)
-    .transform((value, context) => {
-      const pairs = value.split(',').filter(Boolean)
-      if (!pairs.every(pair => /^[^=]+=[^=]*$/.test(pair))) context.addIssue({ code: 'custom', message: 'is not key=value,key=value' })
-      return Object.fromEntries(pairs.map(pair => pair.split('='))) as Record<string, string>
-    })
-    .describe(`${what}, as key=value,key=value`)
-
-const cidrs = (what: string) =>
-  z
-    .string()
-    .default('')
-    .transform((value, context) => {
-      const found = value.split(',').filter(Boolean)
-      const wrong = found.find(cidr => !isCidr(cidr))
-      if (wrong !== undefined) context.addIssue({ code: 'custom', message: `${wrong} is no address range` })
-      return found
-    })
-    .describe(`${what}, as CIDRs separated by commas, e.g. 10.0.0.0/8`)
-
-function isCidr(text: string): boolean {
-  const [address = '', bits = '', ...rest] = text.split('/')
-  const version = isIP(address)
-  return version > 0 && rest.length === 0 && /^\d{1,3}$/.test(bits) && Number(bits) <= (version === 4 ? 32 : 128)
+function parseEndpoint(text: string): { address: string; port: number } {
+  const [, six = '', four = '', port] = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(text) ?? []
+  if (isIP(six || four) === 0 || Number(port) > 65_535) throw new Error(`${text} is no address with a port`)
+  return { address: six || four, port: Number(port) }
 }
-
-const endpoints = (what: string) =>
-  z
-    .string()
-    .default('')
-    .transform((value, context) =>
-      value
-        .split(',')
-        .filter(Boolean)
-        .flatMap(text => {
-          const [, six = '', four = '', port] = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(text) ?? []
-          if (isIP(six || four) > 0 && Number(port) < 65_536) return [{ address: six || four, port: Number(port) }]
-          context.addIssue({ code: 'custom', message: `${text} is no address with a port` })
-          return []
-        }),
-    )
-    .describe(`${what}, separated by commas, e.g. 10.96.0.1:443,172.18.0.2:6443`)
 
 const flag = (fallback: boolean, what: string) =>
   z
@@ -57,23 +18,32 @@ const flag = (fallback: boolean, what: string) =>
     .transform(value => value === 'true')
     .describe(`true or false: ${what}`)
 
+const port = (fallback: number, what: string) => z.coerce.number().int().min(1).max(65_535).default(fallback).describe(what)
+
 /** All that differs between environments, as variables of the synth; the defaults are those of a kind cluster. */
 const settingFields = {
-  PLATFORM: z.enum(['bundled', 'existing']).default('bundled').describe('bundled (brings all a bare cluster lacks) or existing (attaches)'),
-  HOST: text('shop.localhost', 'the host name of the ingress'),
-  NAMESPACE: text('shop', 'the namespace of the services'),
-  IMAGE_REGISTRY: text('fairlead', 'the registry and path before /<service>:<tag>'),
-  IMAGE_TAG: z.string().min(1).optional().describe('the tag of every service image; by default the digest of its content'),
+  CLUSTER: z
+    .enum(['kind', 'other'])
+    .default('kind')
+    .describe('kind or other: which of them the defaults are for; commands with a context go by its name (kind-...)'),
+  PLATFORM: z
+    .enum(['bundled', 'existing'])
+    .describe('bundled (brings all that a bare cluster lacks) or existing (attaches to what runs); by default bundled on kind, else existing'),
+  HOST: formatted(formats.hostName, 'the host name of the ingress', 'shop.localhost'),
+  NAMESPACE: ownNamespace('the namespace of the services, which has to be theirs alone', 'shop'),
+  IMAGE_REGISTRY: formatted(formats.registry, 'what stands before /<service>:<tag>', 'fairlead'),
+  IMAGE_TAG: optional(formats.imageTag, 'the tag of every service image; by default the digest of its content'),
   IMAGE_PULL_POLICY: z.enum(['IfNotPresent', 'Always', 'Never']).default('IfNotPresent').describe('IfNotPresent, Always or Never'),
   ROUTE: z.enum(['ingress', 'gateway']).default('ingress').describe('ingress or gateway (HTTPRoute)'),
-  INGRESS_CLASS: text('traefik', 'the IngressClass'),
-  INGRESS_NAMESPACE: text('ingress', 'the namespace of the ingress controller or gateway'),
-  GATEWAY: text('shop', 'the name of the Gateway in INGRESS_NAMESPACE, for ROUTE=gateway'),
+  INGRESS_CLASS: formatted(formats.objectName, 'the IngressClass'),
+  INGRESS_NAMESPACE: formatted(formats.namespace, 'the namespace of the ingress controller or gateway'),
+  GATEWAY: formatted(formats.objectName, 'the Gateway in INGRESS_NAMESPACE, for ROUTE=gateway', 'shop'),
   DATABASE: z
     .enum(['bundled', 'external'])
     .default('bundled')
     .describe('bundled (a Postgres beside the services) or external (Secrets <service>-database)'),
-  DATABASE_CIDR: text('0.0.0.0/0', 'where an external database is, as the CIDR that services may reach on port 5432'),
+  DATABASE_CIDR: cidrs('where an external database is; needed for DATABASE=external'),
+  DATABASE_PORT: port(5_432, 'the port of an external database'),
   /** The services keep idle connections for longer than this. */
   INGRESS_IDLE_MS: z.coerce.number().int().positive().default(90_000).describe('how long the ingress keeps an idle connection, in milliseconds'),
   TRUSTED_HOPS: z.coerce.number().int().min(0).default(1).describe('how many proxies in front append to X-Forwarded-For'),
@@ -97,7 +67,7 @@ const settingFields = {
     .describe(
       'redirect (plain HTTP is sent to https, whose answers carry HSTS) or plain (served as it is); by default plain for a HOST under localhost, else redirect',
     ),
-  HTTPS_PORT: z.coerce.number().int().min(1).max(65_535).default(443).describe('the port at which clients reach https, which redirects name'),
+  HTTPS_PORT: port(443, 'the port at which clients reach https, which redirects name'),
   INGRESS_TRACES: z
     .enum(['continue', 'link'])
     .default('continue')
@@ -106,18 +76,27 @@ const settingFields = {
     .enum(['local', 'external'])
     .default('local')
     .describe("local (a certificate of this machine's own authority) or external (cert-manager's or yours, which nothing here touches)"),
-  TLS_SECRET: text('shop-tls', 'the Secret with the certificate of HOST, beside the bundled ingress or else beside the services'),
-  API_SERVER: endpoints(
-    'addresses and ports of the API server, in front of it and behind, that the bundled programs may reach; up and deploy find them',
+  TLS_SECRET: formatted(
+    formats.objectName,
+    'the Secret with the certificate of HOST, beside the bundled ingress or else beside the services',
+    'shop-tls',
   ),
-  MONITORING_NAMESPACE: text('observability', 'the namespace of Prometheus'),
+  API_SERVER: listOf(
+    parseEndpoint,
+    'addresses and ports of the API server, in front of it and behind, that the bundled programs may reach (up and deploy find them), e.g. 10.96.0.1:443,172.18.0.2:6443',
+  ),
+  MONITORING_NAMESPACE: formatted(formats.namespace, 'the namespace of Prometheus'),
   MONITORING_LABELS: labels('', 'labels by which Prometheus selects ServiceMonitors and PrometheusRules'),
   DASHBOARD_LABELS: labels('grafana_dashboard=1', "labels by which Grafana's sidecar selects ConfigMaps"),
-  RUNBOOKS: text('docs/runbooks', 'where alerts send people: the URL that docs/runbooks is published at, or the folder'),
+  RUNBOOKS: z
+    .string()
+    .regex(/^\S+$/, { message: 'it has blanks' })
+    .default('docs/runbooks')
+    .describe('where alerts send people: the URL that docs/runbooks is published at, or the folder'),
   GRAFANA: flag(true, 'whether the bundled platform has Grafana'),
-  TRACING_NAMESPACE: text('observability', 'the namespace that receives traces'),
-  OTLP_ENDPOINT: text('http://jaeger.observability:4317', 'the OTLP/gRPC endpoint of the tracing backend'),
-  WORKLOAD_ISSUER: text('https://kubernetes.default.svc.cluster.local', "the cluster's ServiceAccount token issuer"),
+  TRACING_NAMESPACE: formatted(formats.namespace, 'the namespace that receives traces'),
+  OTLP_ENDPOINT: z.string().min(1).describe('the OTLP/gRPC endpoint of the tracing backend'),
+  WORKLOAD_ISSUER: formatted(formats.issuer, "the cluster's ServiceAccount token issuer", 'https://kubernetes.default.svc.cluster.local'),
   LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error']).default('info').describe('debug, info, warn or error'),
 } as const
 
@@ -127,5 +106,41 @@ export type Settings = { [K in keyof typeof settingFields]: z.output<(typeof set
 export const redirectsHttp = ({ HTTP, HOST }: Pick<Settings, 'HTTP' | 'HOST'>): boolean =>
   (HTTP ?? (/(^|\.)localhost$/.test(HOST) ? 'plain' : 'redirect')) === 'redirect'
 
-/** @throws ConfigError naming every wrong variable */
-export const loadSettings = (env: Record<string, string | undefined>): Settings => loadConfig(settingFields, env)
+type Env = Record<string, string | undefined>
+
+/**
+ * What is known of a platform that is made here. Of an existing one only its owner knows it, so that it has no default there: a wrong one
+ * would leave routes, metrics and traces without anybody who serves them, and say nothing.
+ */
+function withDefaults(env: Env): Env {
+  const PLATFORM = env.PLATFORM || (env.CLUSTER === 'other' ? 'existing' : 'bundled')
+  if (PLATFORM === 'existing') return { ...env, PLATFORM }
+  const TRACING_NAMESPACE = env.TRACING_NAMESPACE || 'observability'
+  const bundled: Env = {
+    INGRESS_CLASS: 'traefik',
+    INGRESS_NAMESPACE: 'ingress',
+    MONITORING_NAMESPACE: 'observability',
+    TRACING_NAMESPACE,
+    OTLP_ENDPOINT: `http://jaeger.${TRACING_NAMESPACE}:4317`,
+  }
+  const said = Object.entries(env).filter(([, value]) => value)
+  return { ...bundled, ...Object.fromEntries(said), PLATFORM }
+}
+
+/** @throws ConfigError naming every wrong variable, and else all that do not go together */
+export function loadSettings(env: Env): Settings {
+  const settings = loadConfig(settingFields, withDefaults(env))
+  const problems = settingsProblems(settings)
+  if (problems.length > 0) throw new ConfigError(problems)
+  return settings
+}
+
+/** The settings for the cluster of a context, whose name tells whether kind made it. */
+export const settingsFor = (context: string, env: Env): Settings =>
+  loadSettings({ ...env, CLUSTER: env.CLUSTER || (context.startsWith('kind-') ? 'kind' : 'other') })
+
+/** Some settings alone, for a command that needs no other to be right. */
+export function someSettings<const K extends keyof Settings>(env: Env, ...names: K[]): Pick<Settings, K> {
+  const fields = Object.fromEntries(names.map(name => [name, settingFields[name]]))
+  return loadConfig(fields, withDefaults(env)) as Pick<Settings, K>
+}

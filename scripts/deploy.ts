@@ -1,4 +1,4 @@
-import { loadSettings } from '../infra/settings.ts'
+import { settingsFor } from '../infra/settings.ts'
 import { system } from '../infra/system.ts'
 import { openCluster } from './cluster/cluster.ts'
 import { crdSource, GATEWAY_API } from './cluster/crds.ts'
@@ -22,8 +22,9 @@ other must be able to pull them: IMAGE_REGISTRY=registry.example/shop, pushed be
   --json             print what was done as JSON on standard output
   --help             this text
 
-What differs between environments comes as environment variables (infra/settings.ts), e.g. PLATFORM=existing to attach to the
-ingress controller, Prometheus and tracing backend that the cluster has.
+What differs between environments comes as environment variables (infra/settings.ts). To any cluster but one of kind (a context
+kind-...) only the services are brought, and attached to the ingress controller, Prometheus and tracing backend that it has; say which
+they are. PLATFORM=bundled brings these too.
 `
 
 await runCommand('npm run deploy', async signal => {
@@ -42,7 +43,7 @@ await runCommand('npm run deploy', async signal => {
     return 0
   }
   if (!flags.context) throw usageError('--context is missing: name the cluster', 'kubectl config get-contexts')
-  const settings = loadSettings(process.env)
+  const settings = settingsFor(flags.context, process.env)
   const crds = crdSource(flags)
   const gatewayCrds = crdSource(flags, GATEWAY_API)
   const timeoutMs = wholeNumber('timeout', flags.timeout, { min: 1, max: 3_600 }) * 1_000

@@ -1,5 +1,5 @@
 import { imageReferences } from '../infra/image/image.ts'
-import { loadSettings, type Settings } from '../infra/settings.ts'
+import { type Settings, settingsFor } from '../infra/settings.ts'
 import { synthesize } from '../infra/synth.ts'
 import { system } from '../infra/system.ts'
 import { withApiServer } from './cluster/api-server.ts'
@@ -93,7 +93,7 @@ await runCommand('npm run doctor', async signal => {
     process.stdout.write(HELP)
     return 0
   }
-  const chosen = loadSettings(process.env)
+  const chosen = settingsFor(flags.context, process.env)
   const cluster = openCluster(flags.context)
   const at = await addresses(flags.context, flags.url, chosen)
   // That the API server answers has a check of its own.

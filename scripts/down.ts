@@ -1,4 +1,4 @@
-import { loadSettings } from '../infra/settings.ts'
+import { someSettings } from '../infra/settings.ts'
 import { system } from '../infra/system.ts'
 import { openCluster } from './cluster/cluster.ts'
 import { clusterExists, deleteCluster, isOurs } from './cluster/kind.ts'
@@ -31,7 +31,7 @@ await runCommand('npm run down', async signal => {
   const { step } = createSteps()
   if (flags.context) {
     const cluster = openCluster(flags.context)
-    const namespace = loadSettings(process.env).NAMESPACE
+    const namespace = someSettings(process.env, 'NAMESPACE').NAMESPACE
     await step(
       `what was deployed to ${flags.context}`,
       () => tearDown(cluster, { system: system.name, namespace }, { timeoutMs: TIMEOUT_MS, signal }),

@@ -1,5 +1,5 @@
 import { buildImage, writeSbom } from '../infra/image/image.ts'
-import { loadSettings } from '../infra/settings.ts'
+import { someSettings } from '../infra/settings.ts'
 import { system } from '../infra/system.ts'
 import { parseFlags } from './cluster/options.ts'
 import { describeImages } from './cluster/release.ts'
@@ -22,7 +22,7 @@ await runCommand('npm run images', async signal => {
     return 0
   }
   const { step } = createSteps()
-  const images = await describeImages(system, loadSettings(process.env))
+  const images = await describeImages(system, someSettings(process.env, 'IMAGE_REGISTRY', 'IMAGE_TAG'))
   const written: { service: string; reference: string; sbom: string }[] = []
   for (const image of images) {
     await step(

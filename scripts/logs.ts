@@ -1,6 +1,6 @@
 import { styleText } from 'node:util'
 import { prettyFactory } from 'pino-pretty'
-import { loadSettings } from '../infra/settings.ts'
+import { someSettings } from '../infra/settings.ts'
 import { system } from '../infra/system.ts'
 import { openCluster } from './cluster/cluster.ts'
 import { followLogs } from './cluster/follow-logs.ts'
@@ -51,7 +51,7 @@ await runCommand('npm run logs', async signal => {
   const print = flags.json ? asJson : prettyPrinter()
   const cluster = openCluster(flags.context)
   const selector = `app.kubernetes.io/name=${service}`
-  const { NAMESPACE: namespace } = loadSettings(process.env)
+  const { NAMESPACE: namespace } = someSettings(process.env, 'NAMESPACE')
   if ((await cluster.list('v1', 'Pod', namespace, selector)).length === 0)
     say(`there is no pod of ${service} in namespace ${namespace} yet; its lines follow when there is one`)
   await followLogs(cluster, { namespace, selector, container: service, lines, signal }, (pod, _container, line) => print(pod, line))

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises'
 import pg from 'pg'
 import { databaseSecret } from '../infra/constructs/deployment.ts'
 import { POSTGRES, POSTGRES_PORT } from '../infra/constructs/postgres.ts'
-import { loadSettings } from '../infra/settings.ts'
+import { someSettings } from '../infra/settings.ts'
 import { system } from '../infra/system.ts'
 import { aborted } from '../services/chassis/deadline.ts'
 import { hasOutbox, type ServiceDefinition } from '../services/chassis/graph.ts'
@@ -82,7 +82,7 @@ async function inFile(file: string): Promise<Place> {
 /** The service's database in a cluster: through the API server where the database is ours, else straight at it. */
 async function inCluster(contextName: string, service: string): Promise<Place> {
   const cluster = openCluster(contextName)
-  const { NAMESPACE, DATABASE } = loadSettings(process.env)
+  const { NAMESPACE, DATABASE } = someSettings(process.env, 'NAMESPACE', 'DATABASE')
   const name = databaseSecret({ name: service })
   const secret = await cluster.read({ apiVersion: 'v1', kind: 'Secret', metadata: { name, namespace: NAMESPACE } })
   if (!secret?.data?.url)

@@ -7,7 +7,7 @@ import { addNamespace } from '../infra/constructs/namespace.ts'
 import { labelsOf } from '../infra/constructs/object.ts'
 import { POSTGRES, POSTGRES_PORT, ROLES_SECRET } from '../infra/constructs/postgres.ts'
 import { addIngressNamespace } from '../infra/platform/traefik.ts'
-import { loadSettings, type Settings } from '../infra/settings.ts'
+import { type Settings, settingsFor } from '../infra/settings.ts'
 import { system as shop } from '../infra/system.ts'
 import { ACCESS_TOKEN } from '../services/chassis/auth.ts'
 import type { SystemDefinition } from '../services/chassis/graph.ts'
@@ -165,7 +165,7 @@ async function main(): Promise<number> {
   }
   if (!values.context) throw usageError('--context is missing: name the cluster', 'kubectl config get-contexts')
   const cluster = openCluster(values.context)
-  const options = { system: shop, settings: loadSettings(process.env) }
+  const options = { system: shop, settings: settingsFor(values.context, process.env) }
   if (values.rotate) {
     say(await rotateSigningKey(cluster, options.settings, Math.floor(Date.now() / 1_000)))
     return 0

@@ -1,4 +1,4 @@
-import { loadSettings, type Settings } from '../infra/settings.ts'
+import { type Settings, someSettings } from '../infra/settings.ts'
 import { system } from '../infra/system.ts'
 import { type Cluster, openCluster, type Reference } from './cluster/cluster.ts'
 import { readInventory } from './cluster/inventory.ts'
@@ -92,7 +92,10 @@ const figures = (rows: readonly Red[], absent: readonly string[]): string =>
   )
 
 /** Figures of the services, or why there are none: what runs is worth knowing without them. */
-async function readFigures(cluster: Cluster, settings: Settings): Promise<{ services: Red[]; alerts: string[]; missing?: string }> {
+async function readFigures(
+  cluster: Cluster,
+  settings: Pick<Settings, 'NAMESPACE' | 'MONITORING_NAMESPACE'>,
+): Promise<{ services: Red[]; alerts: string[]; missing?: string }> {
   try {
     const prometheus = await openPrometheus(cluster, settings.MONITORING_NAMESPACE)
     try {
@@ -120,7 +123,7 @@ await runCommand('npm run status', async () => {
     process.stdout.write(HELP)
     return 0
   }
-  const settings = loadSettings(process.env)
+  const settings = someSettings(process.env, 'NAMESPACE', 'MONITORING_NAMESPACE')
   const { NAMESPACE } = settings
   const cluster = openCluster(flags.context)
   const known = await readInventory(cluster, NAMESPACE)

@@ -1,4 +1,4 @@
-import { loadSettings, redirectsHttp } from '../infra/settings.ts'
+import { redirectsHttp, settingsFor } from '../infra/settings.ts'
 import { system } from '../infra/system.ts'
 import { openCluster } from './cluster/cluster.ts'
 import { crdSource, GATEWAY_API } from './cluster/crds.ts'
@@ -49,7 +49,7 @@ await runCommand('npm run up', async signal => {
     process.stdout.write(HELP)
     return 0
   }
-  const settings = loadSettings(process.env)
+  const settings = settingsFor(`kind-${flags.name}`, process.env)
   const workers = wholeNumber('workers', flags.workers, { min: 0, max: 9 })
   const crds = crdSource(flags)
   const gatewayCrds = crdSource(flags, GATEWAY_API)

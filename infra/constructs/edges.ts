@@ -1,10 +1,16 @@
 import type { Construct } from 'constructs'
 import { ADMIN_PORT, callersOf, type ServiceDefinition } from '../../services/chassis/graph.ts'
+import type { Settings } from '../settings.ts'
 import { type Context, serviceOwner } from './context.ts'
 import { entryServices } from './ingress.ts'
 import { addNetworkPolicy, addresses, allPodsIn, podsOf, type Rule } from './network-policies.ts'
 import { POSTGRES, POSTGRES_PORT } from './postgres.ts'
 import { COLLECTOR_METRICS_PORT } from './tracing-sidecar.ts'
+
+const databaseRules = ({ DATABASE, DATABASE_CIDR, DATABASE_PORT }: Settings): Rule[] =>
+  DATABASE === 'bundled'
+    ? [{ peer: podsOf(POSTGRES), ports: [POSTGRES_PORT] }]
+    : DATABASE_CIDR.map(cidr => ({ peer: addresses(cidr), ports: [DATABASE_PORT] }))
 
 /** One rule for each edge that ends or begins at a service: those of the graph, and those to ingress, database, traces and metrics. */
 export function addEdges(scope: Construct, context: Context, service: ServiceDefinition): void {
@@ -16,10 +22,7 @@ export function addEdges(scope: Construct, context: Context, service: ServiceDef
   ingress.push({ peer: platform('prometheus', settings.MONITORING_NAMESPACE), ports: [ADMIN_PORT, COLLECTOR_METRICS_PORT] })
 
   const egress: Rule[] = service.calls.map(({ to }) => ({ peer: podsOf(to.name), ports: [to.port] }))
-  if (service.database) {
-    const peer = settings.DATABASE === 'bundled' ? podsOf(POSTGRES) : addresses(settings.DATABASE_CIDR)
-    egress.push({ peer, ports: [POSTGRES_PORT] })
-  }
+  if (service.database) egress.push(...databaseRules(settings))
   egress.push({ peer: platform('jaeger', settings.TRACING_NAMESPACE), ports: [Number(new URL(settings.OTLP_ENDPOINT).port || 4_317)] })
   addNetworkPolicy(scope, serviceOwner(context, service), settings.NAMESPACE, { ingress, egress })
 }

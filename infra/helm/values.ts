@@ -2,6 +2,7 @@ import { DEFAULT_RESOURCES, type SystemDefinition } from '../../services/chassis
 import { databaseSecret } from '../constructs/deployment.ts'
 import { selectorOf } from '../constructs/object.ts'
 import { POSTGRES } from '../constructs/postgres.ts'
+import { type Format, formats } from '../formats.ts'
 import type { Settings } from '../settings.ts'
 
 type Schema = Record<string, unknown>
@@ -16,8 +17,10 @@ export type Values = { [name: string]: Value | Values }
 
 const value = (fallback: unknown, schema: Schema, description: string): Value => ({ default: fallback, schema, description })
 
-const NAME = { type: 'string', pattern: '^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$', maxLength: 253 }
-const LABELS = { type: 'object', additionalProperties: { type: 'string' } }
+const schemaFor = ({ pattern, maxLength }: Format) => ({ type: 'string', pattern, maxLength })
+const NAME = schemaFor(formats.objectName)
+const NAMESPACE = schemaFor(formats.namespace)
+const LABELS = { type: 'object', propertyNames: schemaFor(formats.labelKey), additionalProperties: schemaFor(formats.labelValue) }
 const BOOLEAN = { type: 'boolean' }
 const QUANTITY = { type: ['string', 'integer'], pattern: '^[0-9]+(\\.[0-9]+)?(m|k|M|G|Ki|Mi|Gi)?$' }
 const RESOURCES = {
@@ -36,21 +39,17 @@ export const at = (...path: string[]): string =>
 /** What the chart lets people set, with what it is by default. */
 export const valuesOf = (system: SystemDefinition, settings: Settings, tags: Record<string, string>): Values => ({
   image: {
-    registry: value(
-      settings.IMAGE_REGISTRY,
-      { type: 'string', pattern: '^[a-z0-9][a-z0-9.:/_-]*[a-z0-9]$' },
-      'Registry and path before /<service>:<tag>',
-    ),
+    registry: value(settings.IMAGE_REGISTRY, schemaFor(formats.registry), 'Registry and path before /<service>:<tag>'),
     pullPolicy: value(settings.IMAGE_PULL_POLICY, { enum: ['IfNotPresent', 'Always', 'Never'] }, 'When the images of the services are pulled'),
   },
-  host: value(settings.HOST, { type: 'string', format: 'hostname', pattern: '^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$' }, 'Host name of the ingress'),
+  host: value(settings.HOST, schemaFor(formats.hostName), 'Host name of the ingress'),
   trustedHops: value(settings.TRUSTED_HOPS, { type: 'integer', minimum: 0 }, 'Proxies in front that append to X-Forwarded-For'),
   logLevel: value(settings.LOG_LEVEL, { enum: ['debug', 'info', 'warn', 'error'] }, 'What the services log'),
-  workloadIssuer: value(settings.WORKLOAD_ISSUER, { type: 'string', pattern: '^https://' }, "The cluster's ServiceAccount token issuer"),
+  workloadIssuer: value(settings.WORKLOAD_ISSUER, schemaFor(formats.issuer), "The cluster's ServiceAccount token issuer"),
   ingress: {
     enabled: value(true, BOOLEAN, 'Whether there are Ingress objects'),
     className: value(settings.INGRESS_CLASS, NAME, 'The IngressClass'),
-    namespace: value(settings.INGRESS_NAMESPACE, NAME, 'The namespace of the ingress controller'),
+    namespace: value(settings.INGRESS_NAMESPACE, NAMESPACE, 'The namespace of the ingress controller'),
     podLabels: value(selectorOf({ name: 'traefik' }), LABELS, 'Labels of its pods; {} for every pod of that namespace'),
     tlsSecret: value(
       '',
@@ -60,7 +59,7 @@ export const valuesOf = (system: SystemDefinition, settings: Settings, tags: Rec
   },
   monitoring: {
     enabled: value(true, BOOLEAN, 'Whether there are ServiceMonitor and PrometheusRule objects'),
-    namespace: value(settings.MONITORING_NAMESPACE, NAME, 'The namespace of Prometheus'),
+    namespace: value(settings.MONITORING_NAMESPACE, NAMESPACE, 'The namespace of Prometheus'),
     podLabels: value(selectorOf({ name: 'prometheus' }), LABELS, 'Labels of its pods; {} for every pod of that namespace'),
     labels: value(settings.MONITORING_LABELS, LABELS, 'Labels by which Prometheus selects ServiceMonitors and PrometheusRules'),
     runbooks: value(settings.RUNBOOKS, { type: 'string', minLength: 1 }, 'Where alerts send people: the URL that docs/runbooks is published at'),
@@ -70,7 +69,7 @@ export const valuesOf = (system: SystemDefinition, settings: Settings, tags: Rec
   tracing: {
     host: value(new URL(settings.OTLP_ENDPOINT).hostname, NAME, 'Who receives OTLP over gRPC'),
     port: value(Number(new URL(settings.OTLP_ENDPOINT).port), { type: 'integer', minimum: 1, maximum: 65_535 }, 'Its port'),
-    namespace: value(settings.TRACING_NAMESPACE, NAME, 'Its namespace'),
+    namespace: value(settings.TRACING_NAMESPACE, NAMESPACE, 'Its namespace'),
     podLabels: value(selectorOf({ name: 'jaeger' }), LABELS, 'Labels of its pods; {} for every pod of that namespace'),
   },
   database: {
@@ -90,11 +89,7 @@ export const valuesOf = (system: SystemDefinition, settings: Settings, tags: Rec
       return [
         service.name,
         {
-          tag: value(
-            tags[service.name],
-            { type: 'string', pattern: '^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$', not: { const: 'latest' } },
-            'Tag of its image',
-          ),
+          tag: value(tags[service.name], { ...schemaFor(formats.imageTag), not: { const: 'latest' } }, 'Tag of its image'),
           minReplicas: value(service.scale.min, { type: 'integer', minimum: 1 }, 'Fewest pods'),
           maxReplicas: value(service.scale.max, { type: 'integer', minimum: 1 }, 'Most pods'),
           resources: value({ requests, limits }, RESOURCES, 'Of its container'),

@@ -42,8 +42,8 @@ export function addMetricsServer(scope: Construct, { settings }: PlatformContext
       '--cert-dir=/tmp',
       '--kubelet-preferred-address-types=InternalIP',
       '--kubelet-use-node-status-port',
-      // kind's kubelets sign their certificates themselves.
-      '--kubelet-insecure-tls',
+      // kind's kubelets sign their certificates themselves; elsewhere the cluster's authority does.
+      ...(settings.CLUSTER === 'kind' ? ['--kubelet-insecure-tls'] : []),
       '--metric-resolution=15s',
     ],
     ports: { https: PORT },

@@ -30,8 +30,10 @@ type Steps = ReturnType<typeof createSteps>
 /** Nothing waits for these: the shop works without them. */
 const OPTIONAL = ['grafana']
 
-export const describeImages = (system: SystemDefinition, { IMAGE_REGISTRY, IMAGE_TAG }: Settings): Promise<ServiceImage[]> =>
-  Promise.all(system.services.map(({ name }) => describeImage(name, { registry: IMAGE_REGISTRY, tag: IMAGE_TAG })))
+export const describeImages = (
+  system: SystemDefinition,
+  { IMAGE_REGISTRY, IMAGE_TAG }: Pick<Settings, 'IMAGE_REGISTRY' | 'IMAGE_TAG'>,
+): Promise<ServiceImage[]> => Promise.all(system.services.map(({ name }) => describeImage(name, { registry: IMAGE_REGISTRY, tag: IMAGE_TAG })))
 
 /** Builds what the local docker lacks. @returns how many that were */
 export async function buildImages(images: readonly ServiceImage[], signal: AbortSignal): Promise<number> {

@@ -1,4 +1,4 @@
-import { BlockList } from 'node:net'
+import { BlockList, isIP } from 'node:net'
 import type { INetworkPolicyPeer } from 'kubernetes-models/networking.k8s.io/v1/NetworkPolicyPeer'
 import { matches } from '../../infra/checks/objects.ts'
 import type { Manifest } from '../../infra/synth.ts'
@@ -45,12 +45,14 @@ export function allows(policies: readonly Manifest[], from: End, to: End, port: 
   return open('Egress', from, to) && open('Ingress', to, from)
 }
 
+const familyOf = (address: string) => (isIP(address) === 6 ? 'ipv6' : 'ipv4')
+
 function isPeer({ podSelector, namespaceSelector, ipBlock }: INetworkPolicyPeer, own: string, { namespace, labels, address }: End): boolean {
   if (ipBlock) {
     const [network = '', bits] = ipBlock.cidr.split('/')
     const block = new BlockList()
-    block.addSubnet(network, Number(bits))
-    return address !== undefined && block.check(address)
+    block.addSubnet(network, Number(bits), familyOf(network))
+    return address !== undefined && block.check(address, familyOf(address))
   }
   const inNamespace = namespaceSelector
     ? matches(namespaceSelector.matchLabels ?? {}, { 'kubernetes.io/metadata.name': namespace })

@@ -15,6 +15,7 @@ import { type Contract, defineContract } from '../../services/chassis/contract.t
 import { defineService, type SystemDefinition } from '../../services/chassis/graph.ts'
 import { order } from '../../services/order/service.ts'
 import { user } from '../../services/user/service.ts'
+import { EXISTING } from '../support/existing-platform.ts'
 
 const settings = loadSettings({})
 const tags = { user: 'fairlead/user:1', order: 'fairlead/order:1', invoice: 'fairlead/invoice:1' }
@@ -228,6 +229,22 @@ describe('settings', () => {
     const external = build(system, { DATABASE: 'external', DATABASE_CIDR: '10.1.0.0/16' })
     expect(external.shop.filter(({ metadata }) => metadata.name.startsWith('postgres'))).toEqual([])
     expect(JSON.stringify(find(external.shop, 'NetworkPolicy shop/user').spec.egress)).toContain('"ipBlock":{"cidr":"10.1.0.0/16"}')
+  })
+
+  test('an external database may have several addresses, and its own port', () => {
+    const external = build(system, { DATABASE: 'external', DATABASE_CIDR: '10.1.0.0/16,2001:db8::/64', DATABASE_PORT: '6432' })
+    const { egress } = find(external.shop, 'NetworkPolicy shop/user').spec
+    for (const cidr of ['10.1.0.0/16', '2001:db8::/64'])
+      expect(egress).toContainEqual({ to: [{ ipBlock: { cidr } }], ports: [{ port: 6_432, protocol: 'TCP' }] })
+  })
+
+  test.each([
+    ['kind', true],
+    ['other', false],
+  ])('kubelets of %s are believed without a certificate of the cluster: %s', (CLUSTER, insecure) => {
+    const { platform: objects } = build(system, { CLUSTER, PLATFORM: 'bundled' })
+    const { args } = find(objects, 'Deployment kube-system/metrics-server').spec.template.spec.containers[0]
+    expect(args.includes('--kubelet-insecure-tls')).toBe(insecure)
   })
 
   test('a Gateway has routes, which strip the deadline, and no Ingress', () => {
@@ -446,14 +463,14 @@ describe('the way in', () => {
     expect(volumes[0].projected.sources).toEqual([{ configMap: { name: 'traefik' } }, { secret: { name: 'shop-tls', optional: true } }])
     expect(ingressOf().tls).toEqual({ certificates: [{ certFile: '/etc/traefik/tls.crt', keyFile: '/etc/traefik/tls.key' }] })
     expect(find(shop, 'Ingress shop/order').spec.tls).toEqual([{ hosts: ['shop.localhost'] }])
-    const { shop: attached } = build(system, { PLATFORM: 'existing' })
+    const { shop: attached } = build(system, EXISTING)
     expect(find(attached, 'Ingress shop/order').spec.tls).toEqual([{ hosts: ['shop.localhost'], secretName: 'shop-tls' }])
   })
 })
 
-const synth = (args: string[], dir: string) =>
+const synth = (args: string[], dir: string, env: Record<string, string> = {}) =>
   promisify(execFile)(process.execPath, ['--disable-warning=ExperimentalWarning', 'infra/main.ts', ...args], {
-    env: { PATH: process.env.PATH, CDK8S_OUTDIR: dir, IMAGE_TAG: '1' },
+    env: { PATH: process.env.PATH, CDK8S_OUTDIR: dir, IMAGE_TAG: '1', ...env },
     timeout: 60_000,
   }).then(
     ({ stdout, stderr }) => ({ code: 0, stdout, stderr }),
@@ -473,5 +490,16 @@ test('npm run synth writes nothing for --help, nor for what it does not know', a
   onTestFinished(() => rm(dir, { recursive: true, force: true }))
   expect(await synth(['--help'], dir)).toMatchObject({ code: 0, stdout: expect.stringContaining('npm run synth'), stderr: '' })
   expect(await synth(['--json'], dir)).toEqual({ code: 2, stdout: '', stderr: "error: '--json' is none of its options; see --help\n" })
+  expect(await readdir(dir)).toEqual([])
+})
+
+test('npm run synth says in a line each what does not go together', async () => {
+  const dir = await mkdtemp(join(tmpdir(), 'fairlead-synth-'))
+  onTestFinished(() => rm(dir, { recursive: true, force: true }))
+  const refused = await synth([], dir, { MONITORING_NAMESPACE: 'shop' })
+  expect(refused).toMatchObject({ code: 1, stdout: '' })
+  expect(refused.stderr).toBe(
+    'error: the environment has 1 problem:\n  MONITORING_NAMESPACE and NAMESPACE are both shop: the services need a namespace of their own\n',
+  )
   expect(await readdir(dir)).toEqual([])
 })

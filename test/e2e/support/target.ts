@@ -1,4 +1,4 @@
-import { loadSettings } from '../../../infra/settings.ts'
+import { settingsFor } from '../../../infra/settings.ts'
 import { withApiServer } from '../../../scripts/cluster/api-server.ts'
 import { type Cluster, type Live, openCluster } from '../../../scripts/cluster/cluster.ts'
 import { ingressUrl as defaultUrl } from '../../../scripts/cluster/ingress-url.ts'
@@ -7,7 +7,7 @@ import { ingressUrl as defaultUrl } from '../../../scripts/cluster/ingress-url.t
 export const context = process.env.CONTEXT ?? 'kind-fairlead'
 export const cluster: Cluster = openCluster(context)
 /** As up and deploy have them. */
-export const settings = await withApiServer(cluster, loadSettings(process.env))
+export const settings = await withApiServer(cluster, settingsFor(context, process.env))
 export const ingressUrl = process.env.INGRESS_URL ?? defaultUrl(settings)
 
 export const NAMESPACE = settings.NAMESPACE

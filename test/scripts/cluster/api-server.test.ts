@@ -3,6 +3,7 @@ import { loadSettings } from '../../../infra/settings.ts'
 import { withApiServer } from '../../../scripts/cluster/api-server.ts'
 import type { Cluster, Reference } from '../../../scripts/cluster/cluster.ts'
 import { ApiError } from '../../../scripts/cluster/rest.ts'
+import { EXISTING } from '../../support/existing-platform.ts'
 import { fakeCluster } from '../../support/fake-cluster.ts'
 
 const settings = loadSettings({})
@@ -36,7 +37,7 @@ describe('the addresses of the API server', () => {
   test('are those that somebody has said, and are not looked for where no program needs them', async () => {
     const cluster = {} as Cluster
     expect(await endpointsOf(cluster, { API_SERVER: '10.0.0.1:443' })).toEqual([{ address: '10.0.0.1', port: 443 }])
-    expect(await endpointsOf(cluster, { PLATFORM: 'existing' })).toEqual([])
+    expect(await endpointsOf(cluster, EXISTING)).toEqual([])
   })
 
   test('are unknown to whoever may not read them, and the settings stay as they are', async () => {

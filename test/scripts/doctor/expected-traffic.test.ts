@@ -5,6 +5,7 @@ import { loadSettings } from '../../../infra/settings.ts'
 import { type Manifest, synthesize } from '../../../infra/synth.ts'
 import { system } from '../../../infra/system.ts'
 import { allows, type End } from '../../../scripts/doctor/expected-traffic.ts'
+import { EXISTING } from '../../support/existing-platform.ts'
 
 const NAME = 'app.kubernetes.io/name'
 const NAMESPACE = 'kubernetes.io/metadata.name'
@@ -82,16 +83,20 @@ describe('allows(policies, from, to, port) of the shipped system', () => {
     expect(allows(external, pod('shop', 'order'), database('10.21.0.1'), 5_432)).toBe(false)
     expect(allows(external, pod('shop', 'order'), database('10.20.255.1'), 5_433)).toBe(false)
     expect(allows(external, pod('shop', 'order'), pod('elsewhere'), 5_432)).toBe(false)
+    const six = policiesWith({ DATABASE: 'external', DATABASE_CIDR: '2001:db8::/64,10.20.0.0/16' })
+    expect(allows(six, pod('shop', 'order'), database('2001:db8::1'), 5_432)).toBe(true)
+    expect(allows(six, pod('shop', 'order'), database('2001:db8:1::1'), 5_432)).toBe(false)
+    expect(allows(six, pod('shop', 'order'), database('10.20.0.1'), 5_432)).toBe(true)
   })
 
   test("let every pod of an existing platform's namespaces in, for nobody here knows their names", () => {
-    const attached = policiesWith({ PLATFORM: 'existing' })
-    expect(allows(attached, pod('observability', 'vmagent'), pod('shop', 'user'), 9_090)).toBe(true)
+    const attached = policiesWith(EXISTING)
+    expect(allows(attached, pod('monitoring', 'vmagent'), pod('shop', 'user'), 9_090)).toBe(true)
     expect(allows(attached, pod('default', 'vmagent'), pod('shop', 'user'), 9_090)).toBe(false)
   })
 
   // What the graph begins to use beyond this would be judged wrongly, and no check of the network would say so.
-  test.each<Record<string, string>>([{}, { PLATFORM: 'existing' }, { DATABASE: 'external', DATABASE_CIDR: '10.20.0.0/16' }, { ROUTE: 'gateway' }])(
+  test.each<Record<string, string>>([{}, EXISTING, { DATABASE: 'external', DATABASE_CIDR: '10.20.0.0/16' }, { ROUTE: 'gateway' }])(
     'are judged by all that the policies say, with %j',
     env => {
       const selector = { matchLabels: expect.any(Object) }

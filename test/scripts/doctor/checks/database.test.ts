@@ -74,7 +74,9 @@ describe('database of a service', () => {
 
   test('that is external has no pods to look at', async () => {
     const fake = await clusterSaying(503, 'database', { postgres: false })
-    await expect(run(fake, { settings: loadSettings({ DATABASE: 'external' }) })).rejects.toThrow(/^order-a does not reach its database$/)
+    await expect(run(fake, { settings: loadSettings({ DATABASE: 'external', DATABASE_CIDR: '10.20.0.0/16' }) })).rejects.toThrow(
+      /^order-a does not reach its database$/,
+    )
   })
 
   test.each([

@@ -13,6 +13,7 @@ import { networkChecks } from '../../../../scripts/doctor/checks/network.ts'
 import { allows } from '../../../../scripts/doctor/expected-traffic.ts'
 import { probe } from '../../../../scripts/doctor/probe.ts'
 import { CommandError } from '../../../../scripts/terminal.ts'
+import { EXISTING } from '../../../support/existing-platform.ts'
 import { contextOf, type FakeCluster, fakeCluster, podOf, runCheck, skipPauses } from '../../../support/fake-cluster.ts'
 
 const PROGRAMS: [name: string, namespace: string, ports: number[]][] = [
@@ -91,7 +92,7 @@ describe('the checks of the network', () => {
 
   test('look at no namespace of a platform that somebody else runs', async () => {
     const fake = clusterWith()
-    const attached = attachedTo({ PLATFORM: 'existing' })
+    const attached = attachedTo(EXISTING)
     expect(await runAll(networkChecks(contextOf(fake, attached)))).toEqual([
       'DNS: 4 names found from pods of 2 services',
       'edge order -> user: 1 connect',
@@ -160,7 +161,7 @@ describe('edges to the platform', () => {
   })
 
   test('are not tried where nothing of it is ours', async () => {
-    const attached = attachedTo({ PLATFORM: 'existing', DATABASE: 'external' })
+    const attached = attachedTo({ ...EXISTING, DATABASE: 'external', DATABASE_CIDR: '10.20.0.0/16' })
     await expect(run(clusterWith(), 'edges to the platform', attached)).rejects.toEqual(new NotHere('nothing of the platform is ours to try'))
   })
 })

@@ -4,6 +4,7 @@ import { system } from '../../../../infra/system.ts'
 import { edgesOf, type Trace, traceChecks } from '../../../../scripts/doctor/checks/traces.ts'
 import { SMOKE_TRACE } from '../../../../scripts/smoke.ts'
 import { CommandError } from '../../../../scripts/terminal.ts'
+import { EXISTING } from '../../../support/existing-platform.ts'
 import {
   answering,
   breakCollector,
@@ -124,7 +125,7 @@ describe('trace', () => {
 
   test('begins at the service where the ingress is not ours', async () => {
     const fake = await clusterWith({ traces: { [TRACE_ID]: () => traceOf(...order.slice(1)) } })
-    expect(await run(fake, 'trace', { settings: loadSettings({ PLATFORM: 'existing' }) })).toBe('3 spans: order -> user')
+    expect(await run(fake, 'trace', { settings: loadSettings({ ...EXISTING, TRACING_NAMESPACE: 'observability' }) })).toBe('3 spans: order -> user')
   })
 
   test.each<[string, Record<string, () => Trace>]>([

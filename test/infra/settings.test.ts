@@ -1,0 +1,119 @@
+import { describe, expect, test } from 'vitest'
+import { formats, isOf } from '../../infra/formats.ts'
+import { descriptionsOf, schemaOf, valuesOf } from '../../infra/helm/values.ts'
+import { loadSettings, settingsFor, someSettings } from '../../infra/settings.ts'
+import { system } from '../../infra/system.ts'
+import { EXISTING } from '../support/existing-platform.ts'
+
+describe('loadSettings', () => {
+  test.each([
+    ['NAMESPACE', 'kube-system', 'Kubernetes itself'],
+    ['NAMESPACE', 'default', 'Kubernetes itself'],
+    ['NAMESPACE', 'Shop_1', 'DNS label'],
+    ['NAMESPACE', 'a.b', 'DNS label'],
+    ['NAMESPACE', 'n'.repeat(64), 'DNS label'],
+    ['HOST', 'Bad_Host', 'DNS name'],
+    ['HOST', 'shop.example.org:443', 'DNS name'],
+    ['HOST', '10.0.0.1', 'DNS name'],
+    ['HOST', '*.example.org', 'DNS name'],
+    ['DATABASE_CIDR', 'nonsense', 'no address range'],
+    ['DATABASE_CIDR', '10.1/16', 'no address range'],
+    ['DATABASE_CIDR', '10.0.0.0/8,10.0.0.1/8', '10.0.0.1/8 has bits beyond its prefix: 10.0.0.0/8'],
+    ['DATABASE_CIDR', '::ffff:10.0.0.0/104', 'no address range'],
+    ['DATABASE_PORT', '0', '>=1'],
+    ['INGRESS_CLASS', 'Nginx', 'name of an object'],
+    ['TLS_SECRET', 'shop_tls', 'name of an object'],
+    ['GATEWAY', '-shop', 'name of an object'],
+    ['MONITORING_LABELS', 'release', 'not key=value'],
+    ['MONITORING_LABELS', 're lease=a', 're lease is not the key of a label'],
+    ['DASHBOARD_LABELS', 'a=b c', 'b c is not the value of a label'],
+    ['WORKLOAD_ISSUER', 'kubernetes.default', 'https URL'],
+    ['WORKLOAD_ISSUER', 'http://kubernetes.default', 'https URL'],
+    ['RUNBOOKS', 'docs and runbooks', 'blanks'],
+    ['IMAGE_REGISTRY', 'https://registry.example', 'registry'],
+    ['IMAGE_REGISTRY', 'registry.example/', 'registry'],
+    ['IMAGE_TAG', 'a/b', 'tag of an image'],
+  ])('refuses %s=%s and says what it takes', (name, value, takes) => {
+    expect(() => loadSettings({ [name]: value })).toThrow(
+      new RegExp(`^the environment has 1 problem:\n {2}${name} is wrong \\(.*${takes}.*\\): it takes (?!a value)`),
+    )
+  })
+
+  test.each([
+    ['NAMESPACE', 'shop-1'],
+    ['HOST', 'localhost'],
+    ['HOST', 'xn--mnchen-3ya.example'],
+    ['IMAGE_REGISTRY', 'localhost:5000/a_b/c--d'],
+    ['TRUSTED_PROXIES', '10.0.0.0/8, 2001:db8::/32'],
+    ['MONITORING_LABELS', 'app.kubernetes.io/part-of=kps,empty='],
+  ])('takes %s=%s', (name, value) => {
+    expect(() => loadSettings({ [name]: value })).not.toThrow()
+  })
+
+  test.each([
+    [{ INGRESS_NAMESPACE: 'observability' }, ['INGRESS_NAMESPACE and MONITORING_NAMESPACE', 'INGRESS_NAMESPACE and TRACING_NAMESPACE']],
+    [{ MONITORING_NAMESPACE: 'shop' }, ['MONITORING_NAMESPACE and NAMESPACE are both shop']],
+    [{ TRACING_NAMESPACE: 'kube-system' }, ['TRACING_NAMESPACE is kube-system']],
+    [{ DATABASE: 'external' }, ['DATABASE_CIDR is missing']],
+    [{ ...EXISTING, NAMESPACE: 'nginx' }, ['INGRESS_NAMESPACE and NAMESPACE are both nginx']],
+  ])('refuses %j, which do not go together', (env, problems) => {
+    const lines = problems.map(problem => ` {2}${problem}.*`).join('\n')
+    expect(() => loadSettings(env)).toThrow(new RegExp(`^the environment has ${problems.length} problems?:\n${lines}$`))
+  })
+
+  test('lets metrics and traces share a namespace, and takes an existing ingress in kube-system', () => {
+    expect(loadSettings({}).MONITORING_NAMESPACE).toBe(loadSettings({}).TRACING_NAMESPACE)
+    expect(loadSettings({ ...EXISTING, INGRESS_NAMESPACE: 'kube-system' }).INGRESS_NAMESPACE).toBe('kube-system')
+  })
+
+  test('knows the platform that it brings, whose Jaeger moves with its namespace, and no other', () => {
+    expect(loadSettings({ TRACING_NAMESPACE: 'traces' }).OTLP_ENDPOINT).toBe('http://jaeger.traces:4317')
+    const missing = ['INGRESS_CLASS', 'INGRESS_NAMESPACE', 'MONITORING_NAMESPACE', 'TRACING_NAMESPACE', 'OTLP_ENDPOINT']
+    expect(() => loadSettings({ PLATFORM: 'existing' })).toThrow(
+      new RegExp(`^the environment has 5 problems:\n${missing.map(name => ` {2}${name} is missing: it takes the .*`).join('\n')}$`),
+    )
+    expect(loadSettings(EXISTING)).toMatchObject(EXISTING)
+  })
+
+  test('takes an empty variable for one that is not set', () => {
+    expect(loadSettings({ PLATFORM: '', INGRESS_NAMESPACE: '', CLUSTER: '' })).toEqual(loadSettings({}))
+  })
+})
+
+describe('settingsFor', () => {
+  test('brings a platform to kind, and to no other cluster unless that is said', () => {
+    expect(settingsFor('kind-fairlead', {})).toMatchObject({ CLUSTER: 'kind', PLATFORM: 'bundled' })
+    expect(() => settingsFor('production', {})).toThrow('INGRESS_NAMESPACE is missing')
+    expect(settingsFor('production', EXISTING)).toMatchObject({ CLUSTER: 'other', PLATFORM: 'existing' })
+    expect(settingsFor('production', { PLATFORM: 'bundled' })).toMatchObject({ CLUSTER: 'other', PLATFORM: 'bundled', INGRESS_NAMESPACE: 'ingress' })
+    expect(settingsFor('production', { CLUSTER: 'kind' }).PLATFORM).toBe('bundled')
+  })
+})
+
+describe('someSettings', () => {
+  test('asks for no more than is needed', () => {
+    expect(someSettings({ PLATFORM: 'existing', HOST: 'Bad_Host', NAMESPACE: 'depot' }, 'NAMESPACE')).toEqual({ NAMESPACE: 'depot' })
+    expect(() => someSettings({ NAMESPACE: 'Shop_1' }, 'NAMESPACE')).toThrow('NAMESPACE is wrong')
+  })
+})
+
+describe("the chart's schema", () => {
+  test('has the very patterns of the settings', () => {
+    const values = valuesOf(system, loadSettings({}), { user: '1', order: '1' })
+    expect(descriptionsOf(values).length).toBeGreaterThan(20)
+    // biome-ignore lint/suspicious/noExplicitAny: a JSON Schema of many levels
+    const { properties } = schemaOf(values) as any
+    expect(properties.host.pattern).toBe(formats.hostName.pattern)
+    expect(properties.workloadIssuer.pattern).toBe(formats.issuer.pattern)
+    expect(properties.image.properties.registry.pattern).toBe(formats.registry.pattern)
+    expect(properties.ingress.properties.namespace.pattern).toBe(formats.namespace.pattern)
+    expect(properties.monitoring.properties.labels).toMatchObject({
+      propertyNames: { pattern: formats.labelKey.pattern },
+      additionalProperties: { pattern: formats.labelValue.pattern },
+    })
+  })
+
+  test('has formats that do not let a text through which is too long', () => {
+    for (const format of Object.values(formats)) expect(isOf(format, 'a'.repeat(format.maxLength + 1)), format.takes).toBe(false)
+  })
+})
