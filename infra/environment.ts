@@ -7,7 +7,10 @@ export interface Places {
   authIssuer: string
   /** Who signs workload tokens, a URL. */
   workloadIssuer: string
-  workloadJwksFile: string
+  /** Where its keys are: the path of a file, or an https URL. */
+  workloadJwks: string
+  /** Path of the authorities' certificates for that URL. */
+  workloadJwksCaFile?: string
   databaseUrlFile: string
   secretDir(name: string): string
   /** Our workload token for one callee. */
@@ -25,7 +28,8 @@ export function environmentOf(system: SystemDefinition, service: ServiceDefiniti
     ...Object.fromEntries((service.secrets ?? []).map(({ name, env }) => [env, places.secretDir(name)])),
     ...(callers.length > 0 && {
       WORKLOAD_ISSUER: places.workloadIssuer,
-      WORKLOAD_JWKS_FILE: places.workloadJwksFile,
+      WORKLOAD_JWKS: places.workloadJwks,
+      ...(places.workloadJwksCaFile && { WORKLOAD_JWKS_CA_FILE: places.workloadJwksCaFile }),
       WORKLOAD_CALLERS: callers.join(','),
     }),
     ...Object.fromEntries(service.calls.map(({ to }) => [edgeVariables(to.name).identityFile, places.identityFile(to.name)])),

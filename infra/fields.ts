@@ -2,9 +2,10 @@ import ipaddr from 'ipaddr.js'
 import { z } from 'zod'
 import { type Format, formats, isOf } from './formats.ts'
 
-const textOf = (format: Format) => z.string().refine(text => isOf(format, text), { message: `it is not ${format.takes}` })
+/** Text of a format. */
+export const textOf = (format: Format) => z.string().refine(text => isOf(format, text), { message: `it is not ${format.takes}` })
 
-/** Text of a format; an object's name, say. Without a fallback it has to be said. */
+/** A setting of a format; an object's name, say. Without a fallback it has to be said. */
 export const formatted = (format: Format, what: string, fallback?: string) =>
   (fallback === undefined ? textOf(format) : textOf(format).prefault(fallback)).describe(what)
 

@@ -32,6 +32,7 @@ export const formats = {
     takes: 'a registry with an optional path, without scheme and without a slash at the end',
   },
   imageTag: { pattern: '^[A-Za-z0-9_][-A-Za-z0-9._]{0,127}$', maxLength: 128, takes: 'the tag of an image' },
+  url: { pattern: '^https://[^\\s#@]+$', maxLength: 2_048, takes: 'an https URL' },
   /** OpenID Connect Core section 2: no query and no fragment. */
   issuer: { pattern: '^https://[^\\s?#@]+$', maxLength: 2_048, takes: 'an https URL without query and fragment' },
 } as const satisfies Record<string, Format>

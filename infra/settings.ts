@@ -1,7 +1,7 @@
 import { isIP } from 'node:net'
 import { z } from 'zod'
 import { ConfigError, loadConfig } from '../services/chassis/config.ts'
-import { cidrs, formatted, labels, listOf, optional, ownNamespace } from './fields.ts'
+import { cidrs, formatted, labels, listOf, optional, ownNamespace, textOf } from './fields.ts'
 import { formats } from './formats.ts'
 import { settingsProblems } from './settings-rules.ts'
 
@@ -97,6 +97,15 @@ const settingFields = {
   TRACING_NAMESPACE: formatted(formats.namespace, 'the namespace that receives traces'),
   OTLP_ENDPOINT: z.string().min(1).describe('the OTLP/gRPC endpoint of the tracing backend'),
   WORKLOAD_ISSUER: formatted(formats.issuer, "the cluster's ServiceAccount token issuer", 'https://kubernetes.default.svc.cluster.local'),
+  WORKLOAD_JWKS: z
+    .union([z.literal('file'), textOf(formats.url)])
+    .default('file')
+    .describe("file (a copy of the issuer's keys, which npm run secrets and deploy make) or the https URL where the issuer publishes them"),
+  WORKLOAD_JWKS_CIDR: cidrs('where that URL is; needed for a URL'),
+  WORKLOAD_JWKS_CA: optional(
+    formats.objectName,
+    "a ConfigMap beside the services with the authorities' certificates for that URL in its key ca.crt, e.g. kube-root-ca.crt; by default the public ones",
+  ),
   LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error']).default('info').describe('debug, info, warn or error'),
 } as const
 

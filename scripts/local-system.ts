@@ -67,7 +67,7 @@ export async function prepareLocalSystem({ system, dir, postgres, portsOf = grap
       namespace: LOCAL_NAMESPACE,
       authIssuer: `https://${system.name}.localhost`,
       workloadIssuer: LOCAL_ISSUER,
-      workloadJwksFile: issuer.jwksFile,
+      workloadJwks: issuer.jwksFile,
       databaseUrlFile: service.database ? await writeDatabaseUrl(dir, postgres, service.name, service.database) : '',
       secretDir: () => signingKeys,
       identityFile: (callee: string) => identities[callee] as string,

@@ -65,8 +65,10 @@ export async function ensureSecrets(cluster: Cluster, options: SecretsOptions): 
   const issuer = await cluster.tokenIssuer()
   if (issuer.issuer !== settings.WORKLOAD_ISSUER)
     throw new CommandError(`WORKLOAD_ISSUER is ${settings.WORKLOAD_ISSUER}, but the cluster's tokens are issued by ${issuer.issuer}: set it to that`)
-  const jwks = await cluster.apply({ ...reference('ConfigMap', WORKLOAD_ISSUER), data: { 'jwks.json': issuer.jwks } } as never)
-  if (jwks !== 'unchanged') said.push(`ConfigMap ${WORKLOAD_ISSUER}: the cluster's token keys`)
+  if (settings.WORKLOAD_JWKS === 'file') {
+    const jwks = await cluster.apply({ ...reference('ConfigMap', WORKLOAD_ISSUER), data: { 'jwks.json': issuer.jwks } } as never)
+    if (jwks !== 'unchanged') said.push(`ConfigMap ${WORKLOAD_ISSUER}: the cluster's token keys`)
+  }
 
   for (const service of system.services) {
     for (const { name } of service.secrets ?? []) {

@@ -1,6 +1,6 @@
 import type { IPrometheusRule } from '@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1/PrometheusRule'
 import type { Construct } from 'constructs'
-import type { ServiceDefinition } from '../../services/chassis/graph.ts'
+import { callersOf, type ServiceDefinition } from '../../services/chassis/graph.ts'
 import { type Context, serviceOwner } from './context.ts'
 import { healthAlerts } from './health-alerts.ts'
 import { kubeObject } from './object.ts'
@@ -17,7 +17,7 @@ export function addAlerts(scope: Construct, context: Context, service: ServiceDe
       groups: [
         { name: `${service.name}-slo`, interval: '30s', rules: [...indicators(service, settings), ...burnAlerts(service, settings)] },
         { name: `${service.name}-budget`, ...errorBudgets(service, settings) },
-        { name: `${service.name}-health`, interval: '30s', rules: healthAlerts(service, settings) },
+        { name: `${service.name}-health`, interval: '30s', rules: healthAlerts(service, callersOf(context.system, service), settings) },
       ],
     },
   })

@@ -6,6 +6,7 @@ import type { IVolumeMount } from 'kubernetes-models/v1/VolumeMount'
 import { ADMIN_PORT, callersOf, DEFAULT_RESOURCES, type ServiceDefinition } from '../../services/chassis/graph.ts'
 import { workloadAudience } from '../../services/chassis/workload-identity.ts'
 import { environmentOf } from '../environment.ts'
+import type { Settings } from '../settings.ts'
 import { type Context, MOUNTS, serviceOwner } from './context.ts'
 import { kubeObject, labelsOf, ownPods } from './object.ts'
 import { containerSecurity, pinnedImages, podSecurity, resources } from './restricted.ts'
@@ -89,7 +90,7 @@ function serving(context: Context, service: ServiceDefinition): IContainer {
       namespace: settings.NAMESPACE,
       authIssuer: `https://${settings.HOST}`,
       workloadIssuer: settings.WORKLOAD_ISSUER,
-      workloadJwksFile: `${MOUNTS}/${WORKLOAD_ISSUER}/jwks.json`,
+      ...issuerKeys(settings),
       databaseUrlFile: DATABASE_URL_FILE,
       secretDir: name => `${MOUNTS}/${name}`,
       identityFile: callee => `${MOUNTS}/identity/${callee}`,
@@ -130,16 +131,25 @@ const migration = (context: Context, service: ServiceDefinition): IContainer => 
 const DATABASE_URL_FILE = `${MOUNTS}/database/url`
 const READ_ONLY = 0o440
 
+/** The ConfigMap with what a service needs to know the issuer's keys: the keys themselves, or who vouches for the host that publishes them. */
+const issuerConfigMap = ({ WORKLOAD_JWKS, WORKLOAD_JWKS_CA }: Settings) => (WORKLOAD_JWKS === 'file' ? WORKLOAD_ISSUER : WORKLOAD_JWKS_CA)
+
+const issuerKeys = ({ WORKLOAD_JWKS, WORKLOAD_JWKS_CA }: Settings) =>
+  WORKLOAD_JWKS === 'file'
+    ? { workloadJwks: `${MOUNTS}/${WORKLOAD_ISSUER}/jwks.json` }
+    : { workloadJwks: WORKLOAD_JWKS, ...(WORKLOAD_JWKS_CA && { workloadJwksCaFile: `${MOUNTS}/${WORKLOAD_ISSUER}/ca.crt` }) }
+
 /** Files that a service reads, each with its volume; none is a subPath, which would never change again. */
 function mountsOf({ system, settings }: Context, service: ServiceDefinition): { volume: IVolume; mount: IVolumeMount }[] {
   const mounted = (name: string, source: Omit<IVolume, 'name'>) => ({
     volume: { name, ...source },
     mount: { name, mountPath: `${MOUNTS}/${name}`, readOnly: true },
   })
+  const keys = issuerConfigMap(settings)
   return [
     ...(service.database ? [mounted('database', { secret: { secretName: databaseSecret(service), defaultMode: READ_ONLY } })] : []),
     ...(service.secrets ?? []).map(({ name }) => mounted(name, { secret: { secretName: name, defaultMode: READ_ONLY } })),
-    ...(callersOf(system, service).length > 0 ? [mounted(WORKLOAD_ISSUER, { configMap: { name: WORKLOAD_ISSUER } })] : []),
+    ...(keys && callersOf(system, service).length > 0 ? [mounted(WORKLOAD_ISSUER, { configMap: { name: keys } })] : []),
     ...(service.calls.length > 0
       ? [
           mounted('identity', {

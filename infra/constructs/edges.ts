@@ -12,6 +12,10 @@ const databaseRules = ({ DATABASE, DATABASE_CIDR, DATABASE_PORT }: Settings): Ru
     ? [{ peer: podsOf(POSTGRES), ports: [POSTGRES_PORT] }]
     : DATABASE_CIDR.map(cidr => ({ peer: addresses(cidr), ports: [DATABASE_PORT] }))
 
+/** Where callees find the keys of their callers' tokens, unless they have them as a file. */
+const issuerRules = ({ WORKLOAD_JWKS, WORKLOAD_JWKS_CIDR }: Settings): Rule[] =>
+  WORKLOAD_JWKS === 'file' ? [] : WORKLOAD_JWKS_CIDR.map(cidr => ({ peer: addresses(cidr), ports: [Number(new URL(WORKLOAD_JWKS).port || 443)] }))
+
 /** One rule for each edge that ends or begins at a service: those of the graph, and those to ingress, database, traces and metrics. */
 export function addEdges(scope: Construct, context: Context, service: ServiceDefinition): void {
   const { system, settings } = context
@@ -23,6 +27,7 @@ export function addEdges(scope: Construct, context: Context, service: ServiceDef
 
   const egress: Rule[] = service.calls.map(({ to }) => ({ peer: podsOf(to.name), ports: [to.port] }))
   if (service.database) egress.push(...databaseRules(settings))
+  if (callersOf(system, service).length > 0) egress.push(...issuerRules(settings))
   egress.push({ peer: platform('jaeger', settings.TRACING_NAMESPACE), ports: [Number(new URL(settings.OTLP_ENDPOINT).port || 4_317)] })
   addNetworkPolicy(scope, serviceOwner(context, service), settings.NAMESPACE, { ingress, egress })
 }

@@ -7,7 +7,11 @@ const DAY_SECONDS = 86_400
 export const OUTBOX_AGE_SECONDS = 300
 
 /** What is wrong with a service whatever its requests tell. */
-export function healthAlerts({ name, calls, database, scale, secrets = [], alerts: own = [] }: ServiceDefinition, settings: Settings): Rule[] {
+export function healthAlerts(
+  { name, calls, database, scale, secrets = [], alerts: own = [] }: ServiceDefinition,
+  callers: readonly string[],
+  settings: Settings,
+): Rule[] {
   const of = `job="${name}",namespace="${settings.NAMESPACE}"`
   const alerts: Omit<Alert, 'labels'>[] = [
     {
@@ -71,6 +75,16 @@ export function healthAlerts({ name, calls, database, scale, secrets = [], alert
       summary: `${name} has given up calling ${to.name}`,
       description: `A circuit from ${name} to ${to.name} is open: its calls failed.`,
       runbook: 'circuit-open',
+    })
+  if (callers.length > 0)
+    alerts.push({
+      alert: 'WorkloadKeyUnknown',
+      severity: 'ticket',
+      for: '1m',
+      expr: `sum(increase(workload_unknown_key_total{${of}}[10m])) > 0`,
+      summary: `${name} refuses the tokens of its callers`,
+      description: `{{ $value | humanize }} calls to ${name} (from ${callers.join(', ')}, if they are what they say) came with a token of the cluster's issuer whose key it does not know: it was rotated.`,
+      runbook: 'workload-key-unknown',
     })
   if (hasOutbox({ database, calls }))
     alerts.push(

@@ -100,6 +100,19 @@ export const edgeConfig = ({ calls }: Pick<ServiceDefinition, 'calls'>): Record<
     ]),
   )
 
+/** The settings of a service that others call: who signs their tokens, and who they may be. */
+export const workloadConfig = {
+  WORKLOAD_ISSUER: text("the cluster's token issuer, a URL"),
+  WORKLOAD_JWKS: z
+    .string()
+    .regex(/^(https:\/\/|(?!.*:\/\/))./, { message: 'it is another URL' })
+    .describe("where the issuer's keys are: the path of a file, or an https URL"),
+  WORKLOAD_JWKS_CA_FILE: text("the path of the authorities' certificates for that URL").optional(),
+  WORKLOAD_CALLERS: list('names of the services that may call'),
+}
+
+export type WorkloadConfig = { [K in keyof typeof workloadConfig]: z.output<(typeof workloadConfig)[K]> }
+
 /** The settings of `migrate`, which runs before the service and knows only its database. */
 export const migrateConfig = {
   DATABASE_URL_FILE: databaseUrl,

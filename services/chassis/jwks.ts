@@ -12,12 +12,16 @@ export interface JwksCache {
   lookup: KeyLookup
   /** Whether keys were ever had. */
   ready(): boolean
+  /** Whether the last look for keys found any: only then is a kid that is not among them unknown to the issuer. */
+  answered(): boolean
   close(): void
 }
 
 export interface JwksOptions {
   fetch: () => Promise<JSONWebKeySet>
   log: Logger
+  /** Keys to begin with. */
+  initial?: JSONWebKeySet
   /** Background refresh, in milliseconds. @default 60000 */
   refreshMs?: number
   /** An unknown kid asks again at most this often, in milliseconds. @default 10000 */
@@ -27,11 +31,12 @@ export interface JwksOptions {
 }
 
 /**
- * Keys of another service, fetched in the background. The last ones stay while it is away; before the first ones arrive every
+ * Keys of an issuer, fetched in the background. The last ones stay while it is away; before the first ones arrive every
  * lookup is 503, never 401: the caller's token may be good.
  */
-export function createJwksCache({ fetch, log, refreshMs = 60_000, unknownKidMs = 10_000, retryMs = 1_000 }: JwksOptions): JwksCache {
-  let keys: ReturnType<typeof createLocalJWKSet> | undefined
+export function createJwksCache({ fetch, log, initial, refreshMs = 60_000, unknownKidMs = 10_000, retryMs = 1_000 }: JwksOptions): JwksCache {
+  let keys = initial && createLocalJWKSet(initial)
+  let answered = false
   let askedAt = Number.NEGATIVE_INFINITY
   let asking: Promise<void> | undefined
   let timer: NodeJS.Timeout | undefined
@@ -42,7 +47,9 @@ export function createJwksCache({ fetch, log, refreshMs = 60_000, unknownKidMs =
       askedAt = performance.now()
       try {
         keys = createLocalJWKSet(await fetch())
+        answered = true
       } catch (error) {
+        answered = false
         log.warn({ err: error, kept: keys !== undefined }, 'token keys cannot be fetched')
       }
     })().finally(() => {
@@ -69,6 +76,7 @@ export function createJwksCache({ fetch, log, refreshMs = 60_000, unknownKidMs =
   return {
     lookup,
     ready: () => keys !== undefined,
+    answered: () => answered,
     close: () => {
       closed = true
       clearTimeout(timer)

@@ -1,8 +1,10 @@
 import { readFile } from 'node:fs/promises'
-import { createLocalJWKSet, decodeJwt, type FlattenedJWSInput, type JSONWebKeySet } from 'jose'
 import type { Logger } from 'pino'
 import { forbidden, type Verifier, verifyJwt } from './auth.ts'
-import { type KeyLookup, keysUnavailable } from './jwks.ts'
+import type { WorkloadConfig } from './config.ts'
+import { openIssuerKeys } from './issuer-keys.ts'
+import type { KeyLookup } from './jwks.ts'
+import type { Runtime } from './runtime.ts'
 import { type Watched, watchPath } from './watched-file.ts'
 
 /** What Kubernetes signs ServiceAccount tokens with. */
@@ -41,33 +43,17 @@ export function createWorkloadVerifier({ issuer, service, namespace, callers, ke
   }
 }
 
-/**
- * The cluster issuer's keys from a mounted file. A kid that is not among them, on a token that names this issuer, is 503 and an
- * error in the log: the cluster has rotated its keys and the file is stale.
- */
-export const watchIssuerKeys = (path: string, issuer: string, log: Logger): Promise<Watched<KeyLookup>> =>
-  watchPath({ path, log, read: async file => issuerKeys(JSON.parse(await readFile(file, 'utf8')), issuer, log) })
-
-export function issuerKeys(jwks: JSONWebKeySet, issuer: string, log: Logger): KeyLookup {
-  const find = createLocalJWKSet(jwks)
-  return async (header, token) => {
-    try {
-      return await find(header, token)
-    } catch (error) {
-      if (
-        (error as { code?: string }).code === 'ERR_JWKS_NO_MATCHING_KEY' &&
-        ALGORITHMS.includes(header.alg ?? '') &&
-        claimedIssuer(token) === issuer
-      ) {
-        log.error({ kid: header.kid }, 'workload token signed with a key that the issuer file lacks')
-        throw keysUnavailable()
-      }
-      throw error
-    }
-  }
+/** Verifies callers of a service by its settings. @throws Error when the file of the issuer's keys cannot be read */
+export async function openWorkloadVerifier(
+  service: string,
+  config: WorkloadConfig & { NAMESPACE: string },
+  runtime: Pick<Runtime, 'log' | 'metrics'>,
+): Promise<{ verify: Verifier; close(): void }> {
+  const issuer = config.WORKLOAD_ISSUER
+  const keys = await openIssuerKeys({ issuer, source: config.WORKLOAD_JWKS, caFile: config.WORKLOAD_JWKS_CA_FILE }, runtime)
+  const verify = createWorkloadVerifier({ issuer, service, namespace: config.NAMESPACE, callers: config.WORKLOAD_CALLERS, keys: keys.lookup })
+  return { verify, close: keys.close }
 }
-
-const claimedIssuer = ({ payload }: FlattenedJWSInput) => decodeJwt(`.${payload}.`).iss
 
 /** Our own token for one callee, re-read as the kubelet renews it. */
 export const watchWorkloadToken = (path: string, log: Logger): Promise<Watched<string>> =>

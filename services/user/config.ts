@@ -1,14 +1,12 @@
 import { ACCESS_TOKEN } from '../chassis/auth.ts'
-import { count, list, seconds, text } from '../chassis/config.ts'
+import { count, seconds, text, workloadConfig } from '../chassis/config.ts'
 
 /** The user service's settings beyond those of every service. Required ones have no default. */
 export const userConfig = {
   SIGNING_DIR: text('the folder of the access token signing keys'),
   AUTH_ISSUER: text('the issuer of access tokens, a URL'),
   AUTH_AUDIENCE: text('the audience of access tokens'),
-  WORKLOAD_ISSUER: text("the cluster's token issuer, a URL"),
-  WORKLOAD_JWKS_FILE: text("the path of the cluster issuer's JWKS"),
-  WORKLOAD_CALLERS: list('names of the services that may call'),
+  ...workloadConfig,
   /** How long an access token lives: order and other services take it for that long after a log-out. */
   ACCESS_TOKEN_SECONDS: seconds(ACCESS_TOKEN.lifetimeSeconds, 60, ACCESS_TOKEN.maxLifetimeSeconds),
   /** Of a new user, in minor units. */

@@ -1,6 +1,6 @@
 import { startHousekeeping } from '../chassis/housekeeping.ts'
 import { startService } from '../chassis/start.ts'
-import { createWorkloadVerifier, watchIssuerKeys } from '../chassis/workload-identity.ts'
+import { openWorkloadVerifier } from '../chassis/workload-identity.ts'
 import { userConfig } from './config.ts'
 import { createPasswords } from './passwords.ts'
 import { createReservationStore } from './reservations.ts'
@@ -21,8 +21,7 @@ await startService({
     const realm = { issuer: config.AUTH_ISSUER, audience: config.AUTH_AUDIENCE }
     const keys = await watchSigningKeys(config.SIGNING_DIR, { ...realm, lifetimeSeconds: config.ACCESS_TOKEN_SECONDS }, runtime.log)
     runtime.metrics.secretSince('signing-keys', () => keys.current().since())
-    const issuerKeys = await watchIssuerKeys(config.WORKLOAD_JWKS_FILE, config.WORKLOAD_ISSUER, runtime.log)
-    const workload = { issuer: config.WORKLOAD_ISSUER, service: user.name, namespace: config.NAMESPACE, callers: config.WORKLOAD_CALLERS }
+    const workload = await openWorkloadVerifier(user.name, config, runtime)
     const store = createUserStore(database)
     const outcomes = ['ok', 'bad-credentials', 'refused'].map(outcome => ({ outcome }))
     const throttle = createThrottle(database, { registrations: config.REGISTRATIONS_PER_ADDRESS })
@@ -39,10 +38,7 @@ await startService({
       keys: keys.current,
       creditLimit: config.CREDIT_LIMIT,
     })
-    const verifiers = {
-      user: createSessionVerifier(store, keys.current, realm),
-      workload: createWorkloadVerifier({ ...workload, keys: (header, token) => issuerKeys.current()(header, token) }),
-    }
-    return { app: app({ handlers, verifiers }), closers: [housekeeping.close] }
+    const verifiers = { user: createSessionVerifier(store, keys.current, realm), workload: workload.verify }
+    return { app: app({ handlers, verifiers }), closers: [housekeeping.close, async () => workload.close()] }
   },
 })

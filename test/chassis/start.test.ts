@@ -36,7 +36,7 @@ beforeAll(async () => {
     AUTH_ISSUER: REALM.issuer,
     AUTH_AUDIENCE: REALM.audience,
     WORKLOAD_ISSUER: LOCAL_ISSUER,
-    WORKLOAD_JWKS_FILE: issuer.jwksFile,
+    WORKLOAD_JWKS: issuer.jwksFile,
     WORKLOAD_CALLERS: 'order',
   }
 })
@@ -80,7 +80,7 @@ describe('node services/user/main.ts', () => {
   AUTH_ISSUER is missing: it takes the issuer of access tokens, a URL
   AUTH_AUDIENCE is missing: it takes the audience of access tokens
   WORKLOAD_ISSUER is missing: it takes the cluster's token issuer, a URL
-  WORKLOAD_JWKS_FILE is missing: it takes the path of the cluster issuer's JWKS
+  WORKLOAD_JWKS is missing: it takes where the issuer's keys are: the path of a file, or an https URL
   WORKLOAD_CALLERS is missing: it takes names of the services that may call, separated by commas
 `,
     )

@@ -1,16 +1,9 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { exportJWK, generateKeyPair, type JSONWebKeySet, jwtVerify, SignJWT } from 'jose'
+import { createLocalJWKSet, exportJWK, generateKeyPair, type JSONWebKeySet, SignJWT } from 'jose'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
-import {
-  createWorkloadVerifier,
-  issuerKeys,
-  watchIssuerKeys,
-  watchWorkloadToken,
-  workloadAudience,
-  workloadSubject,
-} from '../../services/chassis/workload-identity.ts'
+import { createWorkloadVerifier, watchWorkloadToken, workloadAudience, workloadSubject } from '../../services/chassis/workload-identity.ts'
 import { testRuntime } from '../support/runtime.ts'
 
 const ISSUER = 'https://kubernetes.default.svc'
@@ -52,7 +45,7 @@ const token = (claims: Record<string, unknown> = {}, { alg, kid, privateKey }: K
 
 function verifierWith(...keys: Key[]) {
   const runtime = testRuntime()
-  const verify = createWorkloadVerifier({ ...REALM, keys: issuerKeys(jwks(...keys), ISSUER, runtime.log) })
+  const verify = createWorkloadVerifier({ ...REALM, keys: createLocalJWKSet(jwks(...keys)) })
   return { verify: (bearer: string) => verify(bearer, runtime.scope()), errors: () => runtime.lines.filter(line => line.level === 'error') }
 }
 
@@ -63,7 +56,6 @@ const unauthorized = {
   headers: { 'www-authenticate': 'Bearer realm="fairlead", error="invalid_token"' },
 }
 const forbidden = { name: 'ProblemError', status: 403, code: 'forbidden' }
-const unavailable = { name: 'ProblemError', status: 503, code: 'unavailable' }
 
 describe('names', () => {
   test('are those of Kubernetes', () => {
@@ -129,27 +121,6 @@ describe('createWorkloadVerifier', () => {
     expect(errors()).toEqual([])
   })
 
-  test('is 503 with an error in the log when the issuer has signed with a key that its file lacks', async () => {
-    const { verify, errors } = verifierWith(rsa)
-    await expect(verify(await token({}, next))).rejects.toMatchObject(unavailable)
-    expect(errors()).toEqual([
-      expect.objectContaining({ level: 'error', msg: 'workload token signed with a key that the issuer file lacks', kid: 'next' }),
-    ])
-  })
-
-  test('an unknown key of an algorithm that no cluster uses is not taken for a rotation', async () => {
-    const { log, lines } = testRuntime()
-    const find = issuerKeys(jwks(rsa), ISSUER, log)
-    await expect(jwtVerify(await token({}, ed), find)).rejects.toMatchObject({ code: 'ERR_JWKS_NO_MATCHING_KEY' })
-    expect(lines).toEqual([])
-  })
-
-  test('is 401 for an unknown key of another issuer', async () => {
-    const { verify, errors } = verifierWith(rsa)
-    await expect(verify(await token({ iss: 'https://other.example.org' }, next))).rejects.toMatchObject(unauthorized)
-    expect(errors()).toEqual([])
-  })
-
   test("is 401 for another's key under a known kid", async () => {
     await expect(verifierWith(rsa).verify(await token({}, { ...next, kid: 'rsa' }))).rejects.toMatchObject(unauthorized)
   })
@@ -171,29 +142,6 @@ const rereads = async (lines: Record<string, unknown>[]) => {
   await vi.advanceTimersByTimeAsync(5_000)
   await vi.waitFor(() => expect(lines).toContainEqual(expect.objectContaining({ msg: 're-read' })))
 }
-
-describe('watchIssuerKeys', () => {
-  test('follows the file: a rotated key is known soon after', async () => {
-    const { log, scope, lines } = testRuntime()
-    const file = await watchedFile()
-    await writeFile(file, JSON.stringify(jwks(rsa)))
-    const watched = await watchIssuerKeys(file, ISSUER, log)
-    onTestFinished(watched.close)
-    const verify = createWorkloadVerifier({ ...REALM, keys: (header, bearer) => watched.current()(header, bearer) })
-    await expect(verify(await token({}, next), scope())).rejects.toMatchObject(unavailable)
-    await writeFile(file, JSON.stringify(jwks(next, rsa)))
-    await rereads(lines)
-    expect(await verify(await token({}, next), scope())).toEqual({ kind: 'workload', id: 'order' })
-  })
-
-  test('rejects when the file is not there or is no key set', async () => {
-    const { log } = testRuntime()
-    const file = await watchedFile()
-    await expect(watchIssuerKeys(file, ISSUER, log)).rejects.toMatchObject({ code: 'ENOENT' })
-    await writeFile(file, '{}')
-    await expect(watchIssuerKeys(file, ISSUER, log)).rejects.toMatchObject({ code: 'ERR_JWKS_INVALID' })
-  })
-})
 
 describe('watchWorkloadToken', () => {
   test('gives the token without white space around it, and the new one when the kubelet has renewed it', async () => {

@@ -115,7 +115,7 @@ const throughIngress = (failed: number, all = 100): Series => {
 
 describe('alerts', () => {
   test('each says how bad it is, what happens, and where to read what to do', () => {
-    expect(alerts.length).toBe(2 * 8 + 2 * 4 + 1 + 3 + 3 + 4 + 1 + 1)
+    expect(alerts.length).toBe(2 * 8 + 2 * 4 + 1 + 3 + 3 + 4 + 1 + 1 + 1)
     for (const { alert, labels, annotations = {}, for: wait } of alerts) {
       expect(alert === 'Watchdog' ? ['none'] : ['page', 'ticket'], alert).toContain(labels.severity)
       expect(wait, alert).toMatch(/^\d+[mh]$/)
@@ -242,6 +242,16 @@ describe.runIf(hasPromtool)('by promtool', () => {
     ['there is no data', {}, false],
   ])('RefreshReuse of user when %s', async (_, input, expected) => {
     expect(await fires('RefreshReuse', 'user', 30, input)).toBe(expected)
+  })
+
+  const unknownKeys = (values: string) => ({ [`workload_unknown_key_total{job="user",${of}}`]: values })
+  test.each<[string, Series, boolean]>([
+    ['a call in a minute is refused for its key', unknownKeys('0x5 1+1x20'), true],
+    ['the last was a quarter of an hour ago', unknownKeys('0 1x30'), false],
+    ['there is no data', {}, false],
+  ])('WorkloadKeyUnknown of user when %s', async (_, input, expected) => {
+    expect(await fires('WorkloadKeyUnknown', 'user', 20, input)).toBe(expected)
+    expect(alerts.some(({ alert, labels }) => alert === 'WorkloadKeyUnknown' && labels.service === 'order')).toBe(false)
   })
 
   const gauge = (name: string, values: string, labels = '') => ({ [`${name}{job="order",${of}${labels}}`]: values })

@@ -29,6 +29,7 @@ describe('loadSettings', () => {
     ['DASHBOARD_LABELS', 'a=b c', 'b c is not the value of a label'],
     ['WORKLOAD_ISSUER', 'kubernetes.default', 'https URL'],
     ['WORKLOAD_ISSUER', 'http://kubernetes.default', 'https URL'],
+    ['WORKLOAD_JWKS', 'http://oidc.example.org', 'https URL'],
     ['RUNBOOKS', 'docs and runbooks', 'blanks'],
     ['IMAGE_REGISTRY', 'https://registry.example', 'registry'],
     ['IMAGE_REGISTRY', 'registry.example/', 'registry'],
@@ -55,6 +56,7 @@ describe('loadSettings', () => {
     [{ MONITORING_NAMESPACE: 'shop' }, ['MONITORING_NAMESPACE and NAMESPACE are both shop']],
     [{ TRACING_NAMESPACE: 'kube-system' }, ['TRACING_NAMESPACE is kube-system']],
     [{ DATABASE: 'external' }, ['DATABASE_CIDR is missing']],
+    [{ WORKLOAD_JWKS: 'https://oidc.example.org/keys' }, ['WORKLOAD_JWKS_CIDR is missing']],
     [{ ...EXISTING, NAMESPACE: 'nginx' }, ['INGRESS_NAMESPACE and NAMESPACE are both nginx']],
   ])('refuses %j, which do not go together', (env, problems) => {
     const lines = problems.map(problem => ` {2}${problem}.*`).join('\n')

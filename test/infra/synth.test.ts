@@ -80,6 +80,7 @@ describe('a third service with an edge', () => {
       'NetworkPolicy observability/jaeger',
       'NetworkPolicy observability/prometheus',
       'NetworkPolicy shop/order',
+      'PrometheusRule shop/order',
     ])
   })
 
@@ -245,6 +246,25 @@ describe('settings', () => {
     const { platform: objects } = build(system, { CLUSTER, PLATFORM: 'bundled' })
     const { args } = find(objects, 'Deployment kube-system/metrics-server').spec.template.spec.containers[0]
     expect(args.includes('--kubelet-insecure-tls')).toBe(insecure)
+  })
+
+  test('keys of the issuer come as a file, or by a URL that callees alone may reach', () => {
+    const podOf = (objects: readonly Manifest[]) => find(objects, 'Deployment shop/user').spec.template.spec
+    const envOf = (objects: readonly Manifest[]) =>
+      Object.fromEntries(podOf(objects).containers[0].env.map(({ name, value }: { name: string; value: string }) => [name, value]))
+    expect(envOf(shop).WORKLOAD_JWKS).toBe('/etc/fairlead/workload-issuer/jwks.json')
+    const env = { WORKLOAD_JWKS: 'https://oidc.example.org/keys', WORKLOAD_JWKS_CIDR: '192.0.2.0/24' }
+    const byUrl = build(system, env)
+    expect(envOf(byUrl.shop)).toMatchObject({ WORKLOAD_JWKS: env.WORKLOAD_JWKS })
+    expect(envOf(byUrl.shop)).not.toHaveProperty('WORKLOAD_JWKS_CA_FILE')
+    expect(podOf(byUrl.shop).volumes.map(({ name }: { name: string }) => name)).not.toContain('workload-issuer')
+    const rule = { to: [{ ipBlock: { cidr: '192.0.2.0/24' } }], ports: [{ port: 443, protocol: 'TCP' }] }
+    expect(find(byUrl.shop, 'NetworkPolicy shop/user').spec.egress).toContainEqual(rule)
+    expect(find(byUrl.shop, 'NetworkPolicy shop/order').spec.egress).not.toContainEqual(rule)
+
+    const vouched = build(system, { ...env, WORKLOAD_JWKS_CA: 'kube-root-ca.crt' })
+    expect(envOf(vouched.shop).WORKLOAD_JWKS_CA_FILE).toBe('/etc/fairlead/workload-issuer/ca.crt')
+    expect(podOf(vouched.shop).volumes).toContainEqual({ name: 'workload-issuer', configMap: { name: 'kube-root-ca.crt' } })
   })
 
   test('a Gateway has routes, which strip the deadline, and no Ingress', () => {

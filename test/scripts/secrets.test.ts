@@ -221,6 +221,12 @@ describe('secrets', () => {
     expect([...objects.keys()]).toEqual(['workload-issuer', 'signing-keys', 'shop-tls'])
   })
 
+  test('have no copy of keys that the issuer publishes', async () => {
+    const { cluster, objects } = fakeCluster()
+    await ensure(cluster, { WORKLOAD_JWKS: 'https://oidc.example.org/keys' })
+    expect([...objects.keys()]).not.toContain('workload-issuer')
+  })
+
   test('are refused for tokens of another issuer than the one that is set', async () => {
     const { cluster, objects } = fakeCluster()
     await expect(ensure(cluster, { WORKLOAD_ISSUER: 'https://oidc.example.org' })).rejects.toThrow(

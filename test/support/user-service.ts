@@ -6,7 +6,7 @@ import { ensureSigningKeys, LOCAL_ISSUER, LOCAL_NAMESPACE, openLocalIssuer } fro
 import { openDatabase } from '../../services/chassis/database.ts'
 import type { Metrics } from '../../services/chassis/metrics.ts'
 import { createApp } from '../../services/chassis/pipeline.ts'
-import { createWorkloadVerifier, watchIssuerKeys } from '../../services/chassis/workload-identity.ts'
+import { openWorkloadVerifier } from '../../services/chassis/workload-identity.ts'
 import { userContract } from '../../services/user/contract.ts'
 import { createPasswords, type Passwords } from '../../services/user/passwords.ts'
 import { createReservationStore } from '../../services/user/reservations.ts'
@@ -66,7 +66,8 @@ export async function startUserService({
   const dir = replicaOf?.dir ?? (await mkdtemp(join(tmpdir(), 'fairlead-user-')))
   const keys = await watchSigningKeys(await ensureSigningKeys(join(dir, 'signing-keys')), REALM, runtime.log)
   const issuer = await openLocalIssuer(join(dir, 'workload-tokens'))
-  const issuerKeys = await watchIssuerKeys(issuer.jwksFile, LOCAL_ISSUER, runtime.log)
+  const config = { NAMESPACE: LOCAL_NAMESPACE, WORKLOAD_ISSUER: LOCAL_ISSUER, WORKLOAD_JWKS: issuer.jwksFile, WORKLOAD_CALLERS: ['order'] }
+  const workload = await openWorkloadVerifier('user', { ...config, WORKLOAD_JWKS_CA_FILE: undefined }, runtime)
   const store = createUserStore(db.database)
   const handlers = userRoutes({
     store,
@@ -85,13 +86,7 @@ export async function startUserService({
     trustedHops: 1,
     verifiers: {
       user: createSessionVerifier(store, keys.current, REALM),
-      workload: createWorkloadVerifier({
-        issuer: LOCAL_ISSUER,
-        service: 'user',
-        namespace: LOCAL_NAMESPACE,
-        callers: ['order'],
-        keys: (header, token) => issuerKeys.current()(header, token),
-      }),
+      workload: workload.verify,
     },
   })
   const listening = await listen(app)
@@ -116,7 +111,7 @@ export async function startUserService({
     },
     close: async () => {
       keys.close()
-      issuerKeys.close()
+      workload.close()
       await listening.close()
       await db.close()
       if (!replicaOf) await rm(dir, { recursive: true, force: true })

@@ -34,15 +34,17 @@ async function issuerKeysAreCurrent({ cluster, system, settings }: Context): Pro
   if (!system.services.some(service => callersOf(system, service).length > 0)) throw new NotHere('no service calls another')
   const remedy = `npm run secrets -- --context ${cluster.context}`
   const where = `ConfigMap ${settings.NAMESPACE}/${WORKLOAD_ISSUER}`
+  const isFile = settings.WORKLOAD_JWKS === 'file'
   const live = await cluster.read({ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: WORKLOAD_ISSUER, namespace: settings.NAMESPACE } })
-  if (!live) throw new CommandError(`${where} is not there: no callee can verify its callers' tokens`, remedy)
+  if (isFile && !live) throw new CommandError(`${where} is not there: no callee can verify its callers' tokens`, remedy)
   const { issuer, jwks } = await cluster.tokenIssuer()
   if (issuer !== settings.WORKLOAD_ISSUER)
     throw new CommandError(
       `the cluster's tokens are issued by ${issuer}, and the services expect WORKLOAD_ISSUER ${settings.WORKLOAD_ISSUER}`,
       `WORKLOAD_ISSUER=${issuer} npm run deploy`,
     )
-  const known = copiedKids(live.data?.['jwks.json'], where, remedy)
+  if (!isFile) return `keys of ${issuer} from ${settings.WORKLOAD_JWKS}`
+  const known = copiedKids(live?.data?.['jwks.json'], where, remedy)
   const unknown = kidsOf(jwks).filter(kid => !known.includes(kid))
   if (unknown.length > 0)
     throw new CommandError(

@@ -73,6 +73,14 @@ describe('workload identity', () => {
     )
   })
 
+  test('needs no copy of keys that the issuer publishes, but the right issuer', async () => {
+    const byUrl = { settings: { ...settings, WORKLOAD_JWKS: 'https://oidc.example.org/keys' } }
+    expect(await run(clusterSigning(undefined, jwks('new')), byUrl)).toBe(`keys of ${ISSUER} from https://oidc.example.org/keys`)
+    await expect(run(clusterSigning(undefined, jwks('new'), 'https://oidc.example.org'), byUrl)).rejects.toThrow(
+      'the services expect WORKLOAD_ISSUER',
+    )
+  })
+
   test('is nothing to look at where no service calls another', async () => {
     const { system } = contextOf(fakeCluster())
     const alone = { ...system, services: system.services.slice(0, 1) }
