@@ -45,7 +45,7 @@ export const listOf = <T>(parse: (item: string) => T, what: string) =>
     .describe(`${what}, separated by commas`)
 
 /** An address range as the API server takes it: four decimal parts or IPv6, and no bits beyond the prefix. */
-function parseCidr(text: string): string {
+export function parseCidr(text: string): string {
   const wrong = (why: string) => new Error(`${text} ${why}`)
   const isFour = ipaddr.IPv4.isValidCIDRFourPartDecimal(text)
   if (!isFour && !ipaddr.IPv6.isValidCIDR(text)) throw wrong('is no address range such as 10.0.0.0/8')
@@ -59,7 +59,7 @@ function parseCidr(text: string): string {
 
 export const cidrs = (what: string) => listOf(parseCidr, `${what}, as CIDRs such as 10.0.0.0/8`)
 
-function parseLabel(text: string): [key: string, value: string] {
+export function parseLabel(text: string): [key: string, value: string] {
   const at = text.indexOf('=')
   const [key, value] = [text.slice(0, at), text.slice(at + 1)]
   if (at < 1) throw new Error(`${text} is not key=value`)

@@ -2,8 +2,15 @@ import { isIP } from 'node:net'
 import { z } from 'zod'
 import { ConfigError, loadConfig } from '../services/chassis/config.ts'
 import { cidrs, formatted, labels, listOf, optional, ownNamespace, textOf } from './fields.ts'
-import { formats } from './formats.ts'
+import { formats, isOf } from './formats.ts'
+import { otlpEndpoint } from './otlp.ts'
+import { resolvers, targets } from './peers.ts'
 import { settingsProblems } from './settings-rules.ts'
+
+function parseHeaderName(text: string): string {
+  if (!isOf(formats.headerName, text)) throw new Error(`${text} is not ${formats.headerName.takes}`)
+  return text
+}
 
 function parseEndpoint(text: string): { address: string; port: number } {
   const [, six = '', four = '', port] = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(text) ?? []
@@ -85,6 +92,12 @@ const settingFields = {
     parseEndpoint,
     'addresses and ports of the API server, in front of it and behind, that the bundled programs may reach (up and deploy find them), e.g. 10.96.0.1:443,172.18.0.2:6443',
   ),
+  DNS: resolvers(),
+  ALERTS_SECRET: optional(
+    formats.objectName,
+    'the Secret in MONITORING_NAMESPACE whose alertmanager.yaml says whom the bundled Alertmanager tells of alerts; by default nobody',
+  ),
+  ALERTS_TO: targets('where these receivers are'),
   MONITORING_NAMESPACE: formatted(formats.namespace, 'the namespace of Prometheus'),
   MONITORING_LABELS: labels('', 'labels by which Prometheus selects ServiceMonitors and PrometheusRules'),
   DASHBOARD_LABELS: labels('grafana_dashboard=1', "labels by which Grafana's sidecar selects ConfigMaps"),
@@ -95,7 +108,16 @@ const settingFields = {
     .describe('where alerts send people: the URL that docs/runbooks is published at, or the folder'),
   GRAFANA: flag(true, 'whether the bundled platform has Grafana'),
   TRACING_NAMESPACE: formatted(formats.namespace, 'the namespace that receives traces'),
-  OTLP_ENDPOINT: z.string().min(1).describe('the OTLP/gRPC endpoint of the tracing backend'),
+  OTLP_ENDPOINT: otlpEndpoint(),
+  OTLP_CIDR: cidrs('where that host is, when it is outside the cluster'),
+  OTLP_HEADERS: listOf(
+    parseHeaderName,
+    'names of headers that it asks for; their values are the keys of these names in the Secret otlp-headers beside the services',
+  ),
+  OTLP_CA: optional(
+    formats.objectName,
+    "a ConfigMap beside the services with the authorities' certificates for that host in its key ca.crt; by default the public ones",
+  ),
   WORKLOAD_ISSUER: formatted(formats.issuer, "the cluster's ServiceAccount token issuer", 'https://kubernetes.default.svc.cluster.local'),
   WORKLOAD_JWKS: z
     .union([z.literal('file'), textOf(formats.url)])
@@ -123,7 +145,9 @@ type Env = Record<string, string | undefined>
  */
 function withDefaults(env: Env): Env {
   const PLATFORM = env.PLATFORM || (env.CLUSTER === 'other' ? 'existing' : 'bundled')
-  if (PLATFORM === 'existing') return { ...env, PLATFORM }
+  // Who is outside is in no namespace.
+  if (PLATFORM === 'existing')
+    return { ...env, PLATFORM, ...(env.OTLP_CIDR && { TRACING_NAMESPACE: env.TRACING_NAMESPACE || env.MONITORING_NAMESPACE }) }
   const TRACING_NAMESPACE = env.TRACING_NAMESPACE || 'observability'
   const bundled: Env = {
     INGRESS_CLASS: 'traefik',

@@ -6,13 +6,15 @@ import { certificateSecret } from '../infra/constructs/ingress.ts'
 import { addNamespace } from '../infra/constructs/namespace.ts'
 import { labelsOf } from '../infra/constructs/object.ts'
 import { POSTGRES, POSTGRES_PORT, ROLES_SECRET } from '../infra/constructs/postgres.ts'
+import { addMonitoringNamespaces } from '../infra/platform/platform.ts'
 import { addIngressNamespace } from '../infra/platform/traefik.ts'
 import { type Settings, settingsFor } from '../infra/settings.ts'
 import { system as shop } from '../infra/system.ts'
 import { ACCESS_TOKEN } from '../services/chassis/auth.ts'
 import type { SystemDefinition } from '../services/chassis/graph.ts'
+import { requireBrought, textOf } from './brought-secrets.ts'
 import { ensureAuthority, isLocal, issueCertificate, needsRenewal } from './certificates.ts'
-import { type Cluster, type Live, openCluster } from './cluster/cluster.ts'
+import { type Cluster, openCluster } from './cluster/cluster.ts'
 import { AUTHORITY_DIR } from './cluster/ingress-url.ts'
 import { ensureNamespaces } from './cluster/namespaces.ts'
 import { parseFlags, usageError } from './cluster/options.ts'
@@ -41,11 +43,14 @@ export interface SecretsOptions {
   authorityDir?: string
 }
 
-/** The namespaces of the services and of the certificate, as dist/ has them. */
+/** The namespaces of the services, of the certificate and of other Secrets, as dist/ has them. */
 export const namespaceManifests = ({ system, settings }: SecretsOptions) => {
   const chart = new Chart(new App(), 'namespace')
   addNamespace(chart, { ...systemOwner({ system }), name: settings.NAMESPACE }, 'restricted')
-  if (settings.PLATFORM === 'bundled') addIngressNamespace(chart, settings)
+  if (settings.PLATFORM === 'bundled') {
+    addIngressNamespace(chart, settings)
+    if (settings.ALERTS_SECRET) addMonitoringNamespaces(chart, settings)
+  }
   return chart.toJson()
 }
 
@@ -82,6 +87,7 @@ export async function ensureSecrets(cluster: Cluster, options: SecretsOptions): 
       if (await cluster.create(secret(name, { [`${kid}.json`]: json }))) said.push(`Secret ${name}: key ${kid}`)
     }
   }
+  await requireBrought(cluster, settings)
   if (settings.DATABASE === 'bundled') said.push(...(await ensureDatabaseSecrets(cluster, system, namespace, secret)))
   said.push(...(await ensureCertificate(cluster, settings, authorityDir, secret)))
   return said
@@ -152,11 +158,6 @@ async function ensureCertificate(cluster: Cluster, settings: Settings, dir: stri
   const made = secret(name, { 'tls.crt': issued.certificate, 'tls.key': issued.key }, 'kubernetes.io/tls')
   await cluster.apply({ ...made, metadata: { ...made.metadata, namespace } })
   return [`Secret ${name}: a certificate for ${settings.HOST}, signed by ${authority.made ? 'the new ' : ''}${authority.certificateFile}`]
-}
-
-const textOf = (secret: Live | undefined, key: string): string | undefined => {
-  const encoded = secret?.data?.[key]
-  return encoded === undefined ? undefined : Buffer.from(encoded, 'base64').toString('utf8')
 }
 
 async function main(): Promise<number> {

@@ -10,7 +10,7 @@ import type { Settings } from '../settings.ts'
 import { type Context, MOUNTS, serviceOwner } from './context.ts'
 import { kubeObject, labelsOf, ownPods } from './object.ts'
 import { containerSecurity, pinnedImages, podSecurity, resources } from './restricted.ts'
-import { collectorSidecar, OTLP_URL } from './tracing-sidecar.ts'
+import { collectorSidecar, collectorVolumes, OTLP_URL } from './tracing-sidecar.ts'
 
 /** Time in which every kube-proxy and ingress hears that a pod leaves, before it is told so itself. */
 const PRE_STOP_SECONDS = 5
@@ -64,7 +64,11 @@ export function addDeployment(scope: Construct, context: Context, service: Servi
           },
           initContainers: [collectorSidecar(settings), ...(service.database ? [migration(context, service)] : [])],
           containers: [serving(context, service)],
-          volumes: [{ name: 'tmp', emptyDir: { sizeLimit: '16Mi' } }, ...mountsOf(context, service).map(({ volume }) => volume)],
+          volumes: [
+            { name: 'tmp', emptyDir: { sizeLimit: '16Mi' } },
+            ...collectorVolumes(settings),
+            ...mountsOf(context, service).map(({ volume }) => volume),
+          ],
         },
       },
     },

@@ -28,6 +28,8 @@ export function addEdges(scope: Construct, context: Context, service: ServiceDef
   const egress: Rule[] = service.calls.map(({ to }) => ({ peer: podsOf(to.name), ports: [to.port] }))
   if (service.database) egress.push(...databaseRules(settings))
   if (callersOf(system, service).length > 0) egress.push(...issuerRules(settings))
-  egress.push({ peer: platform('jaeger', settings.TRACING_NAMESPACE), ports: [Number(new URL(settings.OTLP_ENDPOINT).port || 4_317)] })
-  addNetworkPolicy(scope, serviceOwner(context, service), settings.NAMESPACE, { ingress, egress })
+  const { OTLP_CIDR, OTLP_ENDPOINT } = settings
+  const collectors = OTLP_CIDR.length > 0 ? OTLP_CIDR.map(addresses) : [platform('jaeger', settings.TRACING_NAMESPACE)]
+  egress.push(...collectors.map(peer => ({ peer, ports: [OTLP_ENDPOINT.port] })))
+  addNetworkPolicy(scope, settings, serviceOwner(context, service), settings.NAMESPACE, { ingress, egress })
 }

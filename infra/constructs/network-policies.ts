@@ -1,6 +1,7 @@
 import type { Construct } from 'constructs'
 import type { INetworkPolicy } from 'kubernetes-models/networking.k8s.io/v1/NetworkPolicy'
 import type { INetworkPolicyPeer } from 'kubernetes-models/networking.k8s.io/v1/NetworkPolicyPeer'
+import type { Settings } from '../settings.ts'
 import { kubeObject, type Owner, selectorOf } from './object.ts'
 
 /** Traffic between an owner's pods and a peer, on TCP ports of whoever is called. No peer: anybody. */
@@ -23,21 +24,16 @@ export const allPodsIn = (namespace: string): INetworkPolicyPeer => ({
 /** Addresses behind no selector, such as the API server's. */
 export const addresses = (cidr: string): INetworkPolicyPeer => ({ ipBlock: { cidr } })
 
-const dns = {
-  to: [
-    { namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': 'kube-system' } }, podSelector: { matchLabels: { 'k8s-app': 'kube-dns' } } },
-  ],
-  ports: [
-    { port: 53, protocol: 'UDP' as const },
-    { port: 53, protocol: 'TCP' as const },
-  ],
-}
+const dns = ({ DNS }: Pick<Settings, 'DNS'>) => ({ to: DNS, ports: [{ port: DNS_PORT, protocol: 'UDP' as const }, ...portsOf([DNS_PORT])] })
+
+export const DNS_PORT = 53
 
 const portsOf = (ports: readonly number[]) => ports.map(port => ({ port, protocol: 'TCP' as const }))
 
 /** What an owner's pods may do on the network: these rules and DNS, nothing else. */
 export function addNetworkPolicy(
   scope: Construct,
+  settings: Pick<Settings, 'DNS'>,
   owner: Owner,
   namespace: string,
   { ingress, egress, annotations }: { ingress: readonly Rule[]; egress: readonly Rule[]; annotations?: Record<string, string> },
@@ -51,7 +47,7 @@ export function addNetworkPolicy(
       policyTypes: ['Ingress', 'Egress'],
       // Left out when there is none: the API server drops an empty list, and each apply would seem to change it.
       ...(ingress.length > 0 && { ingress: ingress.map(({ peer, ports }) => ({ ...(peer && { from: [peer] }), ports: portsOf(ports) })) }),
-      egress: [dns, ...egress.map(({ peer, ports }) => ({ ...(peer && { to: [peer] }), ports: portsOf(ports) }))],
+      egress: [dns(settings), ...egress.map(({ peer, ports }) => ({ ...(peer && { to: [peer] }), ports: portsOf(ports) }))],
     },
   })
 }

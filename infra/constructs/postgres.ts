@@ -121,7 +121,7 @@ export function addPostgres(scope: Construct, context: Context): void {
       ],
     },
   })
-  addNetworkPolicy(scope, owner, namespace, {
+  addNetworkPolicy(scope, settings, owner, namespace, {
     ingress: clients.map(({ name }) => ({ peer: podsOf(name), ports: [POSTGRES_PORT] })),
     egress: [],
   })

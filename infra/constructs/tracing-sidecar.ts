@@ -1,4 +1,5 @@
 import type { IContainer } from 'kubernetes-models/v1/Container'
+import type { IVolume } from 'kubernetes-models/v1/Volume'
 import { stringify } from 'yaml'
 import { images } from '../platform/images.ts'
 import type { Settings } from '../settings.ts'
@@ -25,8 +26,17 @@ export const ownMetrics = (port: number) => ({
   ],
 })
 
+type Tracing = Pick<Settings, 'OTLP_ENDPOINT' | 'OTLP_HEADERS' | 'OTLP_CA'>
+
+const fromEnv = (variable: string) => `\${env:${variable}}`
+const headerVariable = (name: string) => `OTLP_HEADER_${name.toUpperCase().replaceAll('-', '_')}`
+
+/** The Secret with the value of each header that a tracing backend asks for: no manifest has one. */
+export const OTLP_HEADERS_SECRET = 'otlp-headers'
+const CA_DIR = '/etc/otelcol/ca'
+
 /** OTLP in over localhost, out to the tracing backend; bounded in memory, and what cannot be delivered is dropped, never waited for. */
-const collectorConfig = ({ OTLP_ENDPOINT }: Pick<Settings, 'OTLP_ENDPOINT'>): string =>
+const collectorConfig = ({ OTLP_ENDPOINT: { host, port, insecure }, OTLP_HEADERS, OTLP_CA }: Tracing): string =>
   stringify({
     extensions: { health_check: { endpoint: `0.0.0.0:${HEALTH_PORT}` } },
     receivers: { otlp: { protocols: { http: { endpoint: '127.0.0.1:4318' } } } },
@@ -34,17 +44,18 @@ const collectorConfig = ({ OTLP_ENDPOINT }: Pick<Settings, 'OTLP_ENDPOINT'>): st
       memory_limiter: { check_interval: '1s', limit_mib: 60, spike_limit_mib: 15 },
       resource: {
         attributes: [
-          { key: 'k8s.namespace.name', value: '$' + '{env:POD_NAMESPACE}', action: 'insert' },
-          { key: 'k8s.pod.name', value: '$' + '{env:POD_NAME}', action: 'insert' },
-          { key: 'k8s.node.name', value: '$' + '{env:NODE_NAME}', action: 'insert' },
+          { key: 'k8s.namespace.name', value: fromEnv('POD_NAMESPACE'), action: 'insert' },
+          { key: 'k8s.pod.name', value: fromEnv('POD_NAME'), action: 'insert' },
+          { key: 'k8s.node.name', value: fromEnv('NODE_NAME'), action: 'insert' },
         ],
       },
       batch: { send_batch_size: 512, send_batch_max_size: 1_024, timeout: '1s' },
     },
     exporters: {
       otlp_grpc: {
-        endpoint: new URL(OTLP_ENDPOINT).host,
-        tls: { insecure: new URL(OTLP_ENDPOINT).protocol === 'http:' },
+        endpoint: `${host}:${port}`,
+        tls: { insecure, ...(OTLP_CA && { ca_file: `${CA_DIR}/ca.crt` }) },
+        ...(OTLP_HEADERS.length > 0 && { headers: Object.fromEntries(OTLP_HEADERS.map(name => [name, fromEnv(headerVariable(name))])) }),
         timeout: '5s',
         sending_queue: { queue_size: 64 },
         retry_on_failure: { initial_interval: '1s', max_interval: '15s', max_elapsed_time: '60s' },
@@ -63,7 +74,7 @@ const collectorConfig = ({ OTLP_ENDPOINT }: Pick<Settings, 'OTLP_ENDPOINT'>): st
 const fieldEnv = (name: string, fieldPath: string) => ({ name, valueFrom: { fieldRef: { fieldPath } } })
 
 /** A native sidecar: the kubelet starts it before, and stops it after, everything that sends to it (KEP-753). */
-export const collectorSidecar = (settings: Pick<Settings, 'OTLP_ENDPOINT'>): IContainer => ({
+export const collectorSidecar = (settings: Tracing): IContainer => ({
   name: 'collector',
   image: images.collector,
   imagePullPolicy: 'IfNotPresent',
@@ -74,10 +85,17 @@ export const collectorSidecar = (settings: Pick<Settings, 'OTLP_ENDPOINT'>): ICo
     fieldEnv('POD_NAMESPACE', 'metadata.namespace'),
     fieldEnv('NODE_NAME', 'spec.nodeName'),
     { name: 'GOMEMLIMIT', value: '50MiB' },
+    ...settings.OTLP_HEADERS.map(name => ({ name: headerVariable(name), valueFrom: { secretKeyRef: { name: OTLP_HEADERS_SECRET, key: name } } })),
     { name: COLLECTOR_CONFIG, value: collectorConfig(settings) },
   ],
   ports: [{ name: 'otel-metrics', containerPort: COLLECTOR_METRICS_PORT }],
   startupProbe: { httpGet: { path: '/', port: HEALTH_PORT }, periodSeconds: 1, failureThreshold: 60 },
   securityContext: containerSecurity(),
   resources: resources({ cpu: '10m', memory: '40Mi' }, { cpu: '200m', memory: '96Mi' }),
+  ...(settings.OTLP_CA && { volumeMounts: [{ name: CA_VOLUME, mountPath: CA_DIR, readOnly: true }] }),
 })
+
+const CA_VOLUME = 'otlp-ca'
+
+/** What the collector mounts. */
+export const collectorVolumes = ({ OTLP_CA }: Tracing): IVolume[] => (OTLP_CA ? [{ name: CA_VOLUME, configMap: { name: OTLP_CA } }] : [])

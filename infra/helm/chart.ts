@@ -2,6 +2,7 @@ import { parseDocument, stringify, type ToStringOptions } from 'yaml'
 import packageJson from '../../package.json' with { type: 'json' }
 import type { ServiceDefinition, SystemDefinition } from '../../services/chassis/graph.ts'
 import { DASHBOARD } from '../constructs/dashboards.ts'
+import { DNS_PORT } from '../constructs/network-policies.ts'
 import { COLLECTOR_CONFIG } from '../constructs/tracing-sidecar.ts'
 import { OLDEST_KUBERNETES } from '../kubernetes-version.ts'
 import type { Settings } from '../settings.ts'
@@ -14,8 +15,6 @@ type Loose = any
 
 /** A second place with the same content gets its own copy: with an alias, whoever edits the first changes both. */
 const YAML: ToStringOptions & { aliasDuplicateObjects: boolean } = { aliasDuplicateObjects: false, lineWidth: 0 }
-
-const TRACING_HOST = 'tracing-host.invalid'
 
 /** Files of the Helm chart of a system, by path: the objects that synth makes, with the chart's values in their places. */
 export function helmChart(system: SystemDefinition, settings: Settings, tags: Record<string, string>): Map<string, string> {
@@ -40,7 +39,7 @@ export function helmChart(system: SystemDefinition, settings: Settings, tags: Re
     ],
     ['values.yaml', valuesYaml(values)],
     ['values.schema.json', `${JSON.stringify({ $schema: 'http://json-schema.org/draft-07/schema#', ...schemaOf(values) }, null, 2)}\n`],
-    ['templates/_collector.tpl', `{{- define "${helper}" -}}\n${onHost(toTemplate(collectorIn(manifests)))}{{ end }}\n`],
+    ['templates/_collector.tpl', `{{- define "${helper}" -}}\n${toTemplate(collectorIn(manifests))}{{ end }}\n`],
     ['templates/NOTES.txt', NOTES],
     ['.helmignore', '*.tgz\n'],
   ])
@@ -86,15 +85,11 @@ const withExpressions = (settings: Settings): Settings => ({
   MONITORING_LABELS: entries(at('monitoring', 'labels')),
   DASHBOARD_LABELS: entries(at('monitoring', 'dashboardLabels')),
   RUNBOOKS: text(at('monitoring', 'runbooks')),
-  TRACING_NAMESPACE: text(at('tracing', 'namespace')),
-  OTLP_ENDPOINT: `http://${TRACING_HOST}:4317`,
+  OTLP_ENDPOINT: { host: text(at('tracing', 'host')), port: bare(at('tracing', 'port')), insecure: bare(`not ${at('tracing', 'tls')}`) },
   TRUSTED_HOPS: text(at('trustedHops')) as never,
   WORKLOAD_ISSUER: text(at('workloadIssuer')),
   LOG_LEVEL: text(at('logLevel')) as Settings['LOG_LEVEL'],
 })
-
-const onHost = (template: string): string =>
-  template.replaceAll(`${TRACING_HOST}:4317`, `{{ ${at('tracing', 'host')} }}:{{ ${at('tracing', 'port')} }}`)
 
 const imagesOf = ({ services }: SystemDefinition): Record<string, string> =>
   Object.fromEntries(services.map(({ name }) => [name, `${text(at('image', 'registry'))}/${name}:${text(at('services', name, 'tag'))}`]))
@@ -116,7 +111,7 @@ function parametrize(manifest: Manifest, system: SystemDefinition, helper: strin
     object.spec.minReplicas = bare(at('services', service.name, 'minReplicas'))
     object.spec.maxReplicas = bare(at('services', service.name, 'maxReplicas'))
   }
-  if (service && object.kind === 'NetworkPolicy') for (const rule of [...(object.spec.ingress ?? []), ...object.spec.egress]) parametrizeRule(rule)
+  if (object.kind === 'NetworkPolicy') for (const rule of [...(object.spec.ingress ?? []), ...(object.spec.egress ?? [])]) parametrizeRule(rule)
   if (object.kind === 'Ingress') Object.assign(object.spec.tls[0], entries(tlsSecret))
   const yaml = toTemplate(stringify(object, YAML))
   const condition = conditionOf(manifest)
@@ -138,15 +133,16 @@ function parametrizePods({ spec }: Loose, { name }: ServiceDefinition, helper: s
   for (const volume of spec.volumes) if (volume.secret) volume.secret.secretName = text(at('services', name, 'secrets', volume.name))
 }
 
-const PLATFORM: Record<string, string> = { traefik: 'ingress', prometheus: 'monitoring', jaeger: 'tracing' }
+const CALLERS: Record<string, string> = { traefik: 'ingress', prometheus: 'monitoring' }
 
-/** Peers of the platform by their values' labels, and the database wherever it is. */
+/** Who calls from the platform, by the labels of its value; traces, names and the database wherever they are. */
 function parametrizeRule(rule: Loose): void {
   const [peer] = rule.from ?? rule.to ?? []
   const program = peer?.podSelector?.matchLabels?.['app.kubernetes.io/name']
-  const group = PLATFORM[program]
+  const group = CALLERS[program]
   if (group) peer.podSelector.matchLabels = block(at(group, 'podLabels'))
-  if (program === 'jaeger') rule.ports[0].port = bare(at('tracing', 'port'))
+  if (program === 'jaeger') rule.to = block(at('tracing', 'peers'))
+  if (rule.ports[0].port === DNS_PORT) rule.to = block(at('dns', 'peers'))
   if (program === 'postgres') rule.to = block(at('database', 'peers'))
 }
 

@@ -1,5 +1,6 @@
 import { DEFAULT_RESOURCES, type SystemDefinition } from '../../services/chassis/graph.ts'
 import { databaseSecret } from '../constructs/deployment.ts'
+import { podsOf } from '../constructs/network-policies.ts'
 import { selectorOf } from '../constructs/object.ts'
 import { POSTGRES } from '../constructs/postgres.ts'
 import { type Format, formats } from '../formats.ts'
@@ -21,6 +22,8 @@ const schemaFor = ({ pattern, maxLength }: Format) => ({ type: 'string', pattern
 const NAME = schemaFor(formats.objectName)
 const NAMESPACE = schemaFor(formats.namespace)
 const LABELS = { type: 'object', propertyNames: schemaFor(formats.labelKey), additionalProperties: schemaFor(formats.labelValue) }
+/** Never empty: a rule without peers is for everybody. */
+const PEERS = { type: 'array', minItems: 1, items: { type: 'object', minProperties: 1 } }
 const BOOLEAN = { type: 'boolean' }
 const QUANTITY = { type: ['string', 'integer'], pattern: '^[0-9]+(\\.[0-9]+)?(m|k|M|G|Ki|Mi|Gi)?$' }
 const RESOURCES = {
@@ -67,16 +70,27 @@ export const valuesOf = (system: SystemDefinition, settings: Settings, tags: Rec
     dashboardLabels: value(settings.DASHBOARD_LABELS, LABELS, "Labels by which Grafana's sidecar selects them"),
   },
   tracing: {
-    host: value(new URL(settings.OTLP_ENDPOINT).hostname, NAME, 'Who receives OTLP over gRPC'),
-    port: value(Number(new URL(settings.OTLP_ENDPOINT).port), { type: 'integer', minimum: 1, maximum: 65_535 }, 'Its port'),
-    namespace: value(settings.TRACING_NAMESPACE, NAMESPACE, 'Its namespace'),
-    podLabels: value(selectorOf({ name: 'jaeger' }), LABELS, 'Labels of its pods; {} for every pod of that namespace'),
+    host: value(settings.OTLP_ENDPOINT.host, NAME, 'Who receives OTLP over gRPC'),
+    port: value(settings.OTLP_ENDPOINT.port, { type: 'integer', minimum: 1, maximum: 65_535 }, 'Its port'),
+    tls: value(!settings.OTLP_ENDPOINT.insecure, BOOLEAN, 'Whether it has a certificate, of a public authority'),
+    peers: value(
+      [podsOf('jaeger', settings.TRACING_NAMESPACE)],
+      PEERS,
+      'Where it is, as peers of a NetworkPolicy; for one outside the cluster e.g. [{ ipBlock: { cidr: 192.0.2.0/24 } }]',
+    ),
+  },
+  dns: {
+    peers: value(
+      settings.DNS,
+      PEERS,
+      'Who answers DNS, as peers of a NetworkPolicy; for NodeLocal DNSCache e.g. also - ipBlock: { cidr: 169.254.20.10/32 }',
+    ),
   },
   database: {
     bundled: value(true, BOOLEAN, 'Whether the chart brings a Postgres; otherwise each <service>-database Secret has the URL of another'),
     peers: value(
       [{ podSelector: { matchLabels: selectorOf({ name: POSTGRES }) } }],
-      { type: 'array', minItems: 1, items: { type: 'object' } },
+      PEERS,
       'Where the database is, as peers of a NetworkPolicy; for one outside the cluster e.g. [{ ipBlock: { cidr: 10.0.0.0/8 } }]',
     ),
   },

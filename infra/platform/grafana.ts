@@ -71,7 +71,7 @@ export function addGrafana(scope: Construct, context: PlatformContext): void {
     scratch: { '/var/lib/grafana': '64Mi' },
   })
   addService(scope, owner, namespace, { web: PORT })
-  addNetworkPolicy(scope, owner, namespace, {
+  addNetworkPolicy(scope, settings, owner, namespace, {
     ingress: [],
     egress: [
       { peer: podsOf('prometheus'), ports: [PROMETHEUS_PORT] },

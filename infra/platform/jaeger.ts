@@ -100,7 +100,7 @@ export function addJaeger(scope: Construct, { system, settings }: PlatformContex
   })
   addService(scope, owner, namespace, JAEGER)
   addMonitor(scope, owner, namespace, 'metrics', settings)
-  addNetworkPolicy(scope, owner, namespace, {
+  addNetworkPolicy(scope, settings, owner, namespace, {
     ingress: [
       ...system.services.map(({ name }) => ({ peer: podsOf(name, settings.NAMESPACE), ports: [JAEGER.otlp] })),
       { peer: podsOf('traefik', settings.INGRESS_NAMESPACE), ports: [JAEGER.otlp] },

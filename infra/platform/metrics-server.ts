@@ -68,5 +68,5 @@ export function addMetricsServer(scope: Construct, { settings }: PlatformContext
       service: { name: owner.name, namespace: NAMESPACE },
     },
   })
-  addNetworkPolicy(scope, owner, NAMESPACE, { ingress: [{ ports: [PORT] }], egress: [...apiServer(settings), { ports: [10_250] }] })
+  addNetworkPolicy(scope, settings, owner, NAMESPACE, { ingress: [{ ports: [PORT] }], egress: [...apiServer(settings), { ports: [10_250] }] })
 }

@@ -1,5 +1,6 @@
 import type { Construct } from 'constructs'
 import { addNamespace } from '../constructs/namespace.ts'
+import type { Settings } from '../settings.ts'
 import { addGrafana } from './grafana.ts'
 import { addJaeger } from './jaeger.ts'
 import { addMetricsServer } from './metrics-server.ts'
@@ -7,12 +8,15 @@ import type { PlatformContext } from './owner.ts'
 import { addMonitoring } from './prometheus.ts'
 import { addTraefik } from './traefik.ts'
 
+export function addMonitoringNamespaces(scope: Construct, { MONITORING_NAMESPACE, TRACING_NAMESPACE }: Settings): void {
+  for (const name of new Set([MONITORING_NAMESPACE, TRACING_NAMESPACE]))
+    addNamespace(scope, { name, component: 'namespace', partOf: 'platform', version: '1' }, 'restricted')
+}
+
 /** All that a bare cluster lacks: a way in, metrics, traces, alerts, dashboards, and what the autoscaler reads. */
 export function addPlatform(scope: Construct, context: PlatformContext): void {
   const { settings } = context
-  for (const name of new Set([settings.MONITORING_NAMESPACE, settings.TRACING_NAMESPACE])) {
-    addNamespace(scope, { name, component: 'namespace', partOf: 'platform', version: '1' }, 'restricted')
-  }
+  addMonitoringNamespaces(scope, settings)
   addTraefik(scope, context)
   addMonitoring(scope, context)
   addJaeger(scope, context)

@@ -43,7 +43,10 @@ export function addPrometheusOperator(scope: Construct, context: PlatformContext
   })
   addService(scope, owner, namespace, { web: OPERATOR_PORT })
   addMonitor(scope, owner, namespace, 'web', settings)
-  addNetworkPolicy(scope, owner, namespace, { ingress: [{ peer: podsOf('prometheus'), ports: [OPERATOR_PORT] }], egress: apiServer(settings) })
+  addNetworkPolicy(scope, settings, owner, namespace, {
+    ingress: [{ peer: podsOf('prometheus'), ports: [OPERATOR_PORT] }],
+    egress: apiServer(settings),
+  })
 }
 
 function addAccess(scope: Construct, context: PlatformContext): void {

@@ -6,7 +6,7 @@ import type { ISecret } from 'kubernetes-models/v1/Secret'
 import { stringify } from 'yaml'
 import { ADMIN_PORT } from '../../services/chassis/graph.ts'
 import { addNetworkPolicy, podsOf } from '../constructs/network-policies.ts'
-import { kubeObject, labelsOf } from '../constructs/object.ts'
+import { kubeObject, labelsOf, type Owner } from '../constructs/object.ts'
 import { podSecurity, resources } from '../constructs/restricted.ts'
 import { addServiceAccount } from '../constructs/service-account.ts'
 import { PERIOD } from '../constructs/slo-alerts.ts'
@@ -15,7 +15,7 @@ import { images } from './images.ts'
 import { addMonitor } from './monitor.ts'
 import { type PlatformContext, platformOwner } from './owner.ts'
 import { addPlatformAlerts } from './platform-alerts.ts'
-import { ALERTMANAGER_PORT, JAEGER, OPERATOR_PORT, PROMETHEUS_PORT, TRAEFIK_ADMIN_PORT } from './ports.ts'
+import { ALERTMANAGER_PORT, ALERTMANAGER_SECRET, JAEGER, OPERATOR_PORT, PROMETHEUS_PORT, TRAEFIK_ADMIN_PORT } from './ports.ts'
 import { addPrometheusOperator } from './prometheus-operator.ts'
 import { apiServer, bindRole } from './rbac.ts'
 import { addService } from './service.ts'
@@ -86,7 +86,7 @@ function addPrometheus(scope: Construct, context: PlatformContext): void {
     { peer: podsOf('alertmanager'), ports: [ALERTMANAGER_PORT] },
     { peer: podsOf('prometheus'), ports: [PROMETHEUS_PORT] },
   ]
-  addNetworkPolicy(scope, owner, namespace, {
+  addNetworkPolicy(scope, settings, owner, namespace, {
     ingress: [
       { peer: podsOf('grafana'), ports: [PROMETHEUS_PORT] },
       { peer: podsOf('prometheus'), ports: [PROMETHEUS_PORT] },
@@ -100,18 +100,7 @@ function addAlertmanager(scope: Construct, { settings }: PlatformContext): void 
   const namespace = settings.MONITORING_NAMESPACE
   const owner = platformOwner('alertmanager', 'monitoring', images.alertmanager)
   addServiceAccount(scope, owner, namespace)
-  // No secret: whoever brings a receiver puts its credentials in a Secret of their own. The operator reads the configuration from this kind only.
-  kubeObject<ISecret>(scope, owner, {
-    apiVersion: 'v1',
-    kind: 'Secret',
-    metadata: { name: 'alertmanager-alertmanager', namespace },
-    stringData: {
-      'alertmanager.yaml': stringify({
-        route: { receiver: 'none', group_by: ['alertname', 'namespace', 'service'], group_wait: '10s', group_interval: '1m', repeat_interval: '4h' },
-        receivers: [{ name: 'none' }],
-      }),
-    },
-  })
+  if (!settings.ALERTS_SECRET) tellNobody(scope, owner, namespace)
   kubeObject<IAlertmanager>(scope, owner, {
     apiVersion: 'monitoring.coreos.com/v1',
     kind: 'Alertmanager',
@@ -125,13 +114,29 @@ function addAlertmanager(scope: Construct, { settings }: PlatformContext): void 
       podMetadata: { labels: labelsOf(owner) },
       securityContext: podSecurity(),
       resources: resources({ cpu: '10m', memory: '32Mi' }, { cpu: '200m', memory: '128Mi' }),
+      ...(settings.ALERTS_SECRET && { configSecret: settings.ALERTS_SECRET }),
     },
   })
   addService(scope, owner, namespace, { web: ALERTMANAGER_PORT }, podsByOperator)
   addMonitor(scope, owner, namespace, 'web', settings)
-  addNetworkPolicy(scope, owner, namespace, {
+  addNetworkPolicy(scope, settings, owner, namespace, {
     ingress: [{ peer: podsOf('prometheus'), ports: [ALERTMANAGER_PORT] }],
-    egress: [],
+    egress: settings.ALERTS_TO.map(({ peer, port }) => ({ peer, ports: [port] })),
     annotations: podsByOperator,
+  })
+}
+
+/** A configuration without receivers. It holds no secret, but the operator reads it from this kind only. */
+function tellNobody(scope: Construct, owner: Owner, namespace: string): void {
+  kubeObject<ISecret>(scope, owner, {
+    apiVersion: 'v1',
+    kind: 'Secret',
+    metadata: { name: ALERTMANAGER_SECRET, namespace },
+    stringData: {
+      'alertmanager.yaml': stringify({
+        route: { receiver: 'none', group_by: ['alertname', 'namespace', 'service'], group_wait: '10s', group_interval: '1m', repeat_interval: '4h' },
+        receivers: [{ name: 'none' }],
+      }),
+    },
   })
 }

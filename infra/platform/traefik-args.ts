@@ -22,7 +22,8 @@ export function traefikArgs(context: PlatformContext): string[] {
     `--serversTransport.forwardingTimeouts.idleConnTimeout=${idle}`,
     ...routeProvider(context),
     '--providers.file.directory=/etc/traefik',
-    `--tracing.otlp.grpc.endpoint=${new URL(settings.OTLP_ENDPOINT).host}`,
+    // The bundled ingress traces to the bundled Jaeger alone (settings-rules.ts).
+    `--tracing.otlp.grpc.endpoint=${settings.OTLP_ENDPOINT.host}:${settings.OTLP_ENDPOINT.port}`,
     '--tracing.otlp.grpc.insecure=true',
     '--log.format=json',
     '--global.checkNewVersion=false',

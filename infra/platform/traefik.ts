@@ -76,7 +76,7 @@ export function addTraefik(scope: Construct, context: PlatformContext): void {
   addMonitor(scope, owner, namespace, 'admin', settings)
   addIngressAlerts(scope, context, owner)
   const entries = entryServices(context).map(({ name, port }) => ({ peer: podsOf(name, settings.NAMESPACE), ports: [port] }))
-  addNetworkPolicy(scope, owner, namespace, {
+  addNetworkPolicy(scope, settings, owner, namespace, {
     ingress: [{ ports: Object.values(TRAEFIK_PORTS) }, { peer: podsOf('prometheus', settings.MONITORING_NAMESPACE), ports: [TRAEFIK_ADMIN_PORT] }],
     egress: [...entries, { peer: podsOf('jaeger', settings.TRACING_NAMESPACE), ports: [JAEGER.otlp] }, ...apiServer(settings)],
   })

@@ -29,6 +29,24 @@ describe('loadSettings', () => {
     ['DASHBOARD_LABELS', 'a=b c', 'b c is not the value of a label'],
     ['WORKLOAD_ISSUER', 'kubernetes.default', 'https URL'],
     ['WORKLOAD_ISSUER', 'http://kubernetes.default', 'https URL'],
+    ['OTLP_ENDPOINT', 'jaeger.observability:4317', 'http://HOST:PORT'],
+    ['OTLP_ENDPOINT', 'grpc://jaeger.observability:4317', 'http://HOST:PORT'],
+    ['OTLP_ENDPOINT', 'http://jaeger.observability:4317/v1/traces', 'without a path'],
+    ['OTLP_ENDPOINT', 'https://user:password@traces.example.org', 'http://HOST:PORT'],
+    ['OTLP_ENDPOINT', 'http://Jaeger', 'Jaeger is neither a DNS name nor an address'],
+    ['OTLP_ENDPOINT', 'https://[10.0.0.1]:443', '10.0.0.1 is neither'],
+    ['OTLP_ENDPOINT', 'https://traces.example.org:0', '0 is no port'],
+    ['OTLP_ENDPOINT', 'https://traces.example.org:65536', '65536 is no port'],
+    ['OTLP_HEADERS', 'authorization=abc', 'name of a header'],
+    ['OTLP_CIDR', '10.0.0.1', 'no address range'],
+    ['DNS', 'coredns', 'coredns is none of kube-dns, nodelocal, gke-cloud-dns, eks-auto'],
+    ['DNS', 'k8s-app=kube-dns', 'neither an address range .* nor a label'],
+    ['DNS', 'k8s-app=kube-dns@Kube', 'Kube is not a DNS label'],
+    ['DNS', '169.254.20.10', 'neither an address range'],
+    ['DNS', '169.254.20.10/33', 'no address range'],
+    ['ALERTS_TO', '10.0.0.0/8', 'ends with no port'],
+    ['ALERTS_TO', '10.0.0.0/8:0', 'ends with no port'],
+    ['ALERTS_TO', 'app=webhook:80', 'neither an address range'],
     ['WORKLOAD_JWKS', 'http://oidc.example.org', 'https URL'],
     ['RUNBOOKS', 'docs and runbooks', 'blanks'],
     ['IMAGE_REGISTRY', 'https://registry.example', 'registry'],
@@ -57,6 +75,13 @@ describe('loadSettings', () => {
     [{ TRACING_NAMESPACE: 'kube-system' }, ['TRACING_NAMESPACE is kube-system']],
     [{ DATABASE: 'external' }, ['DATABASE_CIDR is missing']],
     [{ WORKLOAD_JWKS: 'https://oidc.example.org/keys' }, ['WORKLOAD_JWKS_CIDR is missing']],
+    [{ OTLP_ENDPOINT: 'http://tempo.tracing:4317' }, ['OTLP_ENDPOINT is not http://jaeger.observability:4317']],
+    [{ OTLP_CIDR: '192.0.2.0/24' }, ['OTLP_ENDPOINT is not http://jaeger.observability:4317, or OTLP_CIDR is set']],
+    [{ ...EXISTING, OTLP_HEADERS: 'authorization', OTLP_CA: 'ca' }, ['OTLP_HEADERS with an OTLP_ENDPOINT of http', 'OTLP_CA with an']],
+    [{ ALERTS_SECRET: 'receivers' }, ['ALERTS_SECRET and ALERTS_TO go together']],
+    [{ ALERTS_TO: '192.0.2.0/24:443' }, ['ALERTS_SECRET and ALERTS_TO go together']],
+    [{ ALERTS_SECRET: 'alertmanager-alertmanager', ALERTS_TO: '192.0.2.0/24:443' }, ['ALERTS_SECRET is alertmanager-alertmanager']],
+    [{ ...EXISTING, ALERTS_SECRET: 'receivers', ALERTS_TO: '192.0.2.0/24:443' }, ['ALERTS_SECRET and ALERTS_TO are for the bundled']],
     [{ ...EXISTING, NAMESPACE: 'nginx' }, ['INGRESS_NAMESPACE and NAMESPACE are both nginx']],
   ])('refuses %j, which do not go together', (env, problems) => {
     const lines = problems.map(problem => ` {2}${problem}.*`).join('\n')
@@ -69,12 +94,51 @@ describe('loadSettings', () => {
   })
 
   test('knows the platform that it brings, whose Jaeger moves with its namespace, and no other', () => {
-    expect(loadSettings({ TRACING_NAMESPACE: 'traces' }).OTLP_ENDPOINT).toBe('http://jaeger.traces:4317')
+    expect(loadSettings({ TRACING_NAMESPACE: 'traces' }).OTLP_ENDPOINT).toEqual({ host: 'jaeger.traces', port: 4_317, insecure: true })
     const missing = ['INGRESS_CLASS', 'INGRESS_NAMESPACE', 'MONITORING_NAMESPACE', 'TRACING_NAMESPACE', 'OTLP_ENDPOINT']
     expect(() => loadSettings({ PLATFORM: 'existing' })).toThrow(
       new RegExp(`^the environment has 5 problems:\n${missing.map(name => ` {2}${name} is missing: it takes the .*`).join('\n')}$`),
     )
-    expect(loadSettings(EXISTING)).toMatchObject(EXISTING)
+    expect(loadSettings(EXISTING)).toMatchObject({ ...EXISTING, OTLP_ENDPOINT: { host: 'tempo.tracing' } })
+  })
+
+  test.each([
+    ['http://tempo.tracing', { host: 'tempo.tracing', port: 4_317, insecure: true }],
+    ['http://tempo.tracing:80', { host: 'tempo.tracing', port: 80, insecure: true }],
+    ['https://traces.example.org/', { host: 'traces.example.org', port: 443, insecure: false }],
+    ['https://traces.example.org:4317', { host: 'traces.example.org', port: 4_317, insecure: false }],
+    ['http://10.0.0.1:4317', { host: '10.0.0.1', port: 4_317, insecure: true }],
+    ['https://[2001:db8::1]', { host: '[2001:db8::1]', port: 443, insecure: false }],
+  ])('takes traces to %s', (OTLP_ENDPOINT, endpoint) => {
+    expect(loadSettings({ ...EXISTING, OTLP_ENDPOINT }).OTLP_ENDPOINT).toEqual(endpoint)
+  })
+
+  test('asks for no namespace of who takes traces outside the cluster', () => {
+    const { TRACING_NAMESPACE: _, ...others } = EXISTING
+    expect(() => loadSettings(others)).toThrow('TRACING_NAMESPACE is missing')
+    expect(() => loadSettings({ ...others, OTLP_CIDR: '192.0.2.0/24' })).not.toThrow()
+  })
+
+  const pods = (namespace: string, matchLabels: Record<string, string>) => ({
+    namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': namespace } },
+    podSelector: { matchLabels },
+  })
+  test.each([
+    ['', [pods('kube-system', { 'k8s-app': 'kube-dns' })]],
+    ['kube-dns,nodelocal', [pods('kube-system', { 'k8s-app': 'kube-dns' }), { ipBlock: { cidr: '169.254.20.10/32' } }]],
+    ['gke-cloud-dns', [{ ipBlock: { cidr: '169.254.169.254/32' } }]],
+    ['eks-auto', [{ ipBlock: { cidr: '0.0.0.0/0' } }, { ipBlock: { cidr: '::/0' } }]],
+    ['app.kubernetes.io/name=coredns@dns, fd00::a/128', [pods('dns', { 'app.kubernetes.io/name': 'coredns' }), { ipBlock: { cidr: 'fd00::a/128' } }]],
+  ])('knows who answers DNS by %j', (DNS, peers) => {
+    expect(loadSettings({ DNS }).DNS).toEqual(peers)
+  })
+
+  test('knows where receivers of alerts are', () => {
+    const { ALERTS_TO } = loadSettings({ ALERTS_SECRET: 'receivers', ALERTS_TO: 'app=webhook@alerts:8080,2001:db8::/32:443' })
+    expect(ALERTS_TO).toEqual([
+      { peer: pods('alerts', { app: 'webhook' }), port: 8_080 },
+      { peer: { ipBlock: { cidr: '2001:db8::/32' } }, port: 443 },
+    ])
   })
 
   test('takes an empty variable for one that is not set', () => {

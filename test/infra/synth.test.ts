@@ -204,7 +204,7 @@ describe('settings', () => {
   test('the configuration of the collector is part of the pods, so that an undone rollout brings the old one back', () => {
     const volumes = find(build(system, {}).shop, 'Deployment shop/user').spec.template.spec.volumes
     expect(volumes.map(({ configMap }: { configMap?: { name: string } }) => configMap?.name).filter(Boolean)).toEqual(['workload-issuer'])
-    expect(collectorConfigOf(build(system, {}).shop)).not.toBe(collectorConfigOf(build(system, { OTLP_ENDPOINT: 'http://tempo.tracing:4317' }).shop))
+    expect(collectorConfigOf(build(system, {}).shop)).not.toBe(collectorConfigOf(build(system, EXISTING).shop))
   })
 
   test('an existing platform is attached to and not brought', () => {
@@ -265,6 +265,70 @@ describe('settings', () => {
     const vouched = build(system, { ...env, WORKLOAD_JWKS_CA: 'kube-root-ca.crt' })
     expect(envOf(vouched.shop).WORKLOAD_JWKS_CA_FILE).toBe('/etc/fairlead/workload-issuer/ca.crt')
     expect(podOf(vouched.shop).volumes).toContainEqual({ name: 'workload-issuer', configMap: { name: 'kube-root-ca.crt' } })
+  })
+
+  test('traces go outside over TLS, with headers from a Secret, to addresses that are said, and with an authority of ones own', () => {
+    const { TRACING_NAMESPACE: _, ...others } = EXISTING
+    const env = {
+      ...others,
+      OTLP_ENDPOINT: 'https://traces.example.org',
+      OTLP_CIDR: '192.0.2.0/24,198.51.100.0/24',
+      OTLP_HEADERS: 'x-api-key,authorization',
+    }
+    const { shop: objects } = build(system, env)
+    const collector = find(objects, 'Deployment shop/user').spec.template.spec.initContainers[0]
+    expect(parse(collectorConfigOf(objects)).exporters.otlp_grpc).toMatchObject({
+      endpoint: 'traces.example.org:443',
+      tls: { insecure: false },
+      headers: Object.fromEntries(['x-api-key', 'authorization'].map(name => [name, expect.stringMatching(/^\$\{env:OTLP_HEADER_\w+\}$/)])),
+    })
+    expect(collector.env).toContainEqual({
+      name: 'OTLP_HEADER_X_API_KEY',
+      valueFrom: { secretKeyRef: { name: 'otlp-headers', key: 'x-api-key' } },
+    })
+    const { egress } = find(objects, 'NetworkPolicy shop/user').spec
+    for (const cidr of ['192.0.2.0/24', '198.51.100.0/24'])
+      expect(egress).toContainEqual({ to: [{ ipBlock: { cidr } }], ports: [{ port: 443, protocol: 'TCP' }] })
+    expect(JSON.stringify(egress)).not.toContain('4317')
+
+    const { shop: vouched } = build(system, { ...env, OTLP_CA: 'our-ca' })
+    const pod = find(vouched, 'Deployment shop/user').spec.template.spec
+    expect(parse(collectorConfigOf(vouched)).exporters.otlp_grpc.tls).toEqual({ insecure: false, ca_file: '/etc/otelcol/ca/ca.crt' })
+    expect(pod.volumes).toContainEqual({ name: 'otlp-ca', configMap: { name: 'our-ca' } })
+    expect(pod.initContainers[0].volumeMounts).toEqual([{ name: 'otlp-ca', mountPath: '/etc/otelcol/ca', readOnly: true }])
+    expect(pod.initContainers[1].volumeMounts.map(({ name }: { name: string }) => name)).not.toContain('otlp-ca')
+  })
+
+  test('every pod may ask who answers DNS, and for DNS alone', () => {
+    const { shop: own, platform: brought } = build(system, { DNS: 'nodelocal,app=coredns@dns' })
+    const policies = [...own, ...brought].filter(
+      (object): object is Manifest & { spec: { egress: object[] } } => object.kind === 'NetworkPolicy' && object.metadata.name !== 'default-deny',
+    )
+    expect(policies.length).toBeGreaterThan(7)
+    for (const { metadata, spec } of policies) {
+      expect(spec.egress[0], metadata.name).toEqual({
+        to: [
+          { ipBlock: { cidr: '169.254.20.10/32' } },
+          { namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': 'dns' } }, podSelector: { matchLabels: { app: 'coredns' } } },
+        ],
+        ports: [
+          { port: 53, protocol: 'UDP' },
+          { port: 53, protocol: 'TCP' },
+        ],
+      })
+      expect(JSON.stringify(spec.egress.slice(1)), metadata.name).not.toMatch(/169\.254|coredns/)
+    }
+  })
+
+  test('Alertmanager tells nobody, or those of a Secret that is no part of the manifests, and reaches them alone', () => {
+    expect(find(platform, 'NetworkPolicy observability/alertmanager').spec.egress).toHaveLength(1)
+    expect(find(platform, 'Alertmanager observability/alertmanager').spec).not.toHaveProperty('configSecret')
+    const { platform: told } = build(system, { ALERTS_SECRET: 'receivers', ALERTS_TO: '192.0.2.0/24:443' })
+    expect(told.filter(({ kind }) => kind === 'Secret')).toEqual([])
+    expect(find(told, 'Alertmanager observability/alertmanager').spec.configSecret).toBe('receivers')
+    expect(find(told, 'NetworkPolicy observability/alertmanager').spec.egress.slice(1)).toEqual([
+      { to: [{ ipBlock: { cidr: '192.0.2.0/24' } }], ports: [{ port: 443, protocol: 'TCP' }] },
+    ])
   })
 
   test('a Gateway has routes, which strip the deadline, and no Ingress', () => {

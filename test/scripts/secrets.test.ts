@@ -227,6 +227,28 @@ describe('secrets', () => {
     expect([...objects.keys()]).not.toContain('workload-issuer')
   })
 
+  test.each([
+    [
+      { OTLP_HEADERS: ['authorization'] },
+      'Secret shop/otlp-headers, which OTLP_HEADERS asks for',
+      'kubectl -n shop create secret generic otlp-headers --from-file=authorization',
+    ],
+    [
+      { ALERTS_SECRET: 'receivers' },
+      'Secret observability/receivers, which ALERTS_SECRET asks for',
+      'kubectl -n observability create secret generic receivers --from-file=alertmanager.yaml',
+    ],
+  ])('are asked for where %j needs one of the owner of the cluster', async (env, message, hint) => {
+    const { cluster, objects } = fakeCluster()
+    await expect(ensure(cluster, env)).rejects.toMatchObject({ message: `${message}, is not there: make it`, hint })
+    const [namespace = '', name = ''] = (/Secret ([^,]+)/.exec(message)?.[1] ?? '').split('/')
+    const secret = { apiVersion: 'v1', kind: 'Secret', metadata: { name, namespace }, data: {} }
+    objects.set(name, secret)
+    await expect(ensure(cluster, env)).rejects.toThrow(/lacks (authorization|alertmanager\.yaml): make it$/)
+    objects.set(name, { ...secret, data: { authorization: 'eA==', 'alertmanager.yaml': 'eA==' } })
+    await ensure(cluster, env)
+  })
+
   test('are refused for tokens of another issuer than the one that is set', async () => {
     const { cluster, objects } = fakeCluster()
     await expect(ensure(cluster, { WORKLOAD_ISSUER: 'https://oidc.example.org' })).rejects.toThrow(
