@@ -23,10 +23,22 @@ export const containerSecurity = (): ISecurityContext => ({
   capabilities: { drop: ['ALL'] },
 })
 
+/**
+ * What the kubelet keeps of a container's log unless it is told otherwise: it rotates a file that it finds above 10 MiB, when it looks
+ * (https://kubernetes.io/docs/reference/config-api/kubelet-config.v1beta1: containerLogMaxSize, containerLogMaxFiles, containerLogMonitorInterval).
+ */
+const LOG = { files: 5, maxMib: 10, lookSeconds: 10 }
+/** 2,000 lines a second of 500 bytes. */
+const FASTEST_LOG_MIB_PER_SECOND = 1
+/** Room for all of them as they grow until the next look, and for one that is being compressed: a pod that exceeds its limit is evicted. */
+const LOG_ROOM_MIB = (LOG.files + 1) * (LOG.maxMib + LOG.lookSeconds * FASTEST_LOG_MIB_PER_SECOND)
+
+const LOGS = { usual: '64Mi', most: `${LOG_ROOM_MIB}Mi` }
+
 /** Requests and limits, both of every kind, since a pod without one of them is evicted first or starves its neighbours. */
-export const resources = (request: { cpu: string; memory: string }, limit: { cpu: string; memory: string }, storage = '64Mi') => ({
-  requests: { ...request, 'ephemeral-storage': storage },
-  limits: { ...limit, 'ephemeral-storage': storage },
+export const resources = (request: { cpu: string; memory: string }, limit: { cpu: string; memory: string }, storage = LOGS) => ({
+  requests: { ...request, 'ephemeral-storage': storage.usual },
+  limits: { ...limit, 'ephemeral-storage': storage.most },
 })
 
 /** Pinned images are not pulled anew for each pod: a tag of ours is the digest of its content, and a kind node has no registry to ask. */

@@ -57,7 +57,7 @@ function addPrometheus(scope: Construct, context: PlatformContext): void {
       serviceAccountName: owner.name,
       podMetadata: { labels: labelsOf(owner) },
       securityContext: podSecurity(),
-      resources: resources({ cpu: '50m', memory: '200Mi' }, { cpu: '1', memory: '512Mi' }, '1Gi'),
+      resources: resources({ cpu: '50m', memory: '200Mi' }, { cpu: '1', memory: '512Mi' }, { usual: '1Gi', most: '1200Mi' }),
       scrapeInterval: '15s',
       evaluationInterval: '15s',
       // What error budgets look back to; the size is what ends it sooner.

@@ -6,6 +6,7 @@ import { promisify } from 'node:util'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { parse } from 'yaml'
 import { podSpecs } from '../../infra/checks/objects.ts'
+import { parseQuantity } from '../../infra/checks/quantity.ts'
 import { publicPaths } from '../../infra/constructs/public-paths.ts'
 import { images } from '../../infra/platform/images.ts'
 import { loadSettings } from '../../infra/settings.ts'
@@ -158,6 +159,8 @@ describe('every pod', () => {
       })
       for (const kind of ['requests', 'limits'] as const)
         expect(Object.keys(resources?.[kind] ?? {}).sort(), name).toEqual(['cpu', 'ephemeral-storage', 'memory'])
+      // Five files of 10 MiB are what the kubelet keeps of a log, and a file grows until it looks.
+      expect(parseQuantity(String(resources?.limits?.['ephemeral-storage'])), name).toBeGreaterThanOrEqual(2 * 5 * 10 * 2 ** 20)
       expect([...Object.values(images), ...Object.values(tags)], name).toContain(image)
     }
     for (const volume of spec.volumes ?? []) expect(Object.keys(volume).filter(key => key === 'hostPath')).toEqual([])
