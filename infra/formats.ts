@@ -33,6 +33,11 @@ export const formats = {
   },
   imageTag: { pattern: '^[A-Za-z0-9_][-A-Za-z0-9._]{0,127}$', maxLength: 128, takes: 'the tag of an image' },
   url: { pattern: '^https://[^\\s#@]+$', maxLength: 2_048, takes: 'an https URL' },
+  image: {
+    pattern: '^[a-z0-9]([-a-z0-9._/]*[a-z0-9])?(:[0-9]{1,5}/[-a-z0-9._/]*[a-z0-9])?(:[A-Za-z0-9_][-A-Za-z0-9._]{0,127})?(@sha256:[0-9a-f]{64})?$',
+    maxLength: 400,
+    takes: 'an image with a tag, a digest (@sha256:...) or both',
+  },
   /** OpenID Connect Core section 2: no query and no fragment. */
   issuer: { pattern: '^https://[^\\s?#@]+$', maxLength: 2_048, takes: 'an https URL without query and fragment' },
 } as const satisfies Record<string, Format>

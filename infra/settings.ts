@@ -5,7 +5,15 @@ import { cidrs, formatted, labels, listOf, optional, ownNamespace, textOf } from
 import { formats, isOf } from './formats.ts'
 import { otlpEndpoint } from './otlp.ts'
 import { resolvers, targets } from './peers.ts'
+import { type ImageName, type ImageOverride, pinned } from './platform/images.ts'
 import { settingsProblems } from './settings-rules.ts'
+
+function parseImage(text: string): ImageOverride {
+  const [name = '', reference = ''] = text.split(/=(.*)/)
+  if (!(name in pinned)) throw new Error(`${name} is none of ${Object.keys(pinned).join(', ')}`)
+  if (!isOf(formats.image, reference)) throw new Error(`${reference || text} is not ${formats.image.takes}`)
+  return { name: name as ImageName, reference }
+}
 
 function parseHeaderName(text: string): string {
   if (!isOf(formats.headerName, text)) throw new Error(`${text} is not ${formats.headerName.takes}`)
@@ -41,6 +49,11 @@ const settingFields = {
   IMAGE_REGISTRY: formatted(formats.registry, 'what stands before /<service>:<tag>', 'fairlead'),
   IMAGE_TAG: optional(formats.imageTag, 'the tag of every service image; by default the digest of its content'),
   IMAGE_PULL_POLICY: z.enum(['IfNotPresent', 'Always', 'Never']).default('IfNotPresent').describe('IfNotPresent, Always or Never'),
+  IMAGE_MIRROR: optional(
+    formats.registry,
+    "a registry with a copy of every image that is not ours, under its whole name, e.g. IMAGE_MIRROR/docker.io/library/traefik; by default each image's own",
+  ),
+  IMAGES: listOf(parseImage, 'images in place of pinned ones, e.g. node=registry.example/node@sha256:... with the names of infra/platform/images.ts'),
   ROUTE: z.enum(['ingress', 'gateway']).default('ingress').describe('ingress or gateway (HTTPRoute)'),
   INGRESS_CLASS: formatted(formats.objectName, 'the IngressClass'),
   INGRESS_NAMESPACE: formatted(formats.namespace, 'the namespace of the ingress controller or gateway'),

@@ -1,10 +1,10 @@
 import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { helmChart } from '../infra/helm/chart.ts'
+import { describeImages, NAMED } from '../infra/image/image.ts'
 import { loadSettings } from '../infra/settings.ts'
 import { system } from '../infra/system.ts'
 import { parseFlags } from './cluster/options.ts'
-import { describeImages } from './cluster/release.ts'
 import { runCommand } from './terminal.ts'
 
 const HELP = `npm run charts
@@ -19,7 +19,7 @@ await runCommand('npm run charts', async () => {
     return 0
   }
   const settings = loadSettings({})
-  const images = await describeImages(system, settings)
+  const images = await describeImages(system, settings, NAMED)
   const files = helmChart(system, settings, Object.fromEntries(images.map(({ service, tag }) => [service, tag])))
   const folder = join('charts', system.name)
   await rm(folder, { recursive: true, force: true })

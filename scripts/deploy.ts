@@ -1,10 +1,13 @@
+import { ensureBase } from '../infra/image/base.ts'
+import { describeImages } from '../infra/image/image.ts'
+import { imagesFor } from '../infra/platform/images.ts'
 import { settingsFor } from '../infra/settings.ts'
 import { system } from '../infra/system.ts'
 import { openCluster } from './cluster/cluster.ts'
 import { crdSource, GATEWAY_API } from './cluster/crds.ts'
 import { checkTools, loadImages } from './cluster/kind.ts'
 import { parseFlags, usageError, wholeNumber } from './cluster/options.ts'
-import { buildImages, describeImages, release } from './cluster/release.ts'
+import { buildImages, release } from './cluster/release.ts'
 import { requireVersion } from './cluster/version.ts'
 import { createSteps, runCommand, say } from './terminal.ts'
 
@@ -54,14 +57,22 @@ await runCommand('npm run deploy', async signal => {
     () => requireVersion(cluster),
     version => version,
   )
-  const images = await describeImages(system, settings)
-  const references = images.map(({ reference }) => reference)
-  if (flags.context.startsWith('kind-')) {
+  const builds = flags.context.startsWith('kind-')
+  if (builds) {
     await steps.step(
       'tools',
       () => checkTools(signal),
       tools => tools,
     )
+    await steps.step(
+      'base image',
+      () => ensureBase(imagesFor(settings).node, { signal }),
+      () => 'present',
+    )
+  }
+  const images = await describeImages(system, settings)
+  const references = images.map(({ reference }) => reference)
+  if (builds) {
     await steps.step(
       'images',
       () => buildImages(images, signal),

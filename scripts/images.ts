@@ -1,28 +1,44 @@
-import { buildImage, writeSbom } from '../infra/image/image.ts'
+import { ensureBase } from '../infra/image/base.ts'
+import { buildImage, describeImages, writeSbom } from '../infra/image/image.ts'
+import { imagesFor } from '../infra/platform/images.ts'
 import { someSettings } from '../infra/settings.ts'
 import { system } from '../infra/system.ts'
 import { parseFlags } from './cluster/options.ts'
-import { describeImages } from './cluster/release.ts'
 import { createSteps, runCommand } from './terminal.ts'
 
 const HELP = `npm run images [-- options]
 
 Builds the image of each service unless the local docker has it, and writes its bill of materials (CycloneDX) to dist/images.
 
+  --pull  look for a newer base image first: an image on a fixed base has another tag, so that pods are replaced
+  --helm  print what helm is told of them, and nothing else
   --json  print references as JSON on standard output
   --help  this text
 
-IMAGE_REGISTRY and IMAGE_TAG name them; the tag is by default the digest of what goes in.
+IMAGE_REGISTRY and IMAGE_TAG name them; the tag is by default the digest of what goes in, of the base image too. IMAGES and IMAGE_MIRROR
+say where that comes from (infra/settings.ts).
 `
 
 await runCommand('npm run images', async signal => {
-  const flags = parseFlags({ json: { type: 'boolean', default: false }, help: { type: 'boolean', default: false } })
+  const flags = parseFlags({
+    pull: { type: 'boolean', default: false },
+    helm: { type: 'boolean', default: false },
+    json: { type: 'boolean', default: false },
+    help: { type: 'boolean', default: false },
+  })
   if (flags.help) {
     process.stdout.write(HELP)
     return 0
   }
   const { step } = createSteps()
-  const images = await describeImages(system, someSettings(process.env, 'IMAGE_REGISTRY', 'IMAGE_TAG'))
+  const settings = someSettings(process.env, 'IMAGE_REGISTRY', 'IMAGE_TAG', 'IMAGES', 'IMAGE_MIRROR')
+  if (!flags.helm) await ensureBase(imagesFor(settings).node, { newest: flags.pull, signal })
+  const images = await describeImages(system, settings)
+  if (flags.helm) {
+    const tags = images.map(({ service, tag }) => `--set services.${service}.tag=${tag}`)
+    process.stdout.write(`--set image.registry=${settings.IMAGE_REGISTRY} ${tags.join(' ')}\n`)
+    return 0
+  }
   const written: { service: string; reference: string; sbom: string }[] = []
   for (const image of images) {
     await step(

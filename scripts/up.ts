@@ -1,3 +1,6 @@
+import { ensureBase } from '../infra/image/base.ts'
+import { describeImages } from '../infra/image/image.ts'
+import { imagesFor } from '../infra/platform/images.ts'
 import { redirectsHttp, settingsFor } from '../infra/settings.ts'
 import { system } from '../infra/system.ts'
 import { openCluster } from './cluster/cluster.ts'
@@ -5,7 +8,7 @@ import { crdSource, GATEWAY_API } from './cluster/crds.ts'
 import { AUTHORITY_DIR, ingressUrl } from './cluster/ingress-url.ts'
 import { checkTools, ensureCluster, INGRESS_PORTS, loadImages } from './cluster/kind.ts'
 import { parseFlags, wholeNumber } from './cluster/options.ts'
-import { buildImages, describeImages, release } from './cluster/release.ts'
+import { buildImages, release } from './cluster/release.ts'
 import { requireVersion } from './cluster/version.ts'
 import { smoke } from './smoke.ts'
 import { createSteps, runCommand, say } from './terminal.ts'
@@ -73,6 +76,11 @@ await runCommand('npm run up', async signal => {
     'API server',
     () => requireVersion(cluster),
     version => version,
+  )
+  await step(
+    'base image',
+    () => ensureBase(imagesFor(settings).node, { signal }),
+    () => 'present',
   )
   const images = await describeImages(system, settings)
   await step(

@@ -4,7 +4,7 @@ import { cycle } from './cycle.ts'
 import { dependencySlo } from './dependency-slo.ts'
 import { disruptionBudget } from './disruption-budget.ts'
 import { gracePeriod } from './grace-period.ts'
-import { imageTag } from './image-tag.ts'
+import { imageTag, movingTag } from './image-tag.ts'
 import { keepAlive } from './keep-alive.ts'
 import { limits } from './limits.ts'
 import { ports } from './ports.ts'
@@ -28,6 +28,7 @@ const CHECKS = [
   disruptionBudget,
   limits,
   imageTag,
+  movingTag,
   ports,
   serviceMonitor,
 ]

@@ -4,7 +4,7 @@ import type { IConfigMap } from 'kubernetes-models/v1/ConfigMap'
 import type { IContainer } from 'kubernetes-models/v1/Container'
 import type { IService } from 'kubernetes-models/v1/Service'
 import { DEFAULT_POOL_SIZE, hasOutbox, type ServiceDefinition } from '../../services/chassis/graph.ts'
-import { images } from '../platform/images.ts'
+import { imagesFor, versionOf } from '../platform/images.ts'
 import type { Context } from './context.ts'
 import { addNetworkPolicy, podsOf } from './network-policies.ts'
 import { kubeObject, labelsOf, type Owner, selectorOf } from './object.ts'
@@ -56,7 +56,8 @@ const connectionsOf = (service: ServiceDefinition): number => DEFAULT_POOL_SIZE 
 export function addPostgres(scope: Construct, context: Context): void {
   const { system, settings } = context
   const namespace = settings.NAMESPACE
-  const owner: Owner = { name: POSTGRES, component: 'database', partOf: system.name, version: images.postgres.split(':')[1] ?? '' }
+  const image = imagesFor(settings).postgres
+  const owner: Owner = { name: POSTGRES, component: 'database', partOf: system.name, version: versionOf('postgres', image) }
   const clients = system.services.filter(({ database }) => database)
   // A fast rollout has all new pods while all old ones still finish; and a few for people.
   const connections = clients.reduce((sum, client) => sum + 2 * client.scale.max * connectionsOf(client), 20)
@@ -100,8 +101,8 @@ export function addPostgres(scope: Construct, context: Context): void {
           enableServiceLinks: false,
           terminationGracePeriodSeconds: 60,
           securityContext: podSecurity(),
-          initContainers: [roles()],
-          containers: [server(connections)],
+          initContainers: [roles(image)],
+          containers: [server(image, connections)],
           volumes: [
             { name: 'tmp', emptyDir: { sizeLimit: '16Mi' } },
             { name: 'socket', emptyDir: { sizeLimit: '1Mi' } },
@@ -127,9 +128,9 @@ export function addPostgres(scope: Construct, context: Context): void {
   })
 }
 
-const server = (connections: number): IContainer => ({
+const server = (image: string, connections: number): IContainer => ({
   name: POSTGRES,
-  image: images.postgres,
+  image,
   imagePullPolicy: 'IfNotPresent',
   args: ['postgres', '-c', `max_connections=${connections}`, '-c', 'shared_buffers=64MB'],
   env: [
@@ -153,9 +154,9 @@ const server = (connections: number): IContainer => ({
 })
 
 /** A native sidecar, since roles are needed for as long as the server runs. */
-const roles = (): IContainer => ({
+const roles = (image: string): IContainer => ({
   name: 'roles',
-  image: images.postgres,
+  image,
   imagePullPolicy: 'IfNotPresent',
   restartPolicy: 'Always',
   command: ['/bin/sh', '/etc/postgres-setup/roles.sh'],

@@ -1,7 +1,7 @@
 import type { IContainer } from 'kubernetes-models/v1/Container'
 import type { IVolume } from 'kubernetes-models/v1/Volume'
 import { stringify } from 'yaml'
-import { images } from '../platform/images.ts'
+import { type ImageSettings, imagesFor } from '../platform/images.ts'
 import type { Settings } from '../settings.ts'
 import { containerSecurity, resources } from './restricted.ts'
 
@@ -74,9 +74,9 @@ const collectorConfig = ({ OTLP_ENDPOINT: { host, port, insecure }, OTLP_HEADERS
 const fieldEnv = (name: string, fieldPath: string) => ({ name, valueFrom: { fieldRef: { fieldPath } } })
 
 /** A native sidecar: the kubelet starts it before, and stops it after, everything that sends to it (KEP-753). */
-export const collectorSidecar = (settings: Tracing): IContainer => ({
+export const collectorSidecar = (settings: Tracing & ImageSettings): IContainer => ({
   name: 'collector',
-  image: images.collector,
+  image: imagesFor(settings).collector,
   imagePullPolicy: 'IfNotPresent',
   restartPolicy: 'Always',
   args: [`--config=env:${COLLECTOR_CONFIG}`],

@@ -7,7 +7,9 @@ import { promisify } from 'node:util'
 import { pack } from 'tar-stream'
 import packageJson from '../../package.json' with { type: 'json' }
 import type { SystemDefinition } from '../../services/chassis/graph.ts'
-import { images } from '../platform/images.ts'
+import { type ImageSettings, imagesFor, pinned } from '../platform/images.ts'
+import type { Settings } from '../settings.ts'
+import { identityOf } from './base.ts'
 import { type Bundle, bundleService, ROOT } from './bundle.ts'
 import { sbomOf } from './sbom.ts'
 
@@ -17,6 +19,14 @@ export interface ServiceImage extends Bundle {
   tag: string
   /** `registry/service:tag` */
   reference: string
+  /** What it is built on. */
+  base: Base
+}
+
+export interface Base {
+  reference: string
+  /** Its digest, or what docker knows it by: with a fixed base an image is another one. */
+  identity: string
 }
 
 const DOCKERFILE = new URL('./Dockerfile', import.meta.url)
@@ -26,31 +36,45 @@ export interface ImageOptions {
   registry: string
   /** Replaces the digest, e.g. with what a pipeline pushed. */
   tag?: string | undefined
+  /** @default the pinned one, by its name */
+  base?: Base
   /** Folder of the project. @default this one */
   root?: string
 }
 
-export async function describeImage(service: string, { registry, tag, root = ROOT }: ImageOptions): Promise<ServiceImage> {
+/** The pinned base as every machine knows it: by its name alone. */
+export const NAMED: Base = { reference: pinned.node, identity: pinned.node }
+
+export async function describeImage(service: string, { registry, tag, base = NAMED, root = ROOT }: ImageOptions): Promise<ServiceImage> {
   const bundle = await bundleService(service, root)
-  const named = tag ?? (await digest(bundle, root))
-  return { ...bundle, service, tag: named, reference: `${registry}/${service}:${named}` }
+  const named = tag ?? (await digest(bundle, base, root))
+  return { ...bundle, service, base, tag: named, reference: `${registry}/${service}:${named}` }
+}
+
+export type BuildSettings = Pick<Settings, 'IMAGE_REGISTRY' | 'IMAGE_TAG'> & ImageSettings
+
+/** The base as the settings have it, and as the local docker knows it. */
+async function baseFor(settings: ImageSettings): Promise<Base> {
+  const reference = imagesFor(settings).node
+  return { reference, identity: await identityOf(reference) }
+}
+
+/** The image of every service, on one base. */
+export async function describeImages({ services }: SystemDefinition, settings: BuildSettings, base?: Base): Promise<ServiceImage[]> {
+  const common = { registry: settings.IMAGE_REGISTRY, tag: settings.IMAGE_TAG, base: base ?? (await baseFor(settings)) }
+  return Promise.all(services.map(({ name }) => describeImage(name, common)))
 }
 
 /** The image reference of every service. */
-export async function imageReferences(
-  system: SystemDefinition,
-  { IMAGE_REGISTRY, IMAGE_TAG }: { IMAGE_REGISTRY: string; IMAGE_TAG?: string | undefined },
-): Promise<Record<string, string>> {
-  const references = system.services.map(async ({ name }) => {
-    const tag = IMAGE_TAG ?? (await describeImage(name, { registry: IMAGE_REGISTRY })).tag
-    return [name, `${IMAGE_REGISTRY}/${name}:${tag}`] as const
-  })
-  return Object.fromEntries(await Promise.all(references))
+export async function imageReferences(system: SystemDefinition, settings: BuildSettings): Promise<Record<string, string>> {
+  const { IMAGE_REGISTRY: registry, IMAGE_TAG: tag } = settings
+  if (tag) return Object.fromEntries(system.services.map(({ name }) => [name, `${registry}/${name}:${tag}`]))
+  return Object.fromEntries((await describeImages(system, settings)).map(({ service, reference }) => [service, reference]))
 }
 
 /** Of the sources too, so that it tells which ones an image was made of, and of what the bundler made of them. */
-async function digest({ files, inputs }: Bundle, root: string): Promise<string> {
-  const hash = createHash('sha256').update(JSON.stringify([images.node, packageJson.version]))
+async function digest({ files, inputs }: Bundle, { reference, identity }: Base, root: string): Promise<string> {
+  const hash = createHash('sha256').update(JSON.stringify([reference, identity, packageJson.version]))
   hash.update(await readFile(DOCKERFILE))
   for (const path of inputs) hash.update(`\0${path}\0`).update(await readFile(join(root, path)))
   for (const [path, content] of [...files].sort()) hash.update(`\0${path}\0`).update(content)
@@ -70,7 +94,7 @@ export async function buildImage(image: ServiceImage, { signal }: { signal?: Abo
   )
   signal?.throwIfAborted()
   if (present) return 'present'
-  const args = { BASE: images.node, SERVICE: image.service, VERSION: packageJson.version, TAG: image.tag }
+  const args = { BASE: image.base.reference, BASE_DIGEST: image.base.identity, SERVICE: image.service, VERSION: packageJson.version, TAG: image.tag }
   const flags = Object.entries(args).flatMap(([name, value]) => ['--build-arg', `${name}=${value}`])
   const context = await archive({ Dockerfile: await readFile(DOCKERFILE), 'app.tar': await appArchive(image) })
   await docker(['build', '--tag', image.reference, ...flags, '-'], context, signal)

@@ -2,8 +2,9 @@ import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import packageJson from '../../package.json' with { type: 'json' }
-import { images } from '../platform/images.ts'
+import { partsOf } from '../platform/images.ts'
 import { ROOT } from './bundle.ts'
+import type { ServiceImage } from './image.ts'
 
 interface Package {
   name: string
@@ -26,8 +27,13 @@ async function packagesOf(inputs: readonly string[]): Promise<Package[]> {
 const purlOf = ({ name, version }: Package) => `pkg:npm/${name.replace('@', '%40')}@${version}`
 
 /** The bill of materials of one image, CycloneDX 1.6 (https://cyclonedx.org/docs/1.6/json); the same bytes for the same image. */
-export async function sbomOf({ service, tag, inputs }: { service: string; tag: string; inputs: readonly string[] }): Promise<string> {
-  const [base = '', baseTag = ''] = images.node.split(':')
+export async function sbomOf({
+  service,
+  tag,
+  base: { reference, identity },
+  inputs,
+}: Pick<ServiceImage, 'service' | 'tag' | 'base' | 'inputs'>): Promise<string> {
+  const { name: base, tag: baseTag = identity } = partsOf(reference)
   const seed = createHash('sha256').update(`${service}:${tag}`).digest('hex')
   const uuid = `${seed.slice(0, 8)}-${seed.slice(8, 12)}-5${seed.slice(13, 16)}-a${seed.slice(17, 20)}-${seed.slice(20, 32)}`
   const packages = await packagesOf(inputs)

@@ -7,7 +7,7 @@ import { addNetworkPolicy, podsOf } from '../constructs/network-policies.ts'
 import { kubeObject } from '../constructs/object.ts'
 import { resources } from '../constructs/restricted.ts'
 import { addServiceAccount } from '../constructs/service-account.ts'
-import { images } from './images.ts'
+import { imagesFor } from './images.ts'
 import { type PlatformContext, platformOwner } from './owner.ts'
 import { addProgram } from './pod.ts'
 import { JAEGER, PROMETHEUS_PORT } from './ports.ts'
@@ -20,7 +20,7 @@ const DASHBOARDS = '/etc/grafana/dashboards'
 export function addGrafana(scope: Construct, context: PlatformContext): void {
   const { settings } = context
   const namespace = settings.MONITORING_NAMESPACE
-  const owner = platformOwner('grafana', 'dashboards', images.grafana)
+  const owner = platformOwner('grafana', 'dashboards', 'grafana', settings)
   const datasources = stringify({
     apiVersion: 1,
     datasources: [
@@ -48,7 +48,7 @@ export function addGrafana(scope: Construct, context: PlatformContext): void {
     kubeObject<IConfigMap>(scope, owner, { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name, namespace }, data })
   addProgram(scope, owner, {
     namespace,
-    image: images.grafana,
+    image: imagesFor(settings).grafana,
     args: [],
     env: Object.entries({
       GF_AUTH_ANONYMOUS_ENABLED: 'true',

@@ -9,7 +9,7 @@ import { kubeObject } from '../constructs/object.ts'
 import { resources } from '../constructs/restricted.ts'
 import { addServiceAccount } from '../constructs/service-account.ts'
 import { ownMetrics } from '../constructs/tracing-sidecar.ts'
-import { images } from './images.ts'
+import { imagesFor } from './images.ts'
 import { addMonitor } from './monitor.ts'
 import { type PlatformContext, platformOwner } from './owner.ts'
 import { addProgram } from './pod.ts'
@@ -76,7 +76,7 @@ const configFor = ({ services }: SystemDefinition): string =>
 /** Receives, keeps and shows traces. */
 export function addJaeger(scope: Construct, { system, settings }: PlatformContext): void {
   const namespace = settings.TRACING_NAMESPACE
-  const owner = platformOwner('jaeger', 'tracing', images.jaeger)
+  const owner = platformOwner('jaeger', 'tracing', 'jaeger', settings)
   const config = configFor(system)
   addServiceAccount(scope, owner, namespace)
   kubeObject<IConfigMap>(scope, owner, {
@@ -87,7 +87,7 @@ export function addJaeger(scope: Construct, { system, settings }: PlatformContex
   })
   addProgram(scope, owner, {
     namespace,
-    image: images.jaeger,
+    image: imagesFor(settings).jaeger,
     args: ['--config=/etc/jaeger/config.yaml'],
     // Below the limit, so that the collector of garbage works harder before the kernel ends it.
     env: [{ name: 'GOMEMLIMIT', value: '320MiB' }],

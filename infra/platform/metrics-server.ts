@@ -5,7 +5,7 @@ import { addNetworkPolicy } from '../constructs/network-policies.ts'
 import { kubeObject } from '../constructs/object.ts'
 import { resources } from '../constructs/restricted.ts'
 import { addServiceAccount } from '../constructs/service-account.ts'
-import { images } from './images.ts'
+import { imagesFor } from './images.ts'
 import { type PlatformContext, platformOwner } from './owner.ts'
 import { addProgram } from './pod.ts'
 import { apiServer, bindClusterRole } from './rbac.ts'
@@ -16,7 +16,7 @@ const PORT = 10_250
 
 /** What the autoscaler reads. In kube-system, where the API server's aggregation looks for such things. */
 export function addMetricsServer(scope: Construct, { settings }: PlatformContext): void {
-  const owner = platformOwner('metrics-server', 'autoscaling', images.metricsServer)
+  const owner = platformOwner('metrics-server', 'autoscaling', 'metricsServer', settings)
   addServiceAccount(scope, owner, NAMESPACE)
   bindClusterRole(scope, owner, {
     account: NAMESPACE,
@@ -36,7 +36,7 @@ export function addMetricsServer(scope: Construct, { settings }: PlatformContext
   })
   addProgram(scope, owner, {
     namespace: NAMESPACE,
-    image: images.metricsServer,
+    image: imagesFor(settings).metricsServer,
     args: [
       `--secure-port=${PORT}`,
       '--cert-dir=/tmp',

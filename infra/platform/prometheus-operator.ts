@@ -3,7 +3,7 @@ import type { IRole } from 'kubernetes-models/rbac.authorization.k8s.io/v1/Role'
 import { addNetworkPolicy, podsOf } from '../constructs/network-policies.ts'
 import { resources } from '../constructs/restricted.ts'
 import { addServiceAccount } from '../constructs/service-account.ts'
-import { images } from './images.ts'
+import { imagesFor } from './images.ts'
 import { addMonitor } from './monitor.ts'
 import { type PlatformContext, platformOwner } from './owner.ts'
 import { addProgram } from './pod.ts'
@@ -16,14 +16,14 @@ import { addService } from './service.ts'
 export function addPrometheusOperator(scope: Construct, context: PlatformContext): void {
   const { settings } = context
   const namespace = settings.MONITORING_NAMESPACE
-  const owner = platformOwner('prometheus-operator', 'monitoring', images.prometheusOperator)
+  const owner = platformOwner('prometheus-operator', 'monitoring', 'prometheusOperator', settings)
   addServiceAccount(scope, owner, namespace)
   addAccess(scope, context)
   addProgram(scope, owner, {
     namespace,
-    image: images.prometheusOperator,
+    image: imagesFor(settings).prometheusOperator,
     args: [
-      `--prometheus-config-reloader=${images.prometheusConfigReloader}`,
+      `--prometheus-config-reloader=${imagesFor(settings).prometheusConfigReloader}`,
       '--config-reloader-cpu-request=10m',
       '--config-reloader-cpu-limit=100m',
       '--config-reloader-memory-request=25Mi',
@@ -50,8 +50,9 @@ export function addPrometheusOperator(scope: Construct, context: PlatformContext
 }
 
 function addAccess(scope: Construct, context: PlatformContext): void {
-  const account = context.settings.MONITORING_NAMESPACE
-  const owner = platformOwner('prometheus-operator', 'monitoring', images.prometheusOperator)
+  const { settings } = context
+  const account = settings.MONITORING_NAMESPACE
+  const owner = platformOwner('prometheus-operator', 'monitoring', 'prometheusOperator', settings)
   const read = ['get', 'list', 'watch']
   const write = [...read, 'create', 'update', 'patch', 'delete']
   const monitoring: NonNullable<IRole['rules']>[number] = {

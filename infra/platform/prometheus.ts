@@ -11,7 +11,7 @@ import { podSecurity, resources } from '../constructs/restricted.ts'
 import { addServiceAccount } from '../constructs/service-account.ts'
 import { PERIOD } from '../constructs/slo-alerts.ts'
 import { COLLECTOR_METRICS_PORT } from '../constructs/tracing-sidecar.ts'
-import { images } from './images.ts'
+import { imagesFor } from './images.ts'
 import { addMonitor } from './monitor.ts'
 import { type PlatformContext, platformOwner } from './owner.ts'
 import { addPlatformAlerts } from './platform-alerts.ts'
@@ -38,7 +38,7 @@ export const watchedNamespaces = ({ settings }: PlatformContext): string[] => [
 function addPrometheus(scope: Construct, context: PlatformContext): void {
   const { system, settings } = context
   const namespace = settings.MONITORING_NAMESPACE
-  const owner = platformOwner('prometheus', 'monitoring', images.prometheus)
+  const owner = platformOwner('prometheus', 'monitoring', 'prometheus', settings)
   const everywhere = { matchExpressions: [{ key: 'kubernetes.io/metadata.name', operator: 'In' as const, values: watchedNamespaces(context) }] }
   addServiceAccount(scope, owner, namespace)
   const rules: IRole['rules'] = [
@@ -51,7 +51,7 @@ function addPrometheus(scope: Construct, context: PlatformContext): void {
     kind: 'Prometheus',
     metadata: { name: 'prometheus', namespace },
     spec: {
-      image: images.prometheus,
+      image: imagesFor(settings).prometheus,
       version: owner.version,
       replicas: 1,
       serviceAccountName: owner.name,
@@ -98,7 +98,7 @@ function addPrometheus(scope: Construct, context: PlatformContext): void {
 
 function addAlertmanager(scope: Construct, { settings }: PlatformContext): void {
   const namespace = settings.MONITORING_NAMESPACE
-  const owner = platformOwner('alertmanager', 'monitoring', images.alertmanager)
+  const owner = platformOwner('alertmanager', 'monitoring', 'alertmanager', settings)
   addServiceAccount(scope, owner, namespace)
   if (!settings.ALERTS_SECRET) tellNobody(scope, owner, namespace)
   kubeObject<IAlertmanager>(scope, owner, {
@@ -106,7 +106,7 @@ function addAlertmanager(scope: Construct, { settings }: PlatformContext): void 
     kind: 'Alertmanager',
     metadata: { name: 'alertmanager', namespace },
     spec: {
-      image: images.alertmanager,
+      image: imagesFor(settings).alertmanager,
       version: owner.version,
       replicas: 1,
       serviceAccountName: owner.name,

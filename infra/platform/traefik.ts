@@ -11,7 +11,7 @@ import { resources } from '../constructs/restricted.ts'
 import { addServiceAccount } from '../constructs/service-account.ts'
 import type { Settings } from '../settings.ts'
 import { addGateway, gatewayClusterRules, gatewayRules } from './gateway.ts'
-import { images } from './images.ts'
+import { type ImageSettings, imagesFor } from './images.ts'
 import { addIngressAlerts } from './ingress-alerts.ts'
 import { addMonitor } from './monitor.ts'
 import { type PlatformContext, platformOwner } from './owner.ts'
@@ -24,17 +24,17 @@ import { traefikConfig } from './traefik-config.ts'
 
 const READ = ['get', 'list', 'watch']
 
-const TRAEFIK = platformOwner('traefik', 'ingress', images.traefik)
+const traefik = (settings: ImageSettings) => platformOwner('traefik', 'ingress', 'traefik', settings)
 
 /** The one namespace whose pods may bind ports of the node. */
-export const addIngressNamespace = (scope: Construct, { INGRESS_NAMESPACE }: Settings): void =>
-  addNamespace(scope, { ...TRAEFIK, name: INGRESS_NAMESPACE }, 'privileged')
+export const addIngressNamespace = (scope: Construct, settings: Settings): void =>
+  addNamespace(scope, { ...traefik(settings), name: settings.INGRESS_NAMESPACE }, 'privileged')
 
 /** The way in. It binds the node's ports 80 and 443, which is the one thing here that Pod Security `restricted` refuses. */
 export function addTraefik(scope: Construct, context: PlatformContext): void {
   const { settings } = context
   const namespace = settings.INGRESS_NAMESPACE
-  const owner = TRAEFIK
+  const owner = traefik(settings)
   addIngressNamespace(scope, settings)
   addServiceAccount(scope, owner, namespace)
   if (settings.ROUTE === 'gateway') addGateway(scope, context, owner)
@@ -50,7 +50,7 @@ export function addTraefik(scope: Construct, context: PlatformContext): void {
   })
   addProgram(scope, owner, {
     namespace,
-    image: images.traefik,
+    image: imagesFor(settings).traefik,
     args: traefikArgs(context),
     ports: { ...TRAEFIK_PORTS, admin: TRAEFIK_ADMIN_PORT },
     hostPorts: { http: 80, https: 443 },
@@ -82,11 +82,11 @@ export function addTraefik(scope: Construct, context: PlatformContext): void {
   })
 }
 
-function addIngressClass(scope: Construct, { INGRESS_CLASS }: Settings): void {
-  kubeObject<IIngressClass>(scope, TRAEFIK, {
+function addIngressClass(scope: Construct, settings: Settings): void {
+  kubeObject<IIngressClass>(scope, traefik(settings), {
     apiVersion: 'networking.k8s.io/v1',
     kind: 'IngressClass',
-    metadata: { name: INGRESS_CLASS },
+    metadata: { name: settings.INGRESS_CLASS },
     spec: { controller: 'traefik.io/ingress-controller' },
   })
 }
@@ -108,12 +108,12 @@ const ingressClusterRules: IRole['rules'] = [
 function addAccess(scope: Construct, { settings }: PlatformContext): void {
   const account = settings.INGRESS_NAMESPACE
   const gateway = settings.ROUTE === 'gateway'
-  bindRole(scope, TRAEFIK, { namespace: settings.NAMESPACE, account, rules: gateway ? gatewayRules : ingressRules })
+  bindRole(scope, traefik(settings), { namespace: settings.NAMESPACE, account, rules: gateway ? gatewayRules : ingressRules })
   const own: IRole['rules'] = [
     { apiGroups: [''], resources: ['secrets'], verbs: READ },
     // For its traces, in which it names its pod.
     { apiGroups: [''], resources: ['pods'], verbs: ['get'] },
   ]
-  bindRole(scope, TRAEFIK, { namespace: account, account, rules: gateway ? [...own, ...gatewayRules] : own })
-  bindClusterRole(scope, TRAEFIK, { account, rules: gateway ? gatewayClusterRules : ingressClusterRules })
+  bindRole(scope, traefik(settings), { namespace: account, account, rules: gateway ? [...own, ...gatewayRules] : own })
+  bindClusterRole(scope, traefik(settings), { account, rules: gateway ? gatewayClusterRules : ingressClusterRules })
 }

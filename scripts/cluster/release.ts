@@ -1,4 +1,4 @@
-import { buildImage, describeImage, type ServiceImage, writeSbom } from '../../infra/image/image.ts'
+import { buildImage, type ServiceImage, writeSbom } from '../../infra/image/image.ts'
 import type { Settings } from '../../infra/settings.ts'
 import { type Manifest, synthesize } from '../../infra/synth.ts'
 import type { SystemDefinition } from '../../services/chassis/graph.ts'
@@ -29,11 +29,6 @@ type Steps = ReturnType<typeof createSteps>
 
 /** Nothing waits for these: the shop works without them. */
 const OPTIONAL = ['grafana']
-
-export const describeImages = (
-  system: SystemDefinition,
-  { IMAGE_REGISTRY, IMAGE_TAG }: Pick<Settings, 'IMAGE_REGISTRY' | 'IMAGE_TAG'>,
-): Promise<ServiceImage[]> => Promise.all(system.services.map(({ name }) => describeImage(name, { registry: IMAGE_REGISTRY, tag: IMAGE_TAG })))
 
 /** Builds what the local docker lacks. @returns how many that were */
 export async function buildImages(images: readonly ServiceImage[], signal: AbortSignal): Promise<number> {

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { images } from '../../infra/platform/images.ts'
+import { pinned } from '../../infra/platform/images.ts'
 import { inParallel } from '../cluster/apply.ts'
 import type { Cluster } from '../cluster/cluster.ts'
 import { ApiError } from '../cluster/rest.ts'
@@ -41,10 +41,15 @@ const ANSWER_MS = 90_000
 export async function probe(
   cluster: Cluster,
   identities: readonly Identity[],
-  { endpoints, names = [], signal }: { endpoints: readonly Endpoint[]; names?: readonly string[]; signal?: AbortSignal },
+  {
+    endpoints,
+    names = [],
+    image = pinned.probe,
+    signal,
+  }: { endpoints: readonly Endpoint[]; names?: readonly string[]; image?: string; signal?: AbortSignal },
 ): Promise<Seen[]> {
   const run = randomBytes(3).toString('hex')
-  const pods = identities.map((identity, index) => probePod(`probe-${run}-${index}`, identity, scriptFor(endpoints, names)))
+  const pods = identities.map((identity, index) => probePod(`probe-${run}-${index}`, identity, image, scriptFor(endpoints, names)))
   try {
     for (const namespace of new Set(identities.map(identity => identity.namespace))) await sweep(cluster, namespace)
     // All are waited for, so that none is made after the others were removed.
@@ -103,7 +108,7 @@ function scriptFor(endpoints: readonly Endpoint[], names: readonly string[]): st
   ].join('\n')
 }
 
-const probePod = (podName: string, { namespace, name }: Identity, script: string) => ({
+const probePod = (podName: string, { namespace, name }: Identity, image: string, script: string) => ({
   apiVersion: 'v1',
   kind: 'Pod',
   metadata: { name: podName, namespace, labels: { [PROBE]: 'true', ...(name && { 'app.kubernetes.io/name': name }) } },
@@ -117,7 +122,7 @@ const probePod = (podName: string, { namespace, name }: Identity, script: string
     containers: [
       {
         name: 'probe',
-        image: images.probe,
+        image,
         imagePullPolicy: 'IfNotPresent',
         command: ['sh', '-c', script],
         readinessProbe: { exec: { command: ['false'] } },

@@ -3,11 +3,12 @@ import { readFile } from 'node:fs/promises'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { parseAllDocuments } from 'yaml'
+import { describeImages } from '../../infra/image/image.ts'
 import { type Manifest, synthesize } from '../../infra/synth.ts'
 import { system } from '../../infra/system.ts'
 import { nameOf } from '../../scripts/cluster/apply.ts'
 import type { Reference } from '../../scripts/cluster/cluster.ts'
-import { describeImages, release } from '../../scripts/cluster/release.ts'
+import { release } from '../../scripts/cluster/release.ts'
 import { followRollouts, workloadsOf } from '../../scripts/cluster/rollout.ts'
 import { smoke } from '../../scripts/smoke.ts'
 import { createSteps } from '../../scripts/terminal.ts'
@@ -28,6 +29,9 @@ if (!hasHelm) process.stderr.write('SKIPPED: the chart cannot be tried, for helm
 const images = await describeImages(system, settings)
 const { shop } = synthesize({ system, settings, images: Object.fromEntries(images.map(({ service, reference }) => [service, reference])) })
 
+/** As npm run images -- --helm prints them: the chart's own are of a base that is known by its name alone. */
+const TAGS = images.flatMap(({ service, tag }) => ['--set', `services.${service}.tag=${tag}`])
+
 /** What the chart has: the namespace is made before it, and outlives it. */
 const ours = shop.filter(({ kind }) => kind !== 'Namespace')
 
@@ -47,7 +51,7 @@ describe.runIf(hasHelm)('the Helm chart', () => {
   })
 
   test('equals dist/ object for object with its default values', async () => {
-    const { stdout } = await run('helm', ['template', system.name, CHART, '--namespace', NAMESPACE], { maxBuffer: 16 << 20 })
+    const { stdout } = await run('helm', ['template', system.name, CHART, '--namespace', NAMESPACE, ...TAGS], { maxBuffer: 16 << 20 })
     const rendered = parseAllDocuments(stdout).map(document => document.toJS() as Manifest)
     const byName = (manifests: readonly Manifest[]) => Object.fromEntries(manifests.map(manifest => [nameOf(manifest), manifest]))
     expect(byName(rendered)).toEqual(byName(ours))
@@ -129,7 +133,7 @@ describe.runIf(hasHelm)('the Helm chart', () => {
     }, 300_000)
 
     test('helm install takes over every object as it is', async () => {
-      await helm('install', system.name, CHART, '--take-ownership')
+      await helm('install', system.name, CHART, '--take-ownership', ...TAGS)
       await ready()
       for (const manifest of ours) {
         const { apiVersion, kind, metadata, ...content } = manifest
@@ -143,7 +147,7 @@ describe.runIf(hasHelm)('the Helm chart', () => {
     })
 
     test('helm upgrade changes what a value says', async () => {
-      await helm('upgrade', system.name, CHART, '--set', 'logLevel=debug')
+      await helm('upgrade', system.name, CHART, ...TAGS, '--set', 'logLevel=debug')
       await ready()
       const live = await cluster.read({ apiVersion: 'apps/v1', kind: 'Deployment', metadata: { name: 'order', namespace: NAMESPACE } })
       const env = live?.spec.template.spec.containers[0].env

@@ -2,13 +2,13 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { images as pinned } from '../../infra/platform/images.ts'
+import { describeImages } from '../../infra/image/image.ts'
+import { imagesFor } from '../../infra/platform/images.ts'
 import { loadSettings, type Settings } from '../../infra/settings.ts'
 import { type Manifest, synthesize } from '../../infra/synth.ts'
 import { system } from '../../infra/system.ts'
 import { ensureAuthority, issueCertificate } from '../../scripts/certificates.ts'
 import { nameOf } from '../../scripts/cluster/apply.ts'
-import { describeImages } from '../../scripts/cluster/release.ts'
 import { followRollouts } from '../../scripts/cluster/rollout.ts'
 import { smoke } from '../../scripts/smoke.ts'
 import { EXISTING } from '../support/existing-platform.ts'
@@ -74,7 +74,7 @@ describe.runIf(bundled)('DNS', () => {
     const { log, remove } = await startPod({
       namespace: NAMESPACE,
       name: `probe-dns-${++count}`,
-      image: pinned.probe,
+      image: imagesFor(settings).probe,
       labels: { 'app.kubernetes.io/name': 'user' },
       // Policies reach a new pod a moment after it starts.
       command: ['sh', '-c', `sleep 5; for n in 1 2 3; do ${look} && echo found && break; done; echo done; sleep 300`],

@@ -4,14 +4,14 @@ import { describe, expect, test } from 'vitest'
 import { parseDocument } from 'yaml'
 import { helmChart } from '../../infra/helm/chart.ts'
 import { block, entries, text, toTemplate } from '../../infra/helm/expressions.ts'
+import { describeImages, NAMED } from '../../infra/image/image.ts'
 import { loadSettings } from '../../infra/settings.ts'
 import { system } from '../../infra/system.ts'
-import { describeImages } from '../../scripts/cluster/release.ts'
 
 const settings = loadSettings({})
 
 test('charts/ is what the graph gives: npm run charts, and commit it', async () => {
-  const images = await describeImages(system, settings)
+  const images = await describeImages(system, settings, NAMED)
   const wanted = helmChart(system, settings, Object.fromEntries(images.map(({ service, tag }) => [service, tag])))
   const folder = join('charts', system.name)
   const there = (await readdir(folder, { recursive: true, withFileTypes: true }))

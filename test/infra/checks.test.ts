@@ -160,15 +160,41 @@ describe('synth', () => {
     [
       'the tag latest',
       withObject('Deployment', 'user', d => Object.assign(container(d), { image: 'reg.example:5000/user:latest' })),
-      withObject('Deployment', 'user', d => Object.assign(container(d), { image: 'reg.example:5000/user:1' })),
-      ["Deployment user, container user: image 'reg.example:5000/user:latest' has the tag latest; pin one (IMAGE_TAG, infra/platform/images.ts)"],
+      withObject('Deployment', 'user', d => Object.assign(container(d), { image: 'reg.example:5000/user:1.0' })),
+      [
+        "Deployment user, container user: image 'reg.example:5000/user:latest' has the tag latest; pin one (IMAGE_TAG, IMAGES, infra/platform/images.ts)",
+      ],
     ],
     [
       'no tag',
       withObject('Deployment', 'user', d => Object.assign(container(d), { image: 'reg.example:5000/user' })),
       withObject('Deployment', 'user', d => Object.assign(container(d), { image: 'reg.example:5000/user@sha256:0' })),
       [
-        "Deployment user, container user: image 'reg.example:5000/user' has the tag latest (none is named); pin one (IMAGE_TAG, infra/platform/images.ts)",
+        "Deployment user, container user: image 'reg.example:5000/user' has the tag latest (none is named); pin one (IMAGE_TAG, IMAGES, infra/platform/images.ts)",
+      ],
+    ],
+    [
+      'a tag that names no version',
+      withObject('Deployment', 'user', d => Object.assign(container(d), { image: 'redis:7' })),
+      withObject('Deployment', 'user', d => Object.assign(container(d), { image: 'redis:7@sha256:0' })),
+      [
+        "Deployment user, container user: image 'redis:7' has the tag 7, which may name another image tomorrow; say a whole version or a digest (IMAGES, infra/platform/images.ts)",
+      ],
+    ],
+    [
+      'an image in place of a pinned one whose tag names no version',
+      shipped({ settings: { ...settings, IMAGES: [{ name: 'node', reference: 'registry.example/node:24-slim' }] } }),
+      shipped({ settings: { ...settings, IMAGES: [{ name: 'node', reference: 'registry.example/node:24.21-slim' }] } }),
+      [
+        "image 'registry.example/node:24-slim' of node has the tag 24-slim, which may name another image tomorrow; say a whole version or a digest (IMAGES, infra/platform/images.ts)",
+      ],
+    ],
+    [
+      'an image in place of a pinned one that has no tag at all',
+      shipped({ settings: { ...settings, IMAGES: [{ name: 'prometheus', reference: 'registry.example/prometheus' }] } }),
+      shipped({ settings: { ...settings, IMAGES: [{ name: 'prometheus', reference: 'registry.example/prometheus@sha256:0' }] } }),
+      [
+        "image 'registry.example/prometheus' of prometheus has the tag latest (none is named), which may name another image tomorrow; say a whole version or a digest (IMAGES, infra/platform/images.ts)",
       ],
     ],
     ['a cycle', withServices(...ring()), shipped(), ['a cycle of calls: a -> b -> a (calls in their service.ts)']],

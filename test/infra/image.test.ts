@@ -67,6 +67,14 @@ describe('an image', () => {
     expect(await tagOf('order')).toBe(before.order)
   })
 
+  test('is given another tag by a base that is another one, under the same name or another', async () => {
+    const tagOn = async (reference: string, identity: string) =>
+      (await describeImage('user', { registry: 'fairlead', base: { reference, identity } })).tag
+    const tags = [await tagOn('node:24.1', 'sha256:a'), await tagOn('node:24.1', 'sha256:b'), await tagOn('node:24.2', 'sha256:a')]
+    expect(new Set(tags).size).toBe(3)
+    expect(await tagOn('node:24.1', 'sha256:a')).toBe(tags[0])
+  })
+
   test('can be named by whoever pushed it', async () => {
     expect((await describeImage('user', { registry: 'registry.example.org/shop', tag: 'v7' })).reference).toBe('registry.example.org/shop/user:v7')
   })

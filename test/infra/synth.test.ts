@@ -8,7 +8,7 @@ import { parse } from 'yaml'
 import { podSpecs } from '../../infra/checks/objects.ts'
 import { parseQuantity } from '../../infra/checks/quantity.ts'
 import { publicPaths } from '../../infra/constructs/public-paths.ts'
-import { images } from '../../infra/platform/images.ts'
+import { pinned } from '../../infra/platform/images.ts'
 import { loadSettings } from '../../infra/settings.ts'
 import { type Manifest, synthesize } from '../../infra/synth.ts'
 import { system } from '../../infra/system.ts'
@@ -161,7 +161,7 @@ describe('every pod', () => {
         expect(Object.keys(resources?.[kind] ?? {}).sort(), name).toEqual(['cpu', 'ephemeral-storage', 'memory'])
       // Five files of 10 MiB are what the kubelet keeps of a log, and a file grows until it looks.
       expect(parseQuantity(String(resources?.limits?.['ephemeral-storage'])), name).toBeGreaterThanOrEqual(2 * 5 * 10 * 2 ** 20)
-      expect([...Object.values(images), ...Object.values(tags)], name).toContain(image)
+      expect([...Object.values(pinned), ...Object.values(tags)], name).toContain(image)
     }
     for (const volume of spec.volumes ?? []) expect(Object.keys(volume).filter(key => key === 'hostPath')).toEqual([])
   })
@@ -332,6 +332,35 @@ describe('settings', () => {
     expect(find(told, 'NetworkPolicy observability/alertmanager').spec.egress.slice(1)).toEqual([
       { to: [{ ipBlock: { cidr: '192.0.2.0/24' } }], ports: [{ port: 443, protocol: 'TCP' }] },
     ])
+  })
+
+  test('images that are not ours come from a mirror under their whole names, or each from where it is said', () => {
+    const reference = `registry.example/collector@sha256:${'0'.repeat(64)}`
+    const { platform: brought, shop: own } = build(system, { IMAGE_MIRROR: 'mirror.example/copies', IMAGES: `collector=${reference}` })
+    const used = new Set(podSpecs([...brought, ...own]).flatMap(({ containers }) => containers.map(({ image }) => image)))
+    const operated = brought.filter(({ kind }) => ['Prometheus', 'Alertmanager'].includes(kind)) as unknown as {
+      spec: { image: string; version: string }
+    }[]
+    expect([...used].sort()).toEqual([
+      'fairlead/order:1',
+      'fairlead/user:1',
+      'mirror.example/copies/docker.io/grafana/grafana:12.3.0',
+      'mirror.example/copies/docker.io/jaegertracing/jaeger:2.13.0',
+      'mirror.example/copies/docker.io/library/postgres:17',
+      'mirror.example/copies/docker.io/library/traefik:v3.6.12',
+      'mirror.example/copies/quay.io/prometheus-operator/prometheus-operator:v0.85.0',
+      'mirror.example/copies/registry.k8s.io/metrics-server/metrics-server:v0.9.0',
+      reference,
+    ])
+    expect(operated.map(({ spec }) => [spec.image, spec.version])).toEqual([
+      ['mirror.example/copies/quay.io/prometheus/prometheus:v3.16.0', 'v3.16.0'],
+      ['mirror.example/copies/quay.io/prometheus/alertmanager:v0.28.1', 'v0.28.1'],
+    ])
+  })
+
+  test('an image by its digest alone keeps the version of the pinned one, which the operator goes by', () => {
+    const { platform: brought } = build(system, { IMAGES: `prometheus=registry.example/prometheus@sha256:${'0'.repeat(64)}` })
+    expect(find(brought, 'Prometheus observability/prometheus').spec.version).toBe('v3.16.0')
   })
 
   test('a Gateway has routes, which strip the deadline, and no Ingress', () => {

@@ -1,3 +1,4 @@
+import { imagesFor } from '../../../infra/platform/images.ts'
 import { podsHost } from '../../../services/chassis/graph.ts'
 import type { Live } from '../../cluster/cluster.ts'
 import { isReady, programOf, workloadsOf } from '../../cluster/rollout.ts'
@@ -100,7 +101,7 @@ async function surveyNetwork(context: Context, signal: AbortSignal): Promise<Sur
   const strangers = settings.PLATFORM === 'bundled' ? [...ours, 'default'] : [...ours]
   asking.push(...strangers.map(namespace => ({ title: `a stranger in ${namespace}`, namespace, labels: {} })))
   const identities: Identity[] = asking.map(({ name, namespace }) => ({ namespace, ...(name && { name }) }))
-  const seen = await probe(cluster, identities, { endpoints: listening, names: lookups(context), signal })
+  const seen = await probe(cluster, identities, { endpoints: listening, names: lookups(context), image: imagesFor(settings).probe, signal })
   return { listening, callers: asking.map((caller, index) => ({ caller, seen: seen[index] as Seen })) }
 }
 
