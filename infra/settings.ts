@@ -182,8 +182,17 @@ export function loadSettings(env: Env): Settings {
 }
 
 /** The settings for the cluster of a context, whose name tells whether kind made it. */
-export const settingsFor = (context: string, env: Env): Settings =>
-  loadSettings({ ...env, CLUSTER: env.CLUSTER || (context.startsWith('kind-') ? 'kind' : 'other') })
+export function settingsFor(context: string, env: Env): Settings {
+  const CLUSTER = env.CLUSTER || (context.startsWith('kind-') ? 'kind' : 'other')
+  try {
+    return loadSettings({ ...env, CLUSTER })
+  } catch (error) {
+    const isGuessed = CLUSTER === 'other' && !env.PLATFORM
+    if (!(error instanceof ConfigError && isGuessed && error.problems.some(problem => problem.includes(' is missing: ')))) throw error
+    const why = `PLATFORM is existing, because ${context} is no cluster of kind, so that these have no default; PLATFORM=bundled brings them`
+    throw new ConfigError([...error.problems, why])
+  }
+}
 
 /** Some settings alone, for a command that needs no other to be right. */
 export function someSettings<const K extends keyof Settings>(env: Env, ...names: K[]): Pick<Settings, K> {

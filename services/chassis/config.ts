@@ -6,8 +6,10 @@ import { LINGER_MS } from './timing.ts'
 /** All problems of a configuration at once, one line each. */
 export class ConfigError extends Error {
   override name = 'ConfigError'
-  constructor(problems: string[]) {
+  readonly problems: readonly string[]
+  constructor(problems: readonly string[]) {
     super(`the environment has ${problems.length} problem${problems.length === 1 ? '' : 's'}:\n${problems.map(p => `  ${p}`).join('\n')}`)
+    this.problems = problems
   }
 }
 

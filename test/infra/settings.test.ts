@@ -155,7 +155,10 @@ describe('loadSettings', () => {
 describe('settingsFor', () => {
   test('brings a platform to kind, and to no other cluster unless that is said', () => {
     expect(settingsFor('kind-fairlead', {})).toMatchObject({ CLUSTER: 'kind', PLATFORM: 'bundled' })
-    expect(() => settingsFor('production', {})).toThrow('INGRESS_NAMESPACE is missing')
+    expect(() => settingsFor('production', {})).toThrow(
+      /INGRESS_NAMESPACE is missing(.*\n)*.*PLATFORM is existing, because production is no cluster of kind/,
+    )
+    expect(() => settingsFor('production', { PLATFORM: 'existing' })).toThrow(/OTLP_ENDPOINT is missing: [^\n]*$/)
     expect(settingsFor('production', EXISTING)).toMatchObject({ CLUSTER: 'other', PLATFORM: 'existing' })
     expect(settingsFor('production', { PLATFORM: 'bundled' })).toMatchObject({ CLUSTER: 'other', PLATFORM: 'bundled', INGRESS_NAMESPACE: 'ingress' })
     expect(settingsFor('production', { CLUSTER: 'kind' }).PLATFORM).toBe('bundled')

@@ -118,13 +118,19 @@ const portsOf = ({ spec }: Live): number[] => [
 ]
 
 async function namesAreFound(context: Context, { callers }: Survey): Promise<string> {
-  const { cluster, system } = context
+  const { cluster, system, settings } = context
   const services = callers.filter(({ caller: { name } }) => system.services.some(service => service.name === name))
   for (const name of lookups(context)) {
     const blind = services.filter(({ seen }) => !seen.found.has(name)).map(({ caller }) => caller.name)
     if (blind.length === 0) continue
-    const servers = await cluster.list('v1', 'Pod', 'kube-system', 'k8s-app=kube-dns')
     const symptom = `${name} is not found from pods of ${blind.join(', ')}`
+    if (!settings.DNS.some(({ podSelector }) => podSelector?.matchLabels?.['k8s-app'] === 'kube-dns'))
+      throw await context.blame(
+        symptom,
+        ({ kind }) => kind === 'NetworkPolicy' || kind === 'Service',
+        "is DNS (docs/your-cluster.md) what pods' /etc/resolv.conf names?",
+      )
+    const servers = await cluster.list('v1', 'Pod', 'kube-system', 'k8s-app=kube-dns')
     if (!servers.some(isReady))
       throw new CommandError(
         `${symptom}: kube-system/coredns has no ready pod, so no name is found in the cluster`,

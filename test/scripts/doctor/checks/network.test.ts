@@ -246,6 +246,14 @@ describe('DNS', () => {
     )
   })
 
+  test('of somebody else than kube-dns is not looked for among its pods', async () => {
+    const fake = clusterWith({ lost: () => true })
+    fake.put(coredns(false))
+    await expect(run(fake, 'DNS', attachedTo({ DNS: 'nodelocal' }))).rejects.toMatchObject({
+      message: expect.stringMatching(/^user\.shop\.svc is not found from pods of user, order; the cause: NetworkPolicy /),
+    })
+  })
+
   test('does not know one name, for the Service is gone', async () => {
     const fake = clusterWith({ lost: name => name === 'order-pods.shop.svc' })
     fake.put(coredns(true))
