@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http'
+import { setImmediate } from 'node:timers/promises'
 import type { Middleware } from 'koa'
 import { parseStrictJson } from './json.ts'
 import type { Metrics } from './metrics.ts'
@@ -68,10 +69,15 @@ export function closeUnread(): Middleware {
     try {
       await next()
     } finally {
-      if (!ctx.req.complete && !ctx.headerSent) ctx.set('connection', 'close')
+      // What came with the head is parsed by the next turn of the event loop.
+      if (hasBody(ctx.req) && !ctx.req.complete) await setImmediate()
+      if (hasBody(ctx.req) && !ctx.req.complete && !ctx.headerSent) ctx.set('connection', 'close')
     }
   }
 }
+
+/** RFC 9112 section 6.3. */
+const hasBody = ({ headers }: IncomingMessage) => headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
 
 /** @throws ProblemError 415 without `application/json`, 400 for what is not strict JSON */
 function parseJson(type: string, bytes: Uint8Array): unknown {

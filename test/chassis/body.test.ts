@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { z } from 'zod'
 import { defineContract, strict } from '../../services/chassis/contract.ts'
 import { expectProblem } from '../support/http.ts'
@@ -151,5 +151,89 @@ describe('what is not strict JSON', () => {
     const reply = await service.http('POST', '/echo', { json: { text: 'a', colour: 'red' } })
     expectProblem(reply, 400, 'invalid-request')
     expect(reply.body.errors).toEqual([{ field: 'body.colour', message: 'is not a known field' }])
+  })
+})
+
+describe('bodies that are still arriving', () => {
+  const plain = defineContract({
+    ...contract,
+    look: { method: 'GET', path: '/look', summary: 'Takes no body', auth: 'none', responses: { 204: { description: 'Done' } } },
+  })
+  let bounded: TinyService
+
+  beforeAll(async () => {
+    bounded = await startTinyService(
+      plain,
+      { echo: async ({ body }) => ({ status: 200, body }), look: async () => ({ status: 204 }) },
+      { trustedHops: 1, maxConcurrency: 2, body: { timeoutMs: 400, arriving: { total: 3, perSource: 2 } } },
+    )
+  })
+  afterAll(() => bounded?.close())
+
+  const refused = (limit: string) => bounded.runtime.metric(`http_server_refused_bodies_total{limit="${limit}"}`)
+  const from = (source: string) => ({ 'x-forwarded-for': source })
+  const say = (source: string) => bounded.http('POST', '/echo', { json: { text: 'a' }, headers: from(source) })
+  /** A body that never ends. */
+  const dawdle = (source: string) => {
+    const { socket, reply } = openRaw(bounded.port)
+    socket.write(`POST /echo HTTP/1.1\r\nhost: a\r\n${JSON_TYPE}\r\nx-forwarded-for: ${source}\r\ncontent-length: 20\r\n\r\n{`)
+    return reply
+  }
+  const arriving = (count: number) => vi.waitFor(async () => expect(await bounded.runtime.metric('http_server_active_requests')).toBe(count))
+
+  test('take no place of the requests at work, few per source, and give theirs back', async () => {
+    const slow = [dawdle('192.0.2.1'), dawdle('192.0.2.1')]
+    await arriving(2)
+    const more = await say('192.0.2.1')
+    expectProblem(more, 429, 'too-many-requests')
+    expect([more.headers.get('connection'), more.headers.get('retry-after')]).toEqual(['close', '1'])
+    expect((await say('192.0.2.2')).status).toBe(200)
+    expect((await bounded.http('GET', '/look', { headers: from('192.0.2.1') })).status).toBe(204)
+    for (const reply of await Promise.all(slow)) expectProblem(reply, 408, 'request-timeout')
+    expect((await say('192.0.2.1')).status).toBe(200)
+    expect(await refused('source')).toBe(1)
+  })
+
+  test('are bounded in all, which keeps nobody from what takes no body', async () => {
+    const slow = [dawdle('192.0.2.1'), dawdle('192.0.2.2'), dawdle('192.0.2.3')]
+    await arriving(3)
+    const more = await say('192.0.2.4')
+    expectProblem(more, 503, 'overloaded')
+    expect(more.headers.get('connection')).toBe('close')
+    expect((await bounded.http('GET', '/look', { headers: from('192.0.2.4') })).status).toBe(204)
+    await Promise.all(slow)
+    expect(await refused('total')).toBe(1)
+  })
+
+  test('end with the answer to a request that takes none', async () => {
+    const { socket, reply } = openRaw(bounded.port)
+    socket.write('GET /look HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n')
+    const endless = setInterval(() => socket.write(`400\r\n${'a'.repeat(1_024)}\r\n`), 5)
+    const { status, headers } = await reply.finally(() => clearInterval(endless))
+    expect([status, headers.get('connection')]).toEqual([204, 'close'])
+  })
+
+  test('and a whole one costs the connection nothing', async () => {
+    const { socket, reply } = openRaw(bounded.port)
+    socket.write('GET /look HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\n{}')
+    socket.write('GET /look HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n')
+    let text = ''
+    socket.on('data', chunk => {
+      text += chunk
+    })
+    await reply
+    expect(text.match(/HTTP\/1\.1 204/g)).toHaveLength(2)
+  })
+
+  test('may be longer where the operation says so', async () => {
+    const long = { ...contract.echo, maxBodyBytes: 100_000 }
+    const service = await startTinyService({ echo: long }, { echo: async ({ body }) => ({ status: 200, body }) }, { body: { maxBytes: MAX } })
+    onTestFinished(service.close)
+    expect((await service.http('POST', '/echo', { raw: ofSize(100_000), headers: { 'content-type': 'application/json' } })).status).toBe(200)
+    expectProblem(
+      await service.http('POST', '/echo', { raw: ofSize(100_001), headers: { 'content-type': 'application/json' } }),
+      413,
+      'body-too-large',
+    )
   })
 })

@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { defineContract, strict } from '../../services/chassis/contract.ts'
 import { id } from '../../services/chassis/ids.ts'
 import { expectProblem } from '../support/http.ts'
+import { rawRequest } from '../support/raw-http.ts'
 import { startTinyService, type TinyService } from '../support/tiny-service.ts'
 
 const ID = '0193a0c2-7b11-7a44-8f0e-2d3c4b5a6978'
@@ -175,5 +176,19 @@ describe('routes()', () => {
     const reply = await service.http('POST', '/things', { json: { name: 'A', tags: [] }, headers: { 'idempotency-key': key } })
     expectProblem(reply, 400, 'invalid-request')
     expect(reply.body.errors).toEqual([expect.objectContaining({ field: 'header.idempotency-key' })])
+  })
+})
+
+describe('the target of a request', () => {
+  test.each(['http://[/', 'http://a:b/'])('%s is a 400 that the log and the metrics know', async target => {
+    service.runtime.lines.length = 0
+    const reply = await rawRequest(service.port, `GET ${target}`)
+    expect(reply.status).toBe(400)
+    expect(reply.type).toBe('application/problem+json')
+    expect(service.runtime.lines.map(({ msg, status }) => [msg, status])).toEqual([['request', reply.status]])
+  })
+
+  test('that is no URL is named as the reason', async () => {
+    expectProblem(await rawRequest(service.port, 'GET http://[/'), 400, 'malformed-request')
   })
 })
