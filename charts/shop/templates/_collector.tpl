@@ -31,7 +31,7 @@ exporters:
   otlp_grpc:
     endpoint: {{ .Values.tracing.host }}:{{ .Values.tracing.port }}
     tls:
-      insecure: true
+      insecure: {{ not .Values.tracing.tls }}
     timeout: 5s
     sending_queue:
       queue_size: 64
