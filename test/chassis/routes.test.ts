@@ -180,7 +180,7 @@ describe('routes()', () => {
 })
 
 describe('the target of a request', () => {
-  test.each(['http://[/', 'http://a:b/'])('%s is a 400 that the log and the metrics know', async target => {
+  test.each(['http://[/', 'http://[::1/'])('%s is a 400 that the log and the metrics know', async target => {
     service.runtime.lines.length = 0
     const reply = await rawRequest(service.port, `GET ${target}`)
     expect(reply.status).toBe(400)
