@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { type Bounds, boundsOf, MAX_PROBLEMS } from './bounds.ts'
 import { type FieldProblem, invalidRequest } from './problem.ts'
 
 export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
@@ -68,18 +69,27 @@ export type Answer<O extends Operation> = {
 /** The object with unknown members refused, as every request body of ours wants it. */
 export const strict = z.strictObject
 
+const knownBounds = new WeakMap<z.ZodType, Bounds>()
+
 /**
- * Parses one part of a request.
- * @throws ProblemError 400 `invalid-request`, naming each wrong field as `part.path`
+ * Parses one part of a request, its sizes first.
+ * @throws ProblemError 400 `invalid-request`, naming the first wrong fields as `part.path`
  */
 export function parsePart<T extends z.ZodType>(part: string, schema: T, value: unknown): z.output<T> {
+  let bounds = knownBounds.get(schema)
+  if (!bounds) {
+    bounds = boundsOf(schema)
+    knownBounds.set(schema, bounds)
+  }
+  const outsized = bounds(part, value)
+  if (outsized.length > 0) throw invalidRequest(outsized)
   const result = schema.safeParse(value, { reportInput: false })
   if (result.success) return result.data
   throw invalidRequest(fieldProblems(part, result.error))
 }
 
 function fieldProblems(part: string, error: z.ZodError): FieldProblem[] {
-  return error.issues.flatMap(issue => {
+  return error.issues.slice(0, MAX_PROBLEMS).flatMap(issue => {
     if (issue.code === 'unrecognized_keys') {
       return issue.keys.map(key => ({ field: [part, ...issue.path, key].join('.').slice(0, 200), message: 'is not a known field' }))
     }

@@ -50,8 +50,9 @@ export interface FieldProblem {
 }
 
 export function invalidRequest(errors: FieldProblem[]): ProblemError {
-  const detail = errors.map(e => `${e.field} ${e.message}`).join('; ')
-  return new ProblemError(400, 'invalid-request', detail.slice(0, 1_000), { extra: { errors: errors.slice(0, 20) } })
+  const told = errors.slice(0, 20)
+  const detail = told.map(e => `${e.field} ${e.message}`).join('; ')
+  return new ProblemError(400, 'invalid-request', detail.slice(0, 1_000), { extra: { errors: told } })
 }
 
 export const unavailable = (detail: string, cause?: unknown) =>

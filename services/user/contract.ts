@@ -18,7 +18,7 @@ const email = z
 
 const name = z
   .string()
-  .regex(/^[^\u0000-\u001f\u007f]*[^\s\u0000-\u001f\u007f][^\u0000-\u001f\u007f]*$/, 'is blank or has control characters')
+  .regex(/^(?=.*\S)[^\u0000-\u001f\u007f]*$/, 'is blank or has control characters')
   .refine(text => characters(text) <= 100, 'is longer than 100 characters')
   .meta({ maxLength: 100 })
 

@@ -85,7 +85,7 @@ const argon2id = (message: string, nonce: Buffer, parameters: typeof PARAMETERS)
     argon2('argon2id', { message, nonce, tagLength: TAG_BYTES, ...parameters }, (error, tag) => (error ? reject(error) : resolve(tag)))
   })
 
-const base64 = (bytes: Buffer) => bytes.toString('base64').replace(/=+$/, '')
+const base64 = (bytes: Buffer) => bytes.toString('base64').replace(/={1,2}$/, '')
 
 /** The PHC string format: https://github.com/P-H-C/phc-string-format */
 function formatPhc({ memory, passes, parallelism }: typeof PARAMETERS, nonce: Buffer, tag: Buffer): string {
