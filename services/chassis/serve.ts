@@ -3,9 +3,11 @@ import type { AddressInfo } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { Logger } from 'pino'
 import { createAdminServer } from './admin.ts'
+import { boundConnections, MAX_CONNECTIONS } from './connections.ts'
 import type { Health } from './health.ts'
 import { flushLog } from './log.ts'
 import type { Metrics } from './metrics.ts'
+import type { PlaceLimits } from './places.ts'
 import { PROBLEM_CONTENT_TYPE, ProblemError } from './problem.ts'
 import { FINISH_MS, KEEP_ALIVE_MS, LINGER_MS } from './timing.ts'
 
@@ -25,6 +27,8 @@ export interface ServeOptions {
   headersTimeoutMs?: number
   /** Closed in order when the last request is done: relay, telemetry, pool. Each must be bounded in time. */
   closers?: (() => Promise<unknown>)[]
+  /** Connections that may be open at once. @default 4096, half of them from one address */
+  connections?: PlaceLimits
 }
 
 export interface Running {
@@ -47,6 +51,7 @@ export async function serve({
   finishMs = FINISH_MS,
   headersTimeoutMs = 10_000,
   closers = [],
+  connections = { total: MAX_CONNECTIONS, perSource: MAX_CONNECTIONS / 2 },
 }: ServeOptions): Promise<Running> {
   let draining = false
   const server = createServer(
@@ -62,6 +67,7 @@ export async function serve({
       handler(req, res)
     },
   )
+  boundConnections(server, connections, metrics)
   server.on('clientError', answerClientError)
   const admin = createAdminServer(health, metrics)
   metrics.readiness(async () => (await health.failing()).length === 0)

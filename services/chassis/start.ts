@@ -5,6 +5,7 @@ import type { z } from 'zod'
 import type { Verifiers } from './auth.ts'
 import { type Client, createClient } from './client.ts'
 import { type BaseConfig, baseConfig, ConfigError, edgeConfig, loadConfig, migrateConfig } from './config.ts'
+import { MAX_CONNECTIONS } from './connections.ts'
 import { type Database, openDatabase } from './database.ts'
 import { type Callee, type CalleeName, edgeVariables, type ServiceDefinition } from './graph.ts'
 import { type Check, createHealth } from './health.ts'
@@ -137,6 +138,7 @@ async function run<D extends ServiceDefinition, F extends Fields>(
     health: createHealth({ ...(database && { database: () => database.ping(900) }), ...wired.checks }),
     closers: [...(wired.closers ?? []), ...clients.map(({ close }) => close), tracing.close, ...(database ? [() => database.close(2_000)] : [])],
     ...(config.HOST && { host: config.HOST }),
+    ...(config.TRUSTED_HOPS > 0 && { connections: { total: MAX_CONNECTIONS, perSource: MAX_CONNECTIONS } }),
   })
   drainOnSignal(running)
   return running

@@ -311,3 +311,31 @@ describe('drainOnSignal', () => {
     expect(exit.mock.calls).toEqual([[1]])
   })
 })
+
+describe('connections', () => {
+  /** Opens one and waits for what becomes of it: closed by the server, or still open after it answered. */
+  const open = async (port: number, localAddress: string) => {
+    const socket = connect({ port, host: '127.0.0.1', localAddress })
+    onTestFinished(() => void socket.destroy())
+    socket.on('error', () => {})
+    socket.write('GET / HTTP/1.1\r\nhost: a\r\n\r\n')
+    const outcome = await Promise.race([
+      new Promise<string>(resolve => socket.once('data', () => resolve('answered'))),
+      new Promise<string>(resolve => socket.once('close', () => resolve('closed'))),
+    ])
+    return { outcome, socket }
+  }
+
+  test('of one source are bounded below those of all, and each that ends makes room', async () => {
+    const { port, runtime } = await start({ connections: { total: 3, perSource: 2 } })
+    const first = await open(port, '127.0.0.2')
+    expect([first.outcome, (await open(port, '127.0.0.2')).outcome]).toEqual(['answered', 'answered'])
+    expect((await open(port, '127.0.0.2')).outcome).toBe('closed')
+    expect((await open(port, '127.0.0.3')).outcome).toBe('answered')
+    expect((await open(port, '127.0.0.4')).outcome).toBe('closed')
+    expect(await runtime.metric('http_server_dropped_connections_total{limit="source"}')).toBe(1)
+    expect(await runtime.metric('http_server_dropped_connections_total{limit="total"}')).toBe(1)
+    first.socket.destroy()
+    await vi.waitFor(async () => expect((await open(port, '127.0.0.2')).outcome).toBe('answered'))
+  })
+})
