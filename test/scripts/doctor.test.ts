@@ -98,11 +98,15 @@ describe('npm run doctor', () => {
     [[...ON_TEST, '--only', 'an order,trace', '--no-order'], 'error: --only an order,trace names no check'],
     [[...ON_TEST, '--url', 'ftp://x'], 'error: --url ftp://x is not an http or https URL'],
     [[...ON_TEST, '--url', 'x'], 'error: --url x is not an http or https URL'],
-    [['--context', 'production'], 'error: --url is missing: where is the ingress reached?'],
   ])('%j is refused in one line that names it', async (args, line) => {
     const { code, stdout, stderr } = await doctor(...args)
     expect([code, stdout]).toEqual([2, ''])
     expect(stderr.trim().split('\n')).toEqual([expect.stringContaining(line)])
+  })
+
+  test('a cluster that is not kind is asked for its ingress', async () => {
+    const { code, stderr } = await start(['--context', 'production'], { PLATFORM: 'bundled' }).ended
+    expect([code, stderr]).toEqual([2, 'error: --url is missing: where is the ingress reached?\n'])
   })
 
   test('a kind cluster that npm run up did not make is asked for its ingress, which is not that of another', async () => {
@@ -150,10 +154,10 @@ describe('npm run doctor', () => {
   test('says commands for the cluster and with the settings that were chosen, to be pasted as they are', async () => {
     const { port } = server.address() as AddressInfo
     const args = [...ON_TEST, '--only', 'certificate', '--url', `https://127.0.0.1:${port}`]
-    const { stderr } = await start(args, { HOST: "it's.localhost" }).ended
-    expect(stderr).toContain(`the certificate of 127.0.0.1:${port} is for localhost, not for it's.localhost: Secret ingress/shop-tls is not there`)
+    const { stderr } = await start(args, { HOST: 'other.localhost', RUNBOOKS: "https://example.org/it's" }).ended
+    expect(stderr).toContain(`the certificate of 127.0.0.1:${port} is for localhost, not for other.localhost: Secret ingress/shop-tls is not there`)
     expect(stderr).toContain(
-      "    do: HOST='it'\\''s.localhost' IMAGE_TAG=test npm run secrets -- --context kind-test, or see docs/runbooks/certificate-expires.md\n",
+      "    do: HOST=other.localhost IMAGE_TAG=test RUNBOOKS='https://example.org/it'\\''s' npm run secrets -- --context kind-test, or see docs/runbooks/certificate-expires.md\n",
     )
   })
 
