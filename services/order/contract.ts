@@ -75,6 +75,8 @@ export const orderContract = defineContract({
     idempotencyKey: true,
     body: strict({ items }),
     bodyExample: { items: [{ sku: 'airpods-4', quantity: 1 }] },
+    // Room for 50 items, white space and all.
+    maxBodyBytes: 16_384,
     responses: {
       201: { description: 'Confirmed', body: order, headers: { Location: 'Path of the order' }, example: exampleOrder },
       202: {

@@ -29,6 +29,9 @@ const password = z
   .refine(text => characters(text.normalize('NFC')) <= 256, 'is longer than 256 characters')
   .meta({ maxLength: 256 })
 
+/** Room for the longest e-mail address, name and two passwords, with every character of them escaped. */
+const LARGEST = 16_384
+
 const refreshToken = z.string().regex(/^[A-Za-z0-9_-]{43}$/, 'is not a refresh token')
 
 const userShape = strict({ id, email: z.string(), name: z.string(), createdAt: timestamp })
@@ -61,6 +64,7 @@ export const userContract = defineContract({
     auth: 'none',
     body: strict({ email, password, name }),
     bodyExample: { email: 'ada@example.org', password: 'correct horse battery', name: 'Ada' },
+    maxBodyBytes: LARGEST,
     responses: { 201: { description: 'The new user', body: userShape, headers: { Location: 'Path of the user' }, example: exampleUser } },
     problems: { 400: ['weak-password'], 409: ['email-taken'], 429: ['too-many-attempts'] },
   },
@@ -77,6 +81,7 @@ export const userContract = defineContract({
       password,
     }),
     bodyExample: { email: 'ada@example.org', password: 'correct horse battery' },
+    maxBodyBytes: LARGEST,
     responses: { 201: { description: 'Tokens of a new session', body: tokens, example: exampleTokens } },
     problems: { 401: ['bad-credentials'], 429: ['too-many-attempts'] },
   },
@@ -87,6 +92,7 @@ export const userContract = defineContract({
     auth: 'none',
     body: strict({ refreshToken }),
     bodyExample: { refreshToken: exampleTokens.refreshToken },
+    maxBodyBytes: 1_024,
     responses: { 201: { description: 'New tokens of the same session', body: tokens, example: exampleTokens } },
     problems: { 401: ['refresh-reused', 'refresh-invalid'] },
   },
@@ -111,6 +117,7 @@ export const userContract = defineContract({
     auth: 'user',
     body: strict({ name }),
     bodyExample: { name: 'Ada Lovelace' },
+    maxBodyBytes: 4_096,
     responses: { 200: { description: 'The user after the change', body: userShape, example: exampleUser } },
   },
   changePassword: {
@@ -120,6 +127,7 @@ export const userContract = defineContract({
     auth: 'user',
     body: strict({ oldPassword: password, newPassword: password }),
     bodyExample: { oldPassword: 'correct horse battery', newPassword: 'staple of the battery' },
+    maxBodyBytes: LARGEST,
     responses: { 204: { description: 'Changed' } },
     problems: { 400: ['weak-password'], 401: ['bad-credentials'], 429: ['too-many-attempts'] },
   },
@@ -154,6 +162,7 @@ export const userContract = defineContract({
     params: z.object({ orderId: id }),
     body: strict({ userId: id, total: money }),
     bodyExample: { userId: exampleUser.id, total: exampleTotal },
+    maxBodyBytes: 1_024,
     responses: {
       200: {
         description: 'Held',
