@@ -1,8 +1,8 @@
 import { readdir, rm } from 'node:fs/promises'
 import { join, relative } from 'node:path'
 import { App, YamlOutputType } from 'cdk8s'
-import { ConfigError } from '../services/chassis/config.ts'
-import { Refused } from './checks/refused.ts'
+import { parseFlags } from '../scripts/cluster/options.ts'
+import { runCommand, say } from '../scripts/terminal.ts'
 import { imageReferences } from './image/image.ts'
 import { loadSettings } from './settings.ts'
 import { buildCharts } from './synth.ts'
@@ -12,27 +12,23 @@ const HELP = `npm run synth
 
 Writes the manifests of the system to dist/, one YAML file a chart. What differs between environments comes as environment variables
 (infra/settings.ts), e.g. HOST=shop.example.org IMAGE_REGISTRY=registry.example/shop PLATFORM=existing npm run synth.
+
+  --help  this text
 `
 
 /** What `npm run synth` and `cdk8s synth` run: one YAML file a chart in dist/. */
 async function synthToDist(): Promise<void> {
-  try {
-    const settings = loadSettings(process.env)
-    const images = await imageReferences(system, settings)
-    const app = new App({ yamlOutputType: YamlOutputType.FILE_PER_CHART })
-    const charts = buildCharts(app, { system, settings, images })
-    await removeOlder(app.outdir)
-    app.synth()
-    for (const chart of charts) process.stderr.write(`${relative('.', app.outdir)}: ${chart.toJson().length} objects of ${chart.node.id}\n`)
-    if (!process.env.PLATFORM && settings.PLATFORM === 'bundled')
-      process.stderr.write("PLATFORM is not set: these are for kind; PLATFORM=existing attaches to a cluster's own ingress, metrics and traces\n")
-    if (settings.PLATFORM === 'bundled' && settings.API_SERVER.length === 0)
-      process.stderr.write('API_SERVER is not set: the bundled programs may reach ports 443 and 6443 of any address; npm run deploy finds it\n')
-  } catch (error) {
-    if (!(error instanceof ConfigError || error instanceof Refused)) throw error
-    process.stderr.write(`error: ${error.message}\n`)
-    process.exitCode = 1
-  }
+  const settings = loadSettings(process.env)
+  const images = await imageReferences(system, settings)
+  const app = new App({ yamlOutputType: YamlOutputType.FILE_PER_CHART })
+  const charts = buildCharts(app, { system, settings, images })
+  await removeOlder(app.outdir)
+  app.synth()
+  for (const chart of charts) say(`${relative('.', app.outdir)}: ${chart.toJson().length} objects of ${chart.node.id}`)
+  if (!process.env.PLATFORM && settings.PLATFORM === 'bundled')
+    say("PLATFORM is not set: these are for kind; PLATFORM=existing attaches to a cluster's own ingress, metrics and traces")
+  if (settings.PLATFORM === 'bundled' && settings.API_SERVER.length === 0)
+    say('API_SERVER is not set: the bundled programs may reach ports 443 and 6443 of any address; npm run deploy finds it')
 }
 
 /** Charts of an earlier run, which `kubectl apply -f dist/` would bring along. */
@@ -41,9 +37,9 @@ async function removeOlder(dir: string): Promise<void> {
   for (const file of files) if (file.endsWith('.k8s.yaml')) await rm(join(dir, file))
 }
 
-const [flag] = process.argv.slice(2)
-if (flag === '--help') process.stdout.write(HELP)
-else if (flag !== undefined) {
-  process.stderr.write(`error: '${flag}' is none of its options; see --help\n`)
-  process.exitCode = 2
-} else await synthToDist()
+await runCommand('npm run synth', async () => {
+  const flags = parseFlags({ help: { type: 'boolean', default: false } })
+  if (flags.help) process.stdout.write(HELP)
+  else await synthToDist()
+  return 0
+})

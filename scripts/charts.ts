@@ -1,19 +1,43 @@
-import { mkdir, rm, writeFile } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { dirname, join, relative } from 'node:path'
 import { helmChart } from '../infra/helm/chart.ts'
 import { describeImages, NAMED } from '../infra/image/image.ts'
 import { loadSettings } from '../infra/settings.ts'
 import { system } from '../infra/system.ts'
 import { parseFlags } from './cluster/options.ts'
-import { runCommand } from './terminal.ts'
+import { CommandError, runCommand, say } from './terminal.ts'
 
-const HELP = `npm run charts
+const HELP = `npm run charts [-- options]
 
 Writes the Helm chart of the system to charts/. Run it after every change of a service or of infra/, and commit what it writes.
+
+  --check  writes nothing and fails when charts/ is not what the graph gives
+  --help   this text
 `
 
+const FOLDER = join('charts', system.name)
+
+async function check(wanted: ReadonlyMap<string, string>): Promise<void> {
+  const entries = await readdir(FOLDER, { recursive: true, withFileTypes: true }).catch(() => [])
+  const there = entries.filter(entry => entry.isFile()).map(entry => relative(FOLDER, join(entry.parentPath, entry.name)))
+  const drifted: string[] = []
+  for (const path of new Set([...there, ...wanted.keys()])) {
+    const content = there.includes(path) ? await readFile(join(FOLDER, path), 'utf8') : undefined
+    if (content !== wanted.get(path)) drifted.push(join(FOLDER, path))
+  }
+  if (drifted.length > 0) throw new CommandError(`not what the graph gives: ${drifted.sort().join(', ')}; npm run charts writes them`)
+}
+
+async function write(files: ReadonlyMap<string, string>): Promise<void> {
+  await rm(FOLDER, { recursive: true, force: true })
+  for (const [path, content] of files) {
+    await mkdir(dirname(join(FOLDER, path)), { recursive: true })
+    await writeFile(join(FOLDER, path), content)
+  }
+}
+
 await runCommand('npm run charts', async () => {
-  const flags = parseFlags({ help: { type: 'boolean', default: false } })
+  const flags = parseFlags({ check: { type: 'boolean', default: false }, help: { type: 'boolean', default: false } })
   if (flags.help) {
     process.stdout.write(HELP)
     return 0
@@ -21,12 +45,12 @@ await runCommand('npm run charts', async () => {
   const settings = loadSettings({})
   const images = await describeImages(system, settings, NAMED)
   const files = helmChart(system, settings, Object.fromEntries(images.map(({ service, tag }) => [service, tag])))
-  const folder = join('charts', system.name)
-  await rm(folder, { recursive: true, force: true })
-  for (const [path, content] of files) {
-    await mkdir(dirname(join(folder, path)), { recursive: true })
-    await writeFile(join(folder, path), content)
+  if (flags.check) {
+    await check(files)
+    say(`${FOLDER} is what the graph gives`)
+  } else {
+    await write(files)
+    process.stdout.write(`${FOLDER}: ${files.size} files\n`)
   }
-  process.stdout.write(`${folder}: ${files.size} files\n`)
   return 0
 })

@@ -3,10 +3,12 @@ import { parseFlags } from './cluster/options.ts'
 import { objectionTo, type Place, patternsInSources, patternsOf, unboundedOf } from './patterns.ts'
 import { CommandError, runCommand, say } from './terminal.ts'
 
-const HELP = `npm run check:contracts
+const HELP = `npm run check:contracts [-- options]
 
 Refuses what would let a caller keep a service busy: a pattern of a contract, or one written out anywhere in services/, whose time is not
 linear in the text (https://makenowjust-labs.github.io/recheck), and a text or list of a request that has no longest length.
+
+  --help  this text
 `
 
 /** Each pattern once, however often it is used. */

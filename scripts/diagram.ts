@@ -22,7 +22,7 @@ const draw = { 'docs/diagram.svg': diagramSvg, 'docs/diagram.mmd': diagramMermai
 async function check(files: ReadonlyMap<string, string>): Promise<void> {
   const there = await Promise.all([...files.keys()].map(path => readFile(path, 'utf8').catch(() => undefined)))
   const drifted = [...files].filter(([, content], i) => there[i] !== content).map(([path]) => path)
-  if (drifted.length > 0) throw new CommandError(`not what the graph gives: ${drifted.join(', ')}; npm run diagram writes them anew`)
+  if (drifted.length > 0) throw new CommandError(`not what the graph gives: ${drifted.join(', ')}; npm run diagram writes them`)
 }
 
 await runCommand('npm run diagram', async () => {

@@ -1,13 +1,15 @@
-import { spawn } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
 import { chmod, mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { parseArgs } from 'node:util'
+import { promisify } from 'node:util'
 import { system } from '../infra/system.ts'
 import { order } from '../services/order/service.ts'
 import { user } from '../services/user/service.ts'
+import { parseFlags, usageError, wholeNumber } from './cluster/options.ts'
 import { prepareLocalSystem } from './local-system.ts'
 import { freePort, startPostgres } from './postgres.ts'
+import { runCommand } from './terminal.ts'
 
 const HELP = `npm run fuzz [-- options]
 
@@ -61,7 +63,7 @@ async function logIn(url: string): Promise<string> {
   return ((await (await post('/sessions', credentials)).json()) as { accessToken: string }).accessToken
 }
 
-async function run(program: string, maxExamples: string): Promise<boolean> {
+async function run(program: string, maxExamples: string, signal: AbortSignal): Promise<boolean> {
   const dir = await mkdtemp(join(tmpdir(), 'fairlead-fuzz-'))
   await chmod(dir, 0o755)
   const postgres = await startPostgres({ dir: join(dir, 'postgres'), unsafe: true })
@@ -81,7 +83,10 @@ async function run(program: string, maxExamples: string): Promise<boolean> {
       { title: 'user: reservations', url: users, token: workload, filter: ['--include-path-regex', 'reservations'] },
     ]
     let passed = true
-    for (const one of runs) passed = (await fuzz(program, maxExamples, one)) && passed
+    for (const one of runs) {
+      signal.throwIfAborted()
+      passed = (await fuzz(program, maxExamples, one)) && passed
+    }
     return passed
   } finally {
     await Promise.all(running.map(service => service.stop()))
@@ -90,22 +95,25 @@ async function run(program: string, maxExamples: string): Promise<boolean> {
   }
 }
 
-const { values } = parseArgs({
-  options: {
+/** @throws CommandError, exit code 2, without the program */
+async function checkProgram(program: string): Promise<void> {
+  await promisify(execFile)(program, ['--version'], { timeout: 60_000 }).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') throw usageError(`${program} is not installed: pip install schemathesis, or name it with --program`)
+    throw usageError(`${program} --version fails: ${error.message.trim().split('\n').at(-1)}`)
+  })
+}
+
+await runCommand('npm run fuzz', async signal => {
+  const flags = parseFlags({
     program: { type: 'string', default: 'schemathesis' },
     'max-examples': { type: 'string', default: '100' },
     help: { type: 'boolean', default: false },
-  },
-})
-if (values.help) process.stdout.write(HELP)
-else {
-  try {
-    process.exitCode = (await run(values.program, values['max-examples'])) ? 0 : 1
-  } catch (error) {
-    const missing = (error as NodeJS.ErrnoException).code === 'ENOENT'
-    process.stderr.write(
-      missing ? `${values.program} is not installed: pip install schemathesis, or name it with --program\n` : `${(error as Error).message}\n`,
-    )
-    process.exitCode = missing ? 2 : 1
+  })
+  if (flags.help) {
+    process.stdout.write(HELP)
+    return 0
   }
-}
+  const maxExamples = wholeNumber('max-examples', flags['max-examples'], { min: 1, max: 1_000_000 })
+  await checkProgram(flags.program)
+  return (await run(flags.program, String(maxExamples), signal)) ? 0 : 1
+})

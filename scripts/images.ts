@@ -3,6 +3,7 @@ import { buildImage, describeImages, writeSbom } from '../infra/image/image.ts'
 import { imagesFor } from '../infra/platform/images.ts'
 import { someSettings } from '../infra/settings.ts'
 import { system } from '../infra/system.ts'
+import { checkDocker } from './cluster/kind.ts'
 import { parseFlags } from './cluster/options.ts'
 import { createSteps, runCommand } from './terminal.ts'
 
@@ -30,6 +31,7 @@ await runCommand('npm run images', async signal => {
     process.stdout.write(HELP)
     return 0
   }
+  await checkDocker(signal)
   const { step } = createSteps()
   const settings = someSettings(process.env, 'IMAGE_REGISTRY', 'IMAGE_TAG', 'IMAGES', 'IMAGE_MIRROR')
   if (!flags.helm) await ensureBase(imagesFor(settings).node, { newest: flags.pull, signal })

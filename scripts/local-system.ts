@@ -8,6 +8,7 @@ import { environmentOf } from '../infra/environment.ts'
 import { edgeVariables, type ServiceDefinition, type SystemDefinition } from '../services/chassis/graph.ts'
 import { ensureSigningKeys, LOCAL_ISSUER, LOCAL_NAMESPACE, type LocalIssuer, openLocalIssuer } from './credentials.ts'
 import { ensureDatabase, type Postgres } from './postgres.ts'
+import { CommandError } from './terminal.ts'
 
 export interface LocalPorts {
   port: number
@@ -18,6 +19,8 @@ export interface LocalSystem {
   ports: Record<string, LocalPorts>
   /** Path of a service's log. */
   logFile(service: string): string
+  /** What `start` gives a service as its environment. */
+  environment(service: ServiceDefinition): Record<string, string>
   /** Starts a service as a process of its own and waits until it is ready. */
   start(service: ServiceDefinition, options?: StartOptions): Promise<ServiceProcess>
   /** Writes every edge's workload token anew; they are good for an hour. */
@@ -83,14 +86,15 @@ export async function prepareLocalSystem({ system, dir, postgres, portsOf = grap
   const withDatabase = system.services.filter(({ database }) => database !== undefined)
   await Promise.all(withDatabase.map(service => runMigrations(service, envs.get(service.name) ?? {})))
   const logFile = (service: string) => join(dir, `${service}.log`)
+  const environment = (service: ServiceDefinition) => ({ ...envs.get(service.name) })
   return {
     ports,
     logFile,
+    environment,
     renewTokens: async () => {
       for (const service of system.services) await writeTokens(service, issuer)
     },
-    start: (service, options) =>
-      startProcess(service, envs.get(service.name) ?? {}, ports[service.name] as LocalPorts, logFile(service.name), options),
+    start: (service, options) => startProcess(service, environment(service), ports[service.name] as LocalPorts, logFile(service.name), options),
   }
 }
 
@@ -120,7 +124,7 @@ async function runMigrations(service: ServiceDefinition, env: Record<string, str
   try {
     await promisify(execFile)(process.execPath, [...NODE_FLAGS, mainOf(service), 'migrate'], { env, timeout: 60_000 })
   } catch (error) {
-    throw new Error(`migrating ${service.name} failed: ${(error as { stdout?: string }).stdout || (error as Error).message}`)
+    throw new CommandError(`migrating ${service.name} failed: ${(error as { stdout?: string }).stdout || (error as Error).message}`)
   }
 }
 
@@ -170,7 +174,7 @@ async function waitUntilReady(
   let last = 'no answer yet'
   while (performance.now() < endsAt) {
     if (child.exitCode !== null || child.signalCode !== null)
-      throw new Error(`${name} ended with ${child.signalCode ?? child.exitCode}: ${(await newLog()).trim().split('\n').slice(-5).join('\n')}`)
+      throw new CommandError(`${name} ended with ${child.signalCode ?? child.exitCode}: ${(await newLog()).trim().split('\n').slice(-5).join('\n')}`)
     try {
       const answer = await fetch(`${adminUrl}/readyz`, { signal: AbortSignal.timeout(1_000) })
       if (answer.ok) return
@@ -181,5 +185,5 @@ async function waitUntilReady(
     await new Promise(resolve => setTimeout(resolve, 25))
   }
   await stop()
-  throw new Error(`${name} was not ready after ${timeoutMs} ms; last seen: ${last}`)
+  throw new CommandError(`${name} was not ready after ${timeoutMs} ms; last seen: ${last}`)
 }

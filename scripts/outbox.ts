@@ -60,7 +60,8 @@ const change =
 /** @throws CommandError, exit code 2, before anything is asked of a database */
 function workOf([command, ...ids]: readonly string[], options: { all: boolean; json: boolean }): Work {
   if (command === 'list') return list(options)
-  if (command !== 'retry' && command !== 'drop') throw usageError(`'${command ?? ''}' is none of list, retry, drop; see --help`)
+  if (command !== 'retry' && command !== 'drop')
+    throw usageError(`${command ? `'${command}' is none of` : 'the command is missing: name one of'} list, retry, drop; see --help`)
   if (ids.length === 0) throw usageError(`${command} takes the ids of parked messages; see 'list'`)
   const illegal = ids.find(id => !/^[0-9a-f-]{36}$/.test(id))
   if (illegal) throw usageError(`'${illegal}' is not a message's id`)

@@ -5,6 +5,7 @@ import { createServer } from 'node:net'
 import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import pg from 'pg'
+import { CommandError } from './terminal.ts'
 
 const run = promisify(execFile)
 
@@ -65,7 +66,7 @@ export async function startPostgres({ dir, unsafe = false, port }: PostgresOptio
       const log = await readFile(logFile, 'utf8').catch(() => '')
       // One that is only late would stay behind.
       await tool('pg_ctl', ['stop', '-D', data, '-m', 'immediate', '-t', '10']).catch(() => {})
-      throw new Error(`Postgres did not start in ${dir}: ${log.trim().split('\n').slice(-3).join(' | ') || (error as Error).message}`)
+      throw new CommandError(`Postgres did not start in ${dir}: ${log.trim().split('\n').slice(-3).join(' | ') || (error as Error).message}`)
     }
   }
   await start()
@@ -122,7 +123,7 @@ async function initialise(tool: (name: string, args: string[]) => Promise<unknow
     await rename(part, data)
   } catch (error) {
     const reason = (error as { stderr?: string }).stderr?.trim().split('\n').at(-1) || (error as Error).message
-    throw new Error(
+    throw new CommandError(
       `Postgres cannot be set up in ${dir}: ${reason}${isRoot ? '; under root it runs as nobody, who must be able to reach the folder' : ''}`,
     )
   } finally {
@@ -146,7 +147,9 @@ async function binaries(): Promise<string> {
     const { pg_ctl } = (await import(name)) as { pg_ctl: string }
     return dirname(pg_ctl)
   } catch {
-    throw new Error(`there is no embedded Postgres for this machine (${name}); run npm install, or see the README for the platforms that it has`)
+    throw new CommandError(
+      `there is no embedded Postgres for this machine (${name}); run npm install, or see the README for the platforms that it has`,
+    )
   }
 }
 

@@ -76,6 +76,12 @@ export function createSteps(): { done: Step[]; step<T>(title: string, work: () =
 /** Errors whose message is all that people need. */
 const EXPECTED = new Set(['CommandError', 'ConfigError', 'Refused', 'ApiError'])
 
+/** What the machine refuses a file or folder for. Node.js names the call and the path in the message. */
+const REFUSED = new Set(['EACCES', 'EDQUOT', 'EEXIST', 'EISDIR', 'EMFILE', 'ENOSPC', 'ENOTDIR', 'EPERM', 'EROFS'])
+
+const isExpected = ({ name, code, path }: NodeJS.ErrnoException): boolean =>
+  EXPECTED.has(name) || (path !== undefined && code !== undefined && REFUSED.has(code))
+
 /** What a command's main ends with: one line, a hint, an exit code; a stack only for a defect of ours. */
 export async function runCommand(name: string, main: (interrupted: AbortSignal) => Promise<number>): Promise<void> {
   const interrupt = new AbortController()
@@ -89,8 +95,7 @@ export async function runCommand(name: string, main: (interrupted: AbortSignal) 
       process.exitCode = 130
       return
     }
-    const known = EXPECTED.has((error as Error).name)
-    say(`${red('error:')} ${known ? (error as Error).message : ((error as Error).stack ?? String(error))}`)
+    say(`${red('error:')} ${isExpected(error as Error) ? (error as Error).message : ((error as Error).stack ?? String(error))}`)
     if (error instanceof CommandError && error.hint) say(`  look further: ${error.hint}`)
     process.exitCode = (error as { exitCode?: number }).exitCode ?? 1
   }

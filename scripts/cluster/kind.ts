@@ -40,10 +40,13 @@ const installation: Record<string, string> = {
   kind: 'https://kind.sigs.k8s.io/docs/user/quick-start#installation',
 }
 
+/** @throws CommandError when docker is missing or its daemon does not answer */
+export const checkDocker = (signal: AbortSignal): Promise<string> => program('docker', ['version', '--format', '{{.Server.Version}}'], { signal })
+
 /** @throws CommandError when docker or kind is missing or the daemon does not answer */
 export async function checkTools(signal: AbortSignal): Promise<string> {
   const version = await program('kind', ['version'], { signal })
-  const docker = await program('docker', ['version', '--format', '{{.Server.Version}}'], { signal })
+  const docker = await checkDocker(signal)
   return `${version.trim().split(' ').slice(0, 2).join(' ')}, docker ${docker.trim()}`
 }
 

@@ -5,17 +5,18 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { parseArgs } from 'node:util'
 import { system } from '../../infra/system.ts'
+import { parseFlags, usageError, wholeNumber } from '../../scripts/cluster/options.ts'
 import { type LocalSystem, prepareLocalSystem, type ServiceProcess } from '../../scripts/local-system.ts'
 import { freePort, type Postgres, startPostgres } from '../../scripts/postgres.ts'
+import { CommandError, runCommand, say } from '../../scripts/terminal.ts'
 import { order } from '../../services/order/service.ts'
 import { user } from '../../services/user/service.ts'
 import { type Cores, expectOn, findCores, moveTo, residentMiB } from './cores.ts'
 import { CONCURRENCY, findPgbench, makeUsers, prepareTables, statementsPerSecond } from './orders.ts'
 import { installPeers, PEERS, PRODUCT } from './peers.ts'
 import { type Generator, type Server, type ServerOptions, startGenerator, startServer } from './processes.ts'
-import { BARE, budgets, OURS, print, type Results } from './report.ts'
+import { BARE, budgets, hasResults, OURS, print, type Results } from './report.ts'
 import { measureInRounds, type RoundOptions } from './rounds.ts'
 import { STAGES } from './stages.ts'
 import { median, medianRatio } from './statistics.ts'
@@ -54,11 +55,9 @@ interface Bench {
   undo: (() => Promise<unknown>)[]
 }
 
-const say = (text: string) => process.stderr.write(`${text}\n`)
-
-async function run(options: Options, signal: AbortSignal): Promise<Results> {
+/** Measures into `results`, which has what was measured also when a later part fails. */
+async function run(options: Options, results: Results, signal: AbortSignal): Promise<void> {
   const undo: Bench['undo'] = []
-  const results: Results = { node: process.version, notes: [] }
   const cores = findCores()
   if (!cores) results.notes.push('there is no taskset or only one core here: server, load and Postgres share what there is')
   moveTo(cores?.load)
@@ -83,7 +82,6 @@ async function run(options: Options, signal: AbortSignal): Promise<Results> {
     undo.push(generator.stop)
     const bench: Bench = { options, generator, signal, dir, cores, postgres, local, collector: sink.url, results, undo }
     await measure(bench)
-    return results
   } finally {
     say('stopping')
     for (const step of undo.reverse()) await step().catch(error => say(`not undone: ${(error as Error).message}`))
@@ -108,8 +106,9 @@ async function measure(bench: Bench): Promise<void> {
   const orders = await startService(bench, order)
   undo.push(() => orders.stop())
   const resting = async () => {
-    say('resting for 5 s')
-    await sleep(5_000, undefined, { signal })
+    const restSeconds = Math.min(5, 5 * options.seconds)
+    say(`resting for ${restSeconds} s`)
+    await sleep(restSeconds * 1_000, undefined, { signal })
     return { user: residentMiB(users.child.pid as number), order: residentMiB(orders.child.pid as number) }
   }
   const fresh = options.parts.includes('process') ? await resting() : undefined
@@ -156,7 +155,7 @@ async function startPeer(bench: Bench, options: Omit<ServerOptions, 'port' | 're
 const rounds = ({ options, signal, collector, generator }: Bench): RoundOptions => ({
   ...options,
   path: PRODUCT,
-  warmUpSeconds: 3,
+  warmUpSeconds: Math.min(3, 3 * options.seconds),
   connections: CONCURRENCY,
   generator,
   collector,
@@ -205,7 +204,7 @@ async function measureOrders(bench: Bench, users: ServiceProcess, orders: Servic
   }
   const statuses = ours.map(result => result.statuses)
   if (statuses.some(counts => Object.keys(counts).some(status => status !== '201' && status !== '202')))
-    throw new Error(`orders were answered ${JSON.stringify(statuses)}`)
+    throw new CommandError(`orders were answered ${JSON.stringify(statuses)}`)
   const total = ours.reduce((sum, { requests }) => sum + requests, 0)
   const perSecond = ours.map(result => result.perSecond)
   return {
@@ -224,14 +223,7 @@ const startStages = (bench: Bench, name: string, env: Record<string, string>): P
   startPeer(bench, {
     name,
     args: [fileURLToPath(new URL('./stages.ts', import.meta.url))],
-    env: {
-      HOST: '127.0.0.1',
-      ADMIN_PORT: '0',
-      NAMESPACE: 'bench',
-      LINGER_MS: '0',
-      DATABASE_URL_FILE: join(bench.dir, 'database-urls', order.name),
-      ...env,
-    },
+    env: { ...bench.local.environment(order), ADMIN_PORT: '0', LINGER_MS: '0', ...env },
   })
 
 async function measureStages(bench: Bench) {
@@ -242,7 +234,8 @@ async function measureStages(bench: Bench) {
       bench.signal.throwIfAborted()
       servers.push(await startStages(bench, name, { WITHOUT: name }))
     }
-    return await measureInRounds(servers, { ...rounds(bench), seconds: bench.options.seconds / 2, warmUpSeconds: 1.5 })
+    const options = rounds(bench)
+    return await measureInRounds(servers, { ...options, seconds: options.seconds / 2, warmUpSeconds: options.warmUpSeconds / 2 })
   } finally {
     await Promise.all(servers.map(server => server.stop()))
   }
@@ -271,28 +264,33 @@ async function measureCollector(bench: Bench): Promise<Results['collector']> {
   }
 }
 
-const { values } = parseArgs({
-  options: {
+function parseOptions(flags: { rounds: string; seconds: string; only: string }): Options {
+  const parts = flags.only.split(',')
+  const unknown = parts.find(part => !PARTS.includes(part))
+  if (unknown !== undefined) throw usageError(`--only '${unknown}' is none of ${PARTS.join(', ')}`)
+  const seconds = Number(flags.seconds)
+  if (!(seconds > 0 && seconds <= 600)) throw usageError(`--seconds ${flags.seconds} is not a number above 0, at most 600`)
+  return { rounds: wholeNumber('rounds', flags.rounds, { min: 1, max: 1_000 }), seconds, parts }
+}
+
+await runCommand('npm run bench', async signal => {
+  const flags = parseFlags({
     rounds: { type: 'string', default: '8' },
     seconds: { type: 'string', default: '1' },
     only: { type: 'string', default: PARTS.join(',') },
     json: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
-  },
-})
-const options: Options = { rounds: Number(values.rounds), seconds: Number(values.seconds), parts: values.only.split(',') }
-if (values.help) process.stdout.write(HELP)
-else if (!(Number.isInteger(options.rounds) && options.rounds > 0 && options.seconds > 0) || options.parts.some(part => !PARTS.includes(part))) {
-  say(HELP)
-  process.exitCode = 2
-} else {
-  const interrupt = new AbortController()
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => interrupt.abort())
-  try {
-    const results = await run(options, interrupt.signal)
-    process.stdout.write(values.json ? `${JSON.stringify({ ...results, budgets: budgets(results) }, null, 2)}\n` : `\n${print(results)}`)
-  } catch (error) {
-    process.exitCode = interrupt.signal.aborted ? 130 : 1
-    if (!interrupt.signal.aborted) say(`error: ${(error as Error).message}`)
+  })
+  if (flags.help) {
+    process.stdout.write(HELP)
+    return 0
   }
-}
+  const results: Results = { node: process.version, notes: [] }
+  try {
+    await run(parseOptions(flags), results, signal)
+  } finally {
+    if (hasResults(results))
+      process.stdout.write(flags.json ? `${JSON.stringify({ ...results, budgets: budgets(results) }, null, 2)}\n` : `\n${print(results)}`)
+  }
+  return 0
+})

@@ -3,6 +3,7 @@ import { existsSync, globSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { asSuperuser, type Postgres } from '../../scripts/postgres.ts'
+import { CommandError } from '../../scripts/terminal.ts'
 import { output } from './processes.ts'
 
 const ROOT = new URL('../../', import.meta.url)
@@ -44,7 +45,7 @@ export async function statementsPerSecond(postgres: Postgres, pgbench: string | 
   url.password = ''
   const env = { ...process.env, PGPASSWORD: password }
   const printed = pgbench
-    ? await output(pgbench, ['-n', '-M', 'prepared', '-c', `${CONCURRENCY}`, '-T', `${seconds}`, '-f', SCRIPT, url.href], { signal, env })
+    ? await output(pgbench, ['-n', '-M', 'prepared', '-c', `${CONCURRENCY}`, '-T', `${Math.ceil(seconds)}`, '-f', SCRIPT, url.href], { signal, env })
     : await output(
         process.execPath,
         [
@@ -58,7 +59,7 @@ export async function statementsPerSecond(postgres: Postgres, pgbench: string | 
         { signal, env },
       )
   const tps = Number(/^tps = ([\d.]+)/m.exec(printed)?.[1])
-  if (!(tps > 0)) throw new Error(`no orders were made: ${printed}`)
+  if (!(tps > 0)) throw new CommandError(`no orders were made: ${printed}`)
   return tps
 }
 
@@ -66,7 +67,7 @@ export async function statementsPerSecond(postgres: Postgres, pgbench: string | 
 export async function makeUsers(url: string): Promise<string[]> {
   const post = async (path: string, body: unknown) => {
     const answer = await fetch(url + path, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) })
-    if (!answer.ok) throw new Error(`POST ${path} answered ${answer.status}: ${await answer.text()}`)
+    if (!answer.ok) throw new CommandError(`POST ${path} answered ${answer.status}: ${await answer.text()}`)
     return (await answer.json()) as { accessToken: string }
   }
   const tokens: string[] = []

@@ -4,6 +4,7 @@ import { closeSync, openSync, readFileSync } from 'node:fs'
 import { text } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { CommandError } from '../../scripts/terminal.ts'
 import type { LoadOptions, LoadResult } from './load.ts'
 
 export interface Server {
@@ -53,7 +54,7 @@ export async function startServer({ name, args, env, port, readyPath, logFile }:
     await sleep(25)
   }
   await server.stop()
-  throw new Error(`${name} did not get ready: ${readFileSync(logFile, 'utf8').trim().split('\n').slice(-5).join('\n')}`)
+  throw new CommandError(`${name} did not get ready: ${readFileSync(logFile, 'utf8').trim().split('\n').slice(-5).join('\n')}`)
 }
 
 const endOf = (child: ChildProcess) => new Promise<number | string>(resolve => child.once('exit', (code, signal) => resolve(signal ?? code ?? 1)))
@@ -74,7 +75,7 @@ export function startGenerator(): Generator {
       child.send(options)
       const result = await Promise.race([once(child, 'message'), ended.then(code => [{ error: `the load generator ended with ${code}` }])])
       const [answer] = result as [LoadResult | { error: string }]
-      if ('error' in answer) throw new Error(answer.error)
+      if ('error' in answer) throw new CommandError(answer.error)
       return answer
     },
     stop: async () => {
@@ -96,6 +97,6 @@ export async function output(
   const child = spawn(command, args, { env, signal, stdio: ['ignore', 'pipe', 'pipe'] })
   const failed = new Promise<never>((_, reject) => child.once('error', reject))
   const [printed, errors, code] = await Promise.race([Promise.all([text(child.stdout), text(child.stderr), endOf(child)]), failed])
-  if (code !== 0) throw new Error(`${command} ${args.at(-1)} ended with ${code}: ${errors.trim().split('\n').slice(0, 5).join('\n')}`)
+  if (code !== 0) throw new CommandError(`${command} ${args.at(-1)} ended with ${code}: ${errors.trim().split('\n').slice(0, 5).join('\n')}`)
   return printed
 }

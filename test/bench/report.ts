@@ -15,6 +15,8 @@ export interface Results {
   collector?: (Measured & { residentMiB: number })[]
 }
 
+export const hasResults = ({ node, notes, ...measured }: Results): boolean => Object.keys(measured).length > 0
+
 export interface Budget {
   text: string
   value: string

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { CommandError } from '../../scripts/terminal.ts'
 import { cpuSeconds } from './cores.ts'
 import type { LoadResult } from './load.ts'
 import type { Generator, Server } from './processes.ts'
@@ -75,6 +76,7 @@ async function once(server: Server, { path, seconds, connections, generator }: R
   const before = cpuSeconds(server.pid) ?? Number.NaN
   const result = await generator.run({ url: server.url + path, seconds, connections })
   const used = (cpuSeconds(server.pid) ?? Number.NaN) - before
-  if (Object.keys(result.statuses).some(status => status !== '200')) throw new Error(`${server.name} answered ${JSON.stringify(result.statuses)}`)
+  if (Object.keys(result.statuses).some(status => status !== '200'))
+    throw new CommandError(`${server.name} answered ${JSON.stringify(result.statuses)}`)
   return { ...result, cpuMicros: (used / result.requests) * 1e6, busy: used / seconds }
 }

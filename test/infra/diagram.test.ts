@@ -283,7 +283,7 @@ describe('npm run diagram', () => {
     expect(await diagram('--check')).toEqual({ code: 0, stdout: '', stderr: 'docs/diagram.svg and docs/diagram.mmd are what the graph gives\n' })
     await writeFile(join(dir, 'docs/diagram.mmd'), 'flowchart LR\n')
     const { code, stderr } = await diagram('--check')
-    expect([code, stderr]).toEqual([1, 'error: not what the graph gives: docs/diagram.mmd; npm run diagram writes them anew\n'])
+    expect([code, stderr]).toEqual([1, 'error: not what the graph gives: docs/diagram.mmd; npm run diagram writes them\n'])
     expect(await readFile(join(dir, 'docs/diagram.mmd'), 'utf8')).toBe('flowchart LR\n')
   })
 

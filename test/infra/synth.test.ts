@@ -605,7 +605,7 @@ test('npm run synth writes nothing for --help, nor for what it does not know', a
   const dir = await mkdtemp(join(tmpdir(), 'fairlead-synth-'))
   onTestFinished(() => rm(dir, { recursive: true, force: true }))
   expect(await synth(['--help'], dir)).toMatchObject({ code: 0, stdout: expect.stringContaining('npm run synth'), stderr: '' })
-  expect(await synth(['--json'], dir)).toEqual({ code: 2, stdout: '', stderr: "error: '--json' is none of its options; see --help\n" })
+  expect(await synth(['--json'], dir)).toEqual({ code: 2, stdout: '', stderr: "error: Unknown option '--json'; see --help\n" })
   expect(await readdir(dir)).toEqual([])
 })
 
