@@ -1,5 +1,5 @@
-import { readFileSync } from 'node:fs'
 import { z } from 'zod'
+import { databaseUrlFile } from './database-url.ts'
 import { ADMIN_PORT, DEFAULT_POOL_SIZE, edgeVariables, type ServiceDefinition } from './graph.ts'
 import { LINGER_MS } from './timing.ts'
 
@@ -57,30 +57,12 @@ export const list = (what: string) =>
     )
     .describe(`${what}, separated by commas`)
 
-/** Secrets come as files: environments leak into logs and process lists. The value is the file's text, trimmed. */
-export const fileText = (what: string) =>
-  z
-    .string()
-    .transform((path, context) => {
-      try {
-        const value = readFileSync(path, 'utf8').trim()
-        if (value === '') context.addIssue({ code: 'custom', message: 'is empty' })
-        return value
-      } catch (error) {
-        context.addIssue({ code: 'custom', message: `cannot be read: ${(error as NodeJS.ErrnoException).code}` })
-        return z.NEVER
-      }
-    })
-    .describe(`the path of a file with ${what}`)
-
-const databaseUrl = fileText('the Postgres URL')
-
 /** The settings that every service has; the URL of a database only one that has one. */
 export const baseConfig = (service: Pick<ServiceDefinition, 'port' | 'database'>) => ({
   HOST: z.string().optional().describe('the address to listen on'),
   PORT: port(service.port),
   ADMIN_PORT: port(ADMIN_PORT),
-  DATABASE_URL_FILE: service.database === undefined ? z.undefined().describe('nothing: the service has no database') : databaseUrl,
+  DATABASE_URL_FILE: service.database === undefined ? z.undefined().describe('nothing: the service has no database') : databaseUrlFile,
   DATABASE_POOL_SIZE: count(DEFAULT_POOL_SIZE),
   NAMESPACE: text('the Kubernetes namespace'),
   TRUSTED_HOPS: count(0),
@@ -117,7 +99,7 @@ export type WorkloadConfig = { [K in keyof typeof workloadConfig]: z.output<(typ
 
 /** The settings of `migrate`, which runs before the service and knows only its database. */
 export const migrateConfig = {
-  DATABASE_URL_FILE: databaseUrl,
+  DATABASE_URL_FILE: databaseUrlFile,
   /** How long a database that is not there yet is waited for. */
   DATABASE_WAIT_MS: milliseconds(60_000),
 }

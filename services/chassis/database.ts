@@ -1,6 +1,7 @@
 import { SpanKind, type Tracer } from '@opentelemetry/api'
 import pg from 'pg'
 import type { Logger } from 'pino'
+import type { DatabaseUrl } from './database-url.ts'
 import { DEFAULT_POOL_SIZE } from './graph.ts'
 import type { Metrics } from './metrics.ts'
 import { deadlineExceeded, ProblemError, unavailable } from './problem.ts'
@@ -41,7 +42,8 @@ export interface Database extends Queries {
 }
 
 export interface DatabaseOptions {
-  url: string
+  /** Asked at each connect; while it throws, the last one stays. */
+  url: DatabaseUrl
   service: string
   tracer: Tracer
   log: Logger
@@ -59,10 +61,26 @@ pg.types.setTypeParser(pg.types.builtins.INT8, text => {
   return value
 })
 
-export function openDatabase({ url, service, tracer, log, metrics, poolSize = DEFAULT_POOL_SIZE, statementTimeoutMs }: DatabaseOptions): Database {
-  const base = { connectionString: url, application_name: service, connectionTimeoutMillis: statementTimeoutMs, keepAlive: true }
+export function openDatabase({
+  url: given,
+  service,
+  tracer,
+  log,
+  metrics,
+  poolSize = DEFAULT_POOL_SIZE,
+  statementTimeoutMs,
+}: DatabaseOptions): Database {
+  const url = lastGood(given, log)
+  const base = { application_name: service, connectionTimeoutMillis: statementTimeoutMs, keepAlive: true }
+  /** pg's own, but for where it connects to and as whom: a pool keeps what it was made with. */
+  class Client extends pg.Client {
+    constructor(config?: pg.ClientConfig) {
+      super({ ...config, connectionString: url() })
+    }
+  }
   const pool = new pg.Pool({
     ...base,
+    Client,
     max: poolSize,
     // A pool of one size: what was opened stays open for the next burst.
     idleTimeoutMillis: 0,
@@ -73,7 +91,7 @@ export function openDatabase({ url, service, tracer, log, metrics, poolSize = DE
   pool.on('error', error => log.warn({ err: error }, 'database connection lost'))
   gaugePool(metrics, pool)
 
-  const { hostname, pathname } = new URL(url)
+  const { hostname, pathname } = new URL(url())
   const place = { 'db.system.name': 'postgresql', 'db.namespace': decodeURIComponent(pathname.slice(1)), 'server.address': hostname }
   /** With the statement as it is prepared: values are never part of it. */
   const spanOf = (scope: Scope, name: string, text: string) =>
@@ -137,7 +155,7 @@ export function openDatabase({ url, service, tracer, log, metrics, poolSize = DE
           throw error
         }
       }),
-    listen: (channel, onNotify) => listen({ ...base, channel, onNotify, log }),
+    listen: (channel, onNotify) => listen({ ...base, url, channel, onNotify, log }),
     warm: async () => {
       // All are lent before one is given back, or the first would be lent again.
       const opened = await Promise.allSettled(Array.from({ length: poolSize }, () => pool.connect()))
@@ -149,6 +167,20 @@ export function openDatabase({ url, service, tracer, log, metrics, poolSize = DE
       }),
     stats: () => ({ total: pool.totalCount, idle: pool.idleCount, waiting: pool.waitingCount }),
     close: timeoutMs => Promise.race([pool.end(), new Promise<void>(resolve => setTimeout(resolve, timeoutMs).unref())]),
+  }
+}
+
+/** What the URL was when it could last be read. */
+function lastGood(url: DatabaseUrl, log: Logger): () => string {
+  if (typeof url === 'string') return () => url
+  let last = url()
+  return () => {
+    try {
+      last = url()
+    } catch (error) {
+      log.warn({ reason: (error as Error).message }, 'the database URL cannot be read again; the last one stays')
+    }
+    return last
   }
 }
 
@@ -215,17 +247,18 @@ function gaugePool(metrics: Metrics, pool: pg.Pool): void {
 }
 
 interface ListenOptions extends pg.ClientConfig {
+  url: () => string
   channel: string
   onNotify: () => void
   log: Logger
 }
 
-function listen({ channel, onNotify, log, ...config }: ListenOptions): { close(): Promise<void> } {
+function listen({ url, channel, onNotify, log, ...config }: ListenOptions): { close(): Promise<void> } {
   let closed = false
   let client: pg.Client | undefined
   let timer: NodeJS.Timeout | undefined
   const connect = async () => {
-    const mine = new pg.Client(config)
+    const mine = new pg.Client({ ...config, connectionString: url() })
     client = mine
     mine.on('error', error => closed || log.warn({ err: error }, 'listening connection lost'))
     mine.on('end', again)

@@ -2,9 +2,10 @@ import { runner } from 'node-pg-migrate'
 import pg from 'pg'
 import type { Logger } from 'pino'
 import { backoffMs } from './backoff.ts'
+import type { DatabaseUrl } from './database-url.ts'
 
 export interface MigrateOptions {
-  url: string
+  url: DatabaseUrl
   /** Folder of `NNN_name.sql` files. */
   dir: string
   log: Logger
@@ -49,9 +50,9 @@ export async function migrate({ url, dir, log, lockWaitMs = 60_000, connectWaitM
 /** What a database answers, or does not, that starts or whose roles are still being made. Class 28 also is a wrong password: so not for ever. */
 const NOT_YET = new Set(['ECONNREFUSED', 'ECONNRESET', 'ETIMEDOUT', 'ENOTFOUND', 'EAI_AGAIN', '57P03', '28P01', '28000', '3D000'])
 
-async function connect(url: string, log: Logger, endsAt: number): Promise<pg.Client> {
+async function connect(url: DatabaseUrl, log: Logger, endsAt: number): Promise<pg.Client> {
   for (let attempt = 0; ; attempt++) {
-    const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 5_000 })
+    const client = new pg.Client({ connectionString: typeof url === 'string' ? url : url(), connectionTimeoutMillis: 5_000 })
     // What runs then rejects; without a listener the event would end the process in the middle of it.
     client.on('error', error => log.warn({ err: error }, 'database connection lost'))
     try {

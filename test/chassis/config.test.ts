@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
-import { baseConfig, ConfigError, count, fileText, list, loadConfig, milliseconds, port, text } from '../../services/chassis/config.ts'
+import { baseConfig, ConfigError, count, list, loadConfig, milliseconds, port, text } from '../../services/chassis/config.ts'
+import { databaseUrlFile } from '../../services/chassis/database-url.ts'
 import { orderConfig } from '../../services/order/config.ts'
 import { order } from '../../services/order/service.ts'
 import { userConfig } from '../../services/user/config.ts'
@@ -34,7 +35,7 @@ describe('loadConfig', () => {
   test('names every missing and wrong variable at once, with what it takes', () => {
     expect(
       problemsOf(
-        { PORT: port(80), NAME: text('a name'), WAIT_MS: milliseconds(5), URL_FILE: fileText('the URL'), PLAIN: z.string() },
+        { PORT: port(80), NAME: text('a name'), WAIT_MS: milliseconds(5), URL_FILE: databaseUrlFile, PLAIN: z.string() },
         { PORT: 'http', WAIT_MS: '1.5', URL_FILE: join(dir, 'none') },
       ),
     ).toEqual([
@@ -42,7 +43,7 @@ describe('loadConfig', () => {
       expect.stringMatching(/^ {2}PORT is wrong \(.+\): it takes a port number; 0 picks a free one$/),
       '  NAME is missing: it takes a name',
       expect.stringMatching(/^ {2}WAIT_MS is wrong \(.+\): it takes whole milliseconds$/),
-      '  URL_FILE is wrong (cannot be read: ENOENT): it takes the path of a file with the URL',
+      `  URL_FILE is wrong (${join(dir, 'none')} cannot be read: ENOENT): it takes the path of a file with the Postgres URL`,
       '  PLAIN is missing: it takes a value',
     ])
   })
@@ -77,18 +78,6 @@ describe('fields', () => {
     for (const [value, expected] of Object.entries(taken)) expect(loadConfig({ A: schema }, { A: value })).toEqual({ A: expected })
     for (const value of refused) expect(problemsOf({ A: schema }, { A: value })).toHaveLength(2)
   })
-
-  test('fileText gives the text of the file without white space around it', () => {
-    expect(loadConfig({ URL_FILE: fileText('the URL') }, { URL_FILE: urlFile })).toEqual({ URL_FILE: 'postgres://localhost/a' })
-  })
-
-  test.each([
-    ['none', 'cannot be read: ENOENT'],
-    ['.', 'cannot be read: EISDIR'],
-    ['empty', 'is empty'],
-  ])('fileText refuses the file %s', (file, message) => {
-    expect(problemsOf({ URL_FILE: fileText('the URL') }, { URL_FILE: join(dir, file) })[1]).toContain(`URL_FILE is wrong (${message})`)
-  })
 })
 
 describe('the settings of the services', () => {
@@ -98,7 +87,7 @@ describe('the settings of the services', () => {
       INGRESS_TRACES: 'link',
       PORT: 8_080,
       ADMIN_PORT: 9_090,
-      DATABASE_URL_FILE: 'postgres://localhost/a',
+      DATABASE_URL_FILE: expect.any(Function),
       DATABASE_POOL_SIZE: 10,
       NAMESPACE: 'shop',
       TRUSTED_HOPS: 0,

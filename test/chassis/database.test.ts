@@ -1,8 +1,13 @@
+import { randomBytes } from 'node:crypto'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { connect, createServer, type Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { SpanKind, SpanStatusCode } from '@opentelemetry/api'
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { freePort } from '../../scripts/postgres.ts'
 import { type Database, openDatabase, type Queries, statement } from '../../services/chassis/database.ts'
+import { type DatabaseUrl, readDatabaseUrl } from '../../services/chassis/database-url.ts'
 import { ProblemError } from '../../services/chassis/problem.ts'
 import type { Scope } from '../../services/chassis/scope.ts'
 import { type TestDatabase, testDatabase } from '../support/database.ts'
@@ -30,7 +35,15 @@ interface Opened {
 }
 
 /** A pool of its own on the file's database. */
-function open({ url = db.url, poolSize = 1, statementTimeoutMs = 5_000 } = {}): Opened {
+function open({
+  url = db.url,
+  poolSize = 1,
+  statementTimeoutMs = 5_000,
+}: {
+  url?: DatabaseUrl
+  poolSize?: number
+  statementTimeoutMs?: number
+} = {}): Opened {
   const name = `test-${++count}`
   const runtime = testRuntime()
   const database = openDatabase({ ...runtime, url, service: name, poolSize, statementTimeoutMs })
@@ -544,5 +557,65 @@ describe('database.close', () => {
     await database.close(50)
     release()
     await done
+  })
+})
+
+describe('a password that is rotated', () => {
+  /** A role of its own whose password a file holds, as a mounted Secret does. */
+  const rotating = async () => {
+    const role = `role_${randomBytes(6).toString('hex')}`
+    await db.sql(`create role ${role} login password 'first'`)
+    const dir = await mkdtemp(join(tmpdir(), 'fairlead-database-'))
+    onTestFinished(async () => {
+      await rm(dir, { recursive: true, force: true })
+      await db.sql(`select pg_terminate_backend(pid) from pg_stat_activity where usename = '${role}'`)
+      await db.sql(`drop role ${role}`)
+    })
+    const file = join(dir, 'url')
+    const write = async (password: string) => {
+      const url = new URL(db.url)
+      url.username = role
+      url.password = password
+      await writeFile(file, `${url.href}\n`)
+    }
+    await write('first')
+    return {
+      file,
+      rotate: async () => {
+        await db.sql(`alter role ${role} password 'second'`)
+        await write('second')
+      },
+    }
+  }
+
+  test('is read from its file at the next connect, by the pool and by what listens', async () => {
+    const { file, rotate } = await rotating()
+    const { database, runtime, kill, sessions } = open({ url: () => readDatabaseUrl(file) })
+    const onNotify = vi.fn()
+    const listener = database.listen('rotated', onNotify)
+    onTestFinished(listener.close)
+    expect(await database.query(runtime.scope(), NUMBER, [1])).toEqual([{ n: 1 }])
+    await soon(async () => expect(await sessions()).toBe(2))
+    await rotate()
+    await kill()
+    await soon(async () => expect(await database.query(runtime.scope(), NUMBER, [2])).toEqual([{ n: 2 }]))
+    await vi.waitFor(
+      async () => {
+        await db.sql("select pg_notify('rotated', '')")
+        expect(onNotify).toHaveBeenCalled()
+      },
+      { timeout: 10_000, interval: 100 },
+    )
+  })
+
+  test('stays what it was while the file cannot be read, and the log names the file and not what it holds', async () => {
+    const { file } = await rotating()
+    const { database, runtime, kill } = open({ url: () => readDatabaseUrl(file) })
+    expect(await database.query(runtime.scope(), NUMBER, [1])).toEqual([{ n: 1 }])
+    await writeFile(file, 'half of a sec')
+    await kill()
+    await soon(async () => expect(await database.query(runtime.scope(), NUMBER, [2])).toEqual([{ n: 2 }]))
+    expect(runtime.lines).toContainEqual(expect.objectContaining({ level: 'warn', reason: expect.stringContaining(`${file} holds no Postgres URL`) }))
+    expect(JSON.stringify(runtime.lines)).not.toContain('half of a sec')
   })
 })

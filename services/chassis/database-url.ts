@@ -1,0 +1,37 @@
+import { readFileSync } from 'node:fs'
+import { z } from 'zod'
+
+/** A Postgres URL, or a function that reads it again: a rotated password is in the file, not in the process. */
+export type DatabaseUrl = string | (() => string)
+
+/**
+ * The URL in a file.
+ * @throws Error naming the file, and never what it holds
+ */
+export function readDatabaseUrl(path: string): string {
+  let content: string
+  try {
+    content = readFileSync(path, 'utf8').trim()
+  } catch (error) {
+    throw new Error(`${path} cannot be read: ${(error as NodeJS.ErrnoException).code}`)
+  }
+  if (!/^postgres(?:ql)?:$/.test(URL.parse(content)?.protocol ?? ''))
+    throw new Error(`${path} holds no Postgres URL (postgres://user:password@host/database)`)
+  return content
+}
+
+/**
+ * The setting that names the file: secrets come as files, since environments leak into logs and process lists. Read at once, so that a wrong one keeps the process from
+ * starting, and again at each connect.
+ */
+export const databaseUrlFile = z
+  .string()
+  .transform((path, context): (() => string) => {
+    try {
+      readDatabaseUrl(path)
+    } catch (error) {
+      context.addIssue({ code: 'custom', message: (error as Error).message })
+    }
+    return () => readDatabaseUrl(path)
+  })
+  .describe('the path of a file with the Postgres URL')
