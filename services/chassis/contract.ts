@@ -40,8 +40,29 @@ export interface Operation {
 
 export type Contract = Record<string, Operation>
 
-/** Keeps the literal types of a contract. */
-export const defineContract = <const C extends Contract>(contract: C): C => contract
+/**
+ * Keeps the literal types of a contract.
+ * @throws Error naming every operation whose path and params differ, or that has the method and path of another
+ */
+export function defineContract<const C extends Contract>(contract: C): C {
+  const problems: string[] = []
+  const owners = new Map<string, string>()
+  for (const [name, { method, path, params }] of Object.entries<Operation>(contract)) {
+    const inPath = [...path.matchAll(/\{(\w+)\}/g)].map(([, parameter]) => parameter as string)
+    const inParams = Object.keys(params?.shape ?? {})
+    for (const parameter of inPath)
+      if (!inParams.includes(parameter)) problems.push(`${name}: the path ${path} has {${parameter}}, params has ${inParams.join(', ') || 'nothing'}`)
+    for (const parameter of inParams)
+      if (!inPath.includes(parameter)) problems.push(`${name}: params has ${parameter}, the path ${path} has no {${parameter}}`)
+    // Two templates that differ in names alone match the same requests.
+    const route = `${method} ${path.replace(/\{\w+\}/g, '{}')}`
+    const owner = owners.get(route)
+    if (owner) problems.push(`${name} and ${owner} both are ${method} ${path}`)
+    owners.set(route, name)
+  }
+  if (problems.length > 0) throw new Error(`the contract cannot work: ${problems.join('; ')}`)
+  return contract
+}
 
 type Out<T> = T extends z.ZodType ? z.output<T> : undefined
 type In<T> = T extends z.ZodType ? z.input<T> : undefined

@@ -1,15 +1,17 @@
 import type { Counter } from 'prom-client'
+import { z } from 'zod'
 import { CallError } from '../chassis/call-error.ts'
 import type { Client, ProblemAnswer } from '../chassis/client.ts'
 import type { Database } from '../chassis/database.ts'
 import type { StoredAnswer } from '../chassis/idempotency.ts'
+import { id } from '../chassis/ids.ts'
 import { euros } from '../chassis/money.ts'
 import { handOver, type Message, type Outcome } from '../chassis/outbox.ts'
 import { type Scope, within } from '../chassis/scope.ts'
 import type { userContract } from '../user/contract.ts'
 import type { OrderEvent } from './state.ts'
 import { type SagaStep, sagaStep } from './steps.ts'
-import { type OrderStore, RELEASE, type RequestKey, type StoredOrder } from './store.ts'
+import { type OrderStore, RELEASE, RESERVE, type RequestKey, type StoredOrder } from './store.ts'
 
 export interface SagaOptions {
   store: OrderStore
@@ -40,6 +42,9 @@ const SETTLE_MS = 200
 /** Kept back from settling for the 202 that follows when it fails. */
 const ANSWER_MS = 50
 
+/** What a message about an order says; whatever else is in the outbox is of another version of this service, and waits for a person. */
+const payloadShape = z.object({ userId: id, version: z.int().min(1), amount: z.int().min(0) })
+
 type Decision = { kind: 'settle'; event: OrderEvent; rejectionCode?: string } | Exclude<Outcome, { kind: 'done' }>
 
 /**
@@ -48,13 +53,16 @@ type Decision = { kind: 'settle'; event: OrderEvent; rejectionCode?: string } | 
  */
 export function createSaga({ store, database, user, orders }: SagaOptions): Saga {
   const ask = async (scope: Scope, message: Message, marginMs: number): Promise<Decision> => {
+    if (message.kind !== RESERVE && message.kind !== RELEASE) return { kind: 'park', reason: 'unknown-kind' }
+    const payload = payloadShape.safeParse(message.payload).data
+    if (!payload) return { kind: 'park', reason: 'malformed-payload' }
+    const { userId, amount } = payload
     const options = { params: { orderId: message.subjectId }, marginMs }
     try {
       if (message.kind === RELEASE) {
         const answer = await user.call(scope, 'releaseCredit', options)
         return 'problem' in answer ? failed(answer) : { kind: 'settle', event: 'released' }
       }
-      const { userId, amount } = message.payload as { userId: string; amount: number }
       const answer = await user.call(scope, 'reserveCredit', { ...options, body: { userId, total: euros(amount) } })
       if (!('problem' in answer)) return { kind: 'settle', event: 'reserved' }
       if (answer.problem.code === 'reservation-released') return await released(scope, message)

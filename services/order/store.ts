@@ -10,7 +10,7 @@ import { DEFAULT_LIMITS, type OrderLimits, overLimit, WITHIN_LIMITS } from './li
 import { nextState, type OrderEvent, statesBefore } from './state.ts'
 import { sagaStep } from './steps.ts'
 
-const RESERVE = 'reserve-credit'
+export const RESERVE = 'reserve-credit'
 export const RELEASE = 'release-credit'
 
 interface ProductRow {

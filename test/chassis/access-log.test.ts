@@ -13,6 +13,7 @@ beforeAll(async () => {
     get: {
       method: 'GET',
       path: '/things/{id}',
+      params: z.object({ id: z.string() }),
       summary: 'Get',
       auth: 'none',
       responses: { 200: { description: 'It', body: strict({ a: z.string() }) } },

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
-import { isIdempotent, type Method, parsePart, strict } from '../../services/chassis/contract.ts'
+import { type Contract, defineContract, isIdempotent, type Method, parsePart, strict } from '../../services/chassis/contract.ts'
 import { ProblemError } from '../../services/chassis/problem.ts'
 
 const shape = strict({ name: z.string().max(3, 'is too long'), inner: strict({ list: z.array(z.int()) }) })
@@ -49,5 +49,28 @@ describe('isIdempotent', () => {
     ['PATCH', false],
   ])('%s: %s', (method, expected) => {
     expect(isIdempotent({ method, path: '/', summary: '', auth: 'none', responses: {} })).toBe(expected)
+  })
+})
+
+describe('defineContract', () => {
+  const operation = { method: 'GET', path: '/things/{id}', summary: 'Get', auth: 'none', responses: { 204: { description: 'Done' } } } as const
+  const params = z.object({ id: z.string().max(36) })
+
+  test.each([
+    ['a name that differs', { get: { ...operation, path: '/things/{idd}', params } }, 'get: the path /things/{idd} has {idd}, params has id'],
+    ['a parameter that nothing describes', { get: operation }, 'get: the path /things/{id} has {id}, params has nothing'],
+    ['a description of no parameter', { get: { ...operation, path: '/things', params } }, 'get: params has id, the path /things has no {id}'],
+    [
+      'two operations of one route',
+      { get: { ...operation, params }, find: { ...operation, path: '/things/{name}', params: z.object({ name: z.string().max(9) }) } },
+      'find and get both are GET /things/{name}',
+    ],
+  ] as [string, Contract, string][])('refuses %s', (_name, contract, message) => {
+    expect(() => defineContract(contract)).toThrow(message)
+  })
+
+  test('takes two methods of one path, and names every problem at once', () => {
+    expect(() => defineContract({ get: { ...operation, params }, drop: { ...operation, method: 'DELETE', params } })).not.toThrow()
+    expect(() => defineContract({ a: operation, b: { ...operation, method: 'PUT' } })).toThrow(/a: the path .*; b: the path /)
   })
 })

@@ -1,5 +1,6 @@
 import type { Span } from '@opentelemetry/api'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { z } from 'zod'
 import { defineContract } from '../../services/chassis/contract.ts'
 import { createMetrics } from '../../services/chassis/metrics.ts'
 import { ProblemError } from '../../services/chassis/problem.ts'
@@ -153,9 +154,17 @@ describe('measureRequests()', () => {
   beforeAll(async () => {
     const responses = { 204: { description: 'Done' } }
     const contract = defineContract({
-      get: { method: 'GET', path: '/things/{id}', summary: 'Get', auth: 'none', responses },
-      fail: { method: 'POST', path: '/things/{id}', summary: 'Fail', auth: 'none', responses },
-      refuse: { method: 'PUT', path: '/things/{id}', summary: 'Refuse', auth: 'none', responses, problems: { 409: ['taken'] } },
+      get: { method: 'GET', path: '/things/{id}', params: z.object({ id: z.string() }), summary: 'Get', auth: 'none', responses },
+      fail: { method: 'POST', path: '/things/{id}', params: z.object({ id: z.string() }), summary: 'Fail', auth: 'none', responses },
+      refuse: {
+        method: 'PUT',
+        path: '/things/{id}',
+        params: z.object({ id: z.string() }),
+        summary: 'Refuse',
+        auth: 'none',
+        responses,
+        problems: { 409: ['taken'] },
+      },
     })
     service = await startTinyService(contract, {
       get: async () => {

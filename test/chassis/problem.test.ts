@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { z } from 'zod'
 import { CallError } from '../../services/chassis/call-error.ts'
 import { defineContract } from '../../services/chassis/contract.ts'
 import { deadlineExceeded, invalidRequest, overloaded, ProblemError, toProblem, unavailable } from '../../services/chassis/problem.ts'
@@ -16,6 +17,7 @@ beforeAll(async () => {
     fail: {
       method: 'GET',
       path: '/things/{id}',
+      params: z.object({ id: z.string() }),
       summary: 'Fails',
       auth: 'none',
       responses: { 204: { description: 'Never' } },
@@ -65,7 +67,7 @@ describe('invalidRequest', () => {
   })
 
   test('tells at most 20 fields and 1000 characters, whatever the caller sent', () => {
-    const problem = invalidRequest(Array.from({ length: 500 }, (_, i) => ({ field: `body.field-${i}`, message: 'is not a known field' })))
+    const problem = invalidRequest(Array.from({ length: 500 }, (_, i) => ({ field: `body.${'f'.repeat(60)}-${i}`, message: 'is not a known field' })))
     expect(problem.extra.errors).toHaveLength(20)
     expect(problem.message).toHaveLength(1_000)
   })

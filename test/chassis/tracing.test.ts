@@ -2,6 +2,7 @@ import { SpanKind, SpanStatusCode } from '@opentelemetry/api'
 import type { ReadableSpan } from '@opentelemetry/sdk-trace'
 import fc from 'fast-check'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
+import { z } from 'zod'
 import { defineContract } from '../../services/chassis/contract.ts'
 import { ProblemError } from '../../services/chassis/problem.ts'
 import type { Handlers } from '../../services/chassis/routes.ts'
@@ -30,11 +31,11 @@ describe('traceContext()', () => {
     const problems = { 409: ['taken'], 503: ['broken'] }
     const responses = { 204: { description: 'Done' } }
     const contract = defineContract({
-      get: { method: 'GET', path: '/things/{id}', summary: 'Get', auth: 'none', responses },
+      get: { method: 'GET', path: '/things/{id}', params: z.object({ id: z.string() }), summary: 'Get', auth: 'none', responses },
       call: { method: 'GET', path: '/calls', summary: 'For services', auth: 'workload', responses },
-      refuse: { method: 'POST', path: '/things/{id}', summary: 'Refuse', auth: 'none', responses, problems },
-      fail: { method: 'PUT', path: '/things/{id}', summary: 'Fail', auth: 'none', responses, problems },
-      crash: { method: 'DELETE', path: '/things/{id}', summary: 'Crash', auth: 'none', responses },
+      refuse: { method: 'POST', path: '/things/{id}', params: z.object({ id: z.string() }), summary: 'Refuse', auth: 'none', responses, problems },
+      fail: { method: 'PUT', path: '/things/{id}', params: z.object({ id: z.string() }), summary: 'Fail', auth: 'none', responses, problems },
+      crash: { method: 'DELETE', path: '/things/{id}', params: z.object({ id: z.string() }), summary: 'Crash', auth: 'none', responses },
     })
     const handlers: Handlers<typeof contract> = {
       get: async ({ scope }) => {

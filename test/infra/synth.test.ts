@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { parse } from 'yaml'
+import { z } from 'zod'
 import { podSpecs } from '../../infra/checks/objects.ts'
 import { parseQuantity } from '../../infra/checks/quantity.ts'
 import { publicPaths } from '../../infra/constructs/public-paths.ts'
@@ -38,7 +39,14 @@ const invoice = defineService({
   name: 'invoice',
   port: 8082,
   contract: defineContract({
-    getInvoice: { method: 'GET', path: '/invoices/{id}', summary: 'An invoice', auth: 'user', responses: { 204: { description: 'It' } } },
+    getInvoice: {
+      method: 'GET',
+      path: '/invoices/{id}',
+      params: z.object({ id: z.string() }),
+      summary: 'An invoice',
+      auth: 'user',
+      responses: { 204: { description: 'It' } },
+    },
   }),
   calls: [{ to: order, mode: 'required', attemptTimeoutMs: 500 }],
   timeoutMs: 2_000,

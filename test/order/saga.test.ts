@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
+import { newId } from '../../services/chassis/ids.ts'
 import type { Message } from '../../services/chassis/outbox.ts'
 import { type Shop, startShop } from '../support/shop.ts'
 
@@ -214,5 +215,20 @@ describe('the message of an order', () => {
     const { token } = await shop.user.newUser()
     const { body } = await shop.order.place(token, CABLE)
     await vi.waitFor(() => expect(shop.proxy.calls.filter(call => call.endsWith(body.id))).toEqual([`PUT ${body.id}`]))
+  })
+})
+
+describe('saga.deliver of what it does not know', () => {
+  test.each([
+    ['a kind of another version', { kind: 'reserve-credit-2' }, 'unknown-kind'],
+    ['a kind of nobody', { kind: 'send-mail' }, 'unknown-kind'],
+    ['a payload without a user', { payload: { version: 1, amount: 3_500 } }, 'malformed-payload'],
+    ['an amount that is no amount', { payload: { userId: newId(), version: 1, amount: '3500' } }, 'malformed-payload'],
+  ])('parks %s, asks nobody, and keeps message and order', async (_name, change, reason) => {
+    const { id, message } = await pending()
+    const asked = shop.proxy.calls.length
+    expect(await deliver({ ...message, ...change })).toEqual({ kind: 'park', reason })
+    expect(shop.proxy.calls.length).toBe(asked)
+    expect([await shop.state(id), await shop.outbox(id)]).toEqual(['pending', 1])
   })
 })
