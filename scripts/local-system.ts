@@ -6,7 +6,8 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { environmentOf } from '../infra/environment.ts'
 import { edgeVariables, type ServiceDefinition, type SystemDefinition } from '../services/chassis/graph.ts'
-import { ensureSigningKeys, LOCAL_ISSUER, LOCAL_NAMESPACE, type LocalIssuer, openLocalIssuer } from './credentials.ts'
+import { LOCAL_ISSUER, LOCAL_NAMESPACE, type LocalIssuer, openLocalIssuer } from './credentials.ts'
+import { localSecret } from './local-secrets.ts'
 import { ensureDatabase, type Postgres } from './postgres.ts'
 import { CommandError } from './terminal.ts'
 
@@ -60,19 +61,20 @@ const NODE_FLAGS = ['--disable-warning=ExperimentalWarning']
 /** Everything that the services need where there is no cluster, derived from the graph: databases, migrations, keys, tokens, settings. */
 export async function prepareLocalSystem({ system, dir, postgres, portsOf = graphPorts }: LocalOptions): Promise<LocalSystem> {
   await mkdir(join(dir, 'database-urls'), { recursive: true, mode: 0o700 })
-  const signingKeys = await ensureSigningKeys(join(dir, 'signing-keys'))
   const issuer = await openLocalIssuer(join(dir, 'workload-tokens'))
   const ports = Object.fromEntries(system.services.map(service => [service.name, portsOf(service)]))
   const envs = new Map<string, Record<string, string>>()
   for (const service of system.services) {
     const identities = await writeTokens(service, issuer)
+    const secrets = new Map<string, string>()
+    for (const secret of service.secrets ?? []) secrets.set(secret.name, await localSecret(dir, service.name, secret))
     const places = {
       namespace: LOCAL_NAMESPACE,
       authIssuer: `https://${system.name}.localhost`,
       workloadIssuer: LOCAL_ISSUER,
       workloadJwks: issuer.jwksFile,
       databaseUrlFile: service.database ? await writeDatabaseUrl(dir, postgres, service.name, service.database) : '',
-      secretDir: () => signingKeys,
+      secretDir: (name: string) => secrets.get(name) as string,
       identityFile: (callee: string) => identities[callee] as string,
     }
     envs.set(service.name, {

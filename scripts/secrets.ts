@@ -11,7 +11,7 @@ import { addIngressNamespace } from '../infra/platform/traefik.ts'
 import { type Settings, settingsFor } from '../infra/settings.ts'
 import { system as shop } from '../infra/system.ts'
 import { ACCESS_TOKEN } from '../services/chassis/auth.ts'
-import type { SystemDefinition } from '../services/chassis/graph.ts'
+import type { ServiceDefinition, SystemDefinition } from '../services/chassis/graph.ts'
 import { requireBrought, textOf } from './brought-secrets.ts'
 import { ensureAuthority, isLocal, issueCertificate, needsRenewal } from './certificates.ts'
 import { type Cluster, openCluster } from './cluster/cluster.ts'
@@ -32,9 +32,6 @@ ingress, and the public keys of the cluster's own token issuer. What is there st
 
 Settings come from the environment (NAMESPACE, HOST, ...): npm run synth reads the same.
 `
-
-/** The one kind of secret folder that can be made here; any other is brought by whoever runs the cluster. */
-const SIGNING_KEYS = 'signing-keys'
 
 export interface SecretsOptions {
   system: SystemDefinition
@@ -76,9 +73,9 @@ export async function ensureSecrets(cluster: Cluster, options: SecretsOptions): 
   }
 
   for (const service of system.services) {
-    for (const { name } of service.secrets ?? []) {
+    for (const { name, make } of service.secrets ?? []) {
       if (await cluster.read(reference('Secret', name))) continue
-      if (name !== SIGNING_KEYS)
+      if (make !== 'ed25519-jwk')
         throw new CommandError(
           `Secret ${namespace}/${name}, which ${service.name} declares, is not there: make it`,
           `kubectl -n ${namespace} create secret generic ${name} --from-file=DIR`,
@@ -100,16 +97,21 @@ const PUBLISHED_SECONDS = 600
  * Adds a signing key beside those that are there; no pod restarts.
  * @returns what was done, and which keys can go once their last tokens have expired
  */
-export async function rotateSigningKey(cluster: Cluster, { NAMESPACE }: Pick<Settings, 'NAMESPACE'>, nowSeconds: number): Promise<string> {
-  const reference = { apiVersion: 'v1', kind: 'Secret', metadata: { name: SIGNING_KEYS, namespace: NAMESPACE } }
+export async function rotateSigningKey(
+  cluster: Cluster,
+  name: string,
+  { NAMESPACE }: Pick<Settings, 'NAMESPACE'>,
+  nowSeconds: number,
+): Promise<string> {
+  const reference = { apiVersion: 'v1', kind: 'Secret', metadata: { name, namespace: NAMESPACE } }
   const before = await cluster.read(reference)
-  if (!before) throw new CommandError(`Secret ${NAMESPACE}/${SIGNING_KEYS} is not there`, `npm run secrets -- --context ${cluster.context}`)
+  if (!before) throw new CommandError(`Secret ${NAMESPACE}/${name} is not there`, `npm run secrets -- --context ${cluster.context}`)
   const signsFrom = nowSeconds + PUBLISHED_SECONDS
   const { kid, json } = await newSigningKey(signsFrom)
   await cluster.patch(reference, { stringData: { [`${kid}.json`]: json } })
   const time = (seconds: number) => new Date(seconds * 1_000).toISOString().slice(0, 19)
   const old = Object.keys(before.data ?? {}).join(', ')
-  return `Secret ${SIGNING_KEYS}: key ${kid} signs from ${time(signsFrom)}Z; remove ${old} after ${time(signsFrom + ACCESS_TOKEN.maxLifetimeSeconds + ACCESS_TOKEN.clockToleranceSeconds)}Z`
+  return `Secret ${name}: key ${kid} signs from ${time(signsFrom)}Z; remove ${old} after ${time(signsFrom + ACCESS_TOKEN.maxLifetimeSeconds + ACCESS_TOKEN.clockToleranceSeconds)}Z`
 }
 
 type MakeSecret = (name: string, stringData: Record<string, string>, type?: string) => Parameters<Cluster['create']>[0]
@@ -170,7 +172,8 @@ async function main(): Promise<number> {
   const cluster = openCluster(values.context)
   const options = { system: shop, settings: settingsFor(values.context, process.env) }
   if (values.rotate) {
-    say(await rotateSigningKey(cluster, options.settings, Math.floor(Date.now() / 1_000)))
+    for (const { name, make } of shop.services.flatMap(({ secrets = [] }: ServiceDefinition) => secrets))
+      if (make === 'ed25519-jwk') say(await rotateSigningKey(cluster, name, options.settings, Math.floor(Date.now() / 1_000)))
     return 0
   }
   await ensureNamespaces(cluster, namespaceManifests(options))

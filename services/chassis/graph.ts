@@ -23,8 +23,10 @@ export interface Slo {
 
 /** A folder of files that only this service may read, e.g. its signing keys. */
 export interface SecretFolder {
-  /** Name of the Secret. */
+  /** Name of the Secret; no other service of the system has it. */
   name: string
+  /** How it is made where it is missing: as a folder of private Ed25519 JWKs. @default not at all: whoever runs the system brings it */
+  make?: 'ed25519-jwk'
   /** Environment variable that gets the folder's path. */
   env: string
   /** Days after which an alert asks for a new one; the service says since when it has it (`metrics.secretSince`). */
@@ -130,6 +132,12 @@ export function defineSystem<const S extends SystemDefinition>(system: S): S {
     for (const key of [service.name, service.port]) {
       const other = seen.get(key)
       if (other) problems.push(`${service.name} and ${other} both use ${typeof key === 'number' ? 'port' : 'name'} ${key}`)
+      seen.set(key, service.name)
+    }
+    for (const { name } of service.secrets ?? []) {
+      const key = `secret ${name}`
+      const other = seen.get(key)
+      if (other) problems.push(`${service.name} and ${other} both have a secret ${name}, which only one of them may read`)
       seen.set(key, service.name)
     }
     for (const edge of service.calls) {

@@ -7,7 +7,7 @@ export const user = defineService({
   port: 8080,
   contract: userContract,
   database: 'user',
-  secrets: [{ name: 'signing-keys', env: 'SIGNING_DIR', rotateDays: 90 }],
+  secrets: [{ name: 'signing-keys', make: 'ed25519-jwk', env: 'SIGNING_DIR', rotateDays: 90 }],
   panels: [
     {
       metric: 'logins_total',

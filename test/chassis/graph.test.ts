@@ -48,6 +48,12 @@ describe('defineService', () => {
 })
 
 describe('defineSystem', () => {
+  test('refuses a secret that two services have', () => {
+    const secrets = [{ name: 'keys', env: 'KEYS_DIR' }]
+    const services = [service({ secrets }), service({ name: 'other', port: 8_099, secrets })]
+    expect(() => defineSystem({ name: 'shop', services })).toThrow('other and stock both have a secret keys, which only one of them may read')
+  })
+
   test('names every problem at once', () => {
     const outsider = service({ name: 'outsider', port: 8_090 })
     const twin = service({ name: 'stock', port: 8_090, calls: [{ to: outsider, mode: 'required', attemptTimeoutMs: 1 }] })

@@ -201,7 +201,7 @@ describe('secrets', () => {
     const { cluster, objects } = fakeCluster()
     await ensure(cluster)
     const [old] = Object.keys(objects.get('signing-keys')?.data ?? {})
-    const said = await rotateSigningKey(cluster, settings, Date.parse('2026-11-26T08:00:00Z') / 1_000)
+    const said = await rotateSigningKey(cluster, 'signing-keys', settings, Date.parse('2026-11-26T08:00:00Z') / 1_000)
     expect(Object.keys(objects.get('signing-keys')?.data ?? {})).toHaveLength(2)
     expect(said).toMatch(/^Secret signing-keys: key 2026-11-26-\w+ signs from 2026-11-26T08:10:00Z; /)
     expect(said).toContain(`remove ${old} after 2026-11-26T08:25:05Z`)
