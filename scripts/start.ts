@@ -1,6 +1,7 @@
 import { mkdir } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
+import { refuseImpossibleGraph } from '../infra/checks/refuse.ts'
 import { system } from '../infra/system.ts'
 import type { ServiceDefinition } from '../services/chassis/graph.ts'
 import { order } from '../services/order/service.ts'
@@ -27,6 +28,7 @@ async function run(dir: string, stopped: AbortSignal): Promise<void> {
   let postgres: Postgres | undefined
   const running: ServiceProcess[] = []
   let renewal: NodeJS.Timeout | undefined
+  refuseImpossibleGraph(system)
   for (const service of system.services) await refuseTakenPort(service)
   await mkdir(dir, { recursive: true })
   try {

@@ -1,8 +1,8 @@
 import { BURN_RATES } from '../constructs/slo-alerts.ts'
-import type { Check } from './refused.ts'
+import type { GraphCheck } from './refused.ts'
 
 /** More than everything cannot fail: with a low objective the fast burn rates ask for shares above 1, and stay silent for ever. */
-export const burnAlerts: Check = ({ system }) =>
+export const burnAlerts: GraphCheck = ({ system }) =>
   system.services.flatMap(({ name, slo }) =>
     [
       { what: 'availability', objective: slo.availability },

@@ -1,7 +1,7 @@
-import type { Check } from './refused.ts'
+import type { GraphCheck } from './refused.ts'
 
 /** A caller that gives up first leaves its callee working for nobody, and retries pile up on it. */
-export const callerTimeout: Check = ({ system }) =>
+export const callerTimeout: GraphCheck = ({ system }) =>
   system.services.flatMap(caller =>
     caller.calls.flatMap(({ to }) =>
       caller.timeoutMs < to.timeoutMs

@@ -1,8 +1,8 @@
 import type { ServiceDefinition } from '../../services/chassis/graph.ts'
-import type { Check } from './refused.ts'
+import type { GraphCheck } from './refused.ts'
 
 /** Services that need each other cannot be started, scaled or mended one after the other, and their timeouts cannot nest. */
-export const cycle: Check = ({ system }) => {
+export const cycle: GraphCheck = ({ system }) => {
   const found = new Set<string>()
   const visit = (service: ServiceDefinition, path: readonly string[]) => {
     const start = path.indexOf(service.name)

@@ -1,7 +1,7 @@
-import type { Check } from './refused.ts'
+import type { GraphCheck } from './refused.ts'
 
 /** Nobody can be more available than what they need to answer (Treynor et al., "The Calculus of Service Availability", ACM Queue 2017). */
-export const dependencySlo: Check = ({ system }) =>
+export const dependencySlo: GraphCheck = ({ system }) =>
   system.services.flatMap(caller =>
     caller.calls.flatMap(({ to, mode }) =>
       mode === 'required' && caller.slo.availability > to.slo.availability

@@ -1,8 +1,8 @@
 import { exposedOperations, overlap, publicPaths } from '../constructs/public-paths.ts'
-import type { Check } from './refused.ts'
+import type { GraphCheck } from './refused.ts'
 
 /** All services share one host: a path that two of them answer goes to whichever the ingress likes. */
-export const publicPathOwners: Check = ({ system }) => {
+export const publicPathOwners: GraphCheck = ({ system }) => {
   const owners = system.services.flatMap(({ name, contract }) => publicPaths(contract).map(path => ({ name, path })))
   return owners.flatMap((one, index) =>
     owners
@@ -16,7 +16,7 @@ export const publicPathOwners: Check = ({ system }) => {
 }
 
 /** What is for workloads or internal must not be reached from outside, whatever its own authentication says. */
-export const privateOperations: Check = ({ system }) =>
+export const privateOperations: GraphCheck = ({ system }) =>
   system.services.flatMap(({ name: service, contract }) =>
     exposedOperations(contract).map(({ name, operation: { method, path, auth }, by }) => {
       const kind = auth === 'workload' ? "auth: 'workload'" : 'internal'

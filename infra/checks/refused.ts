@@ -9,6 +9,9 @@ export interface Subject extends Context {
 /** One rule. @returns a message for each breach: both values, and where each is set */
 export type Check = (subject: Subject) => string[]
 
+/** A rule of the graph alone, which holds on a laptop as well. */
+export type GraphCheck = (subject: Pick<Subject, 'system'>) => string[]
+
 /** The system cannot work as described. */
 export class Refused extends Error {
   override name = 'Refused'

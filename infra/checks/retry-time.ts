@@ -1,9 +1,9 @@
 import { DEFAULT_MAX_ATTEMPTS } from '../../services/chassis/graph.ts'
 import { RETRY_BACKOFF } from '../../services/chassis/timing.ts'
-import type { Check } from './refused.ts'
+import type { GraphCheck } from './refused.ts'
 
 /** All attempts and the longest pauses between them must fit into the caller's deadline: a retry that never gets its time is only load. */
-export const retryTime: Check = ({ system }) =>
+export const retryTime: GraphCheck = ({ system }) =>
   system.services.flatMap(caller =>
     caller.calls.flatMap(({ to, attemptTimeoutMs, maxAttempts = DEFAULT_MAX_ATTEMPTS }) => {
       const pausesMs = Array.from({ length: maxAttempts - 1 }, (_, n) => Math.min(RETRY_BACKOFF.capMs, RETRY_BACKOFF.baseMs * 2 ** n)).reduce(

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { refuseImpossible } from '../../infra/checks/refuse.ts'
+import { refuseImpossible, refuseImpossibleGraph } from '../../infra/checks/refuse.ts'
 import { Refused, type Subject } from '../../infra/checks/refused.ts'
 import { loadSettings } from '../../infra/settings.ts'
 import { type Manifest, synthesize } from '../../infra/synth.ts'
@@ -283,4 +283,12 @@ describe('synth', () => {
     }
     expect(problemsOf(tagless).length).toBeGreaterThanOrEqual(3)
   })
+})
+
+test('the rules of the graph alone refuse on a laptop what synth would refuse', () => {
+  const slow = { ...order, calls: [{ ...edge, attemptTimeoutMs: 1_500 }] }
+  expect(() => refuseImpossibleGraph({ ...system, services: [user, slow] })).toThrow(
+    /order -> user: 2 attempts of 1500 ms .* more than timeoutMs 2000/,
+  )
+  expect(() => refuseImpossibleGraph(system)).not.toThrow()
 })

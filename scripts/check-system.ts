@@ -1,11 +1,12 @@
+import { refuseImpossibleGraph } from '../infra/checks/refuse.ts'
 import { system } from '../infra/system.ts'
 import { parseFlags } from './cluster/options.ts'
 import { objectionTo, type Place, patternsInSources, patternsOf, unboundedOf } from './patterns.ts'
 import { CommandError, runCommand, say } from './terminal.ts'
 
-const HELP = `npm run check:contracts [-- options]
+const HELP = `npm run check:system [-- options]
 
-Refuses what would let a caller keep a service busy: a pattern of a contract, or one written out anywhere in services/, whose time is not
+Refuses a graph that cannot work, as npm run synth does (infra/checks), and what would let a caller keep a service busy: a pattern of a contract, or one written out anywhere in services/, whose time is not
 linear in the text (https://makenowjust-labs.github.io/recheck), and a text or list of a request that has no longest length.
 
   --help  this text
@@ -22,12 +23,13 @@ function objections(places: readonly Place[]): string[] {
   })
 }
 
-await runCommand('npm run check:contracts', async () => {
+await runCommand('npm run check:system', async () => {
   const flags = parseFlags({ help: { type: 'boolean', default: false } })
   if (flags.help) {
     process.stdout.write(HELP)
     return 0
   }
+  refuseImpossibleGraph(system)
   const open = system.services.flatMap(({ name, contract }) => unboundedOf(name, contract))
   const places = [...system.services.flatMap(({ name, contract }) => patternsOf(name, contract)), ...(await patternsInSources('services'))]
   const problems = [
