@@ -8,12 +8,12 @@ export const OUTBOX_AGE_SECONDS = 300
 
 /** What is wrong with a service whatever its requests tell. */
 export function healthAlerts(
-  { name, calls, database, scale, secrets = [], alerts: own = [] }: ServiceDefinition,
+  { name, calls, scale, secrets = [], alerts: own = [] }: ServiceDefinition,
   callers: readonly string[],
   settings: Settings,
 ): Rule[] {
   const of = `job="${name}",namespace="${settings.NAMESPACE}"`
-  const alerts: Omit<Alert, 'labels'>[] = [
+  const alerts: (Omit<Alert, 'labels'> & Partial<Pick<Alert, 'labels'>>)[] = [
     {
       alert: 'TooFewPods',
       severity: 'page',
@@ -72,6 +72,8 @@ export function healthAlerts(
       for: '5m',
       // Half open counts: an open circuit lets one call through every second, so that a scrape finds either.
       expr: `max by (peer_service) (http_client_circuit_state{${of},peer_service="${to.name}"}) > 0`,
+      // The series has it too; here it tells two rules apart.
+      labels: { peer_service: to.name },
       summary: `${name} has given up calling ${to.name}`,
       description: `A circuit from ${name} to ${to.name} is open: its calls failed.`,
       runbook: 'circuit-open',
@@ -86,7 +88,7 @@ export function healthAlerts(
       description: `{{ $value | humanize }} calls to ${name} (from ${callers.join(', ')}, if they are what they say) came with a token of the cluster's issuer whose key it does not know: it was rotated.`,
       runbook: 'workload-key-unknown',
     })
-  if (hasOutbox({ database, calls }))
+  if (hasOutbox({ calls }))
     alerts.push(
       {
         alert: 'OutboxStuck',
@@ -109,5 +111,5 @@ export function healthAlerts(
     )
   for (const { counter, perHour, summary, ...alert } of own)
     alerts.push({ ...alert, for: '1m', expr: `sum(increase(${counter}{${of}}[1h])) > ${perHour}`, summary: `${name}: ${summary}` })
-  return alerts.map(alert => alertRule({ ...alert, labels: { service: name } }, settings))
+  return alerts.map(alert => alertRule({ ...alert, labels: { service: name, ...alert.labels } }, settings))
 }

@@ -12,6 +12,11 @@ export interface Edge {
   attemptTimeoutMs: number
   /** Attempts in all, the first included, for idempotent operations. @default 2 */
   maxAttempts?: number
+  /**
+   * Operations of the callee that reach it through the caller's outbox, at least once: for workloads, PUT or DELETE, since they may come again.
+   * The caller needs a database for them. @default none
+   */
+  commands?: readonly string[]
 }
 
 export interface Slo {
@@ -120,8 +125,20 @@ export function defineService<const D extends ServiceDefinition>(definition: D):
     if (edge.attemptTimeoutMs > timeoutMs) {
       throw new Error(`${name} -> ${edge.to.name}: attemptTimeoutMs ${edge.attemptTimeoutMs} exceeds ${name}'s timeoutMs ${timeoutMs}`)
     }
+    for (const command of edge.commands ?? []) refuseCommand(definition, edge, command)
   }
   return definition
+}
+
+function refuseCommand({ name, database }: ServiceDefinition, { to }: Edge, command: string): void {
+  const operation = to.contract[command]
+  const where = `${name} -> ${to.name}: the command ${command}`
+  if (!operation) throw new Error(`${where} is no operation of ${to.name}, which has ${Object.keys(to.contract).join(', ')}`)
+  if (operation.auth !== 'workload' || !['PUT', 'DELETE'].includes(operation.method))
+    throw new Error(
+      `${where} is ${operation.method} with auth '${operation.auth}': a command is PUT or DELETE with auth 'workload', since it may come again`,
+    )
+  if (database === undefined) throw new Error(`${where} needs an outbox, and ${name} has no database for one`)
 }
 
 /** Checks that names and ports are unique and that every callee is a member, all problems at once. */
@@ -173,5 +190,5 @@ export function edgeTo(service: ServiceDefinition, name: string): Edge {
 /** Name under which callers find all pods of a service (a headless Service on Kubernetes). */
 export const podsHost = (service: ServiceDefinition): string => `${service.name}-pods`
 
-/** An outbox needs a table to be in and somebody to call. */
-export const hasOutbox = ({ database, calls }: Pick<ServiceDefinition, 'database' | 'calls'>): boolean => database !== undefined && calls.length > 0
+/** Whether a service sends commands, which wait in an outbox until they arrive. */
+export const hasOutbox = ({ calls }: Pick<ServiceDefinition, 'calls'>): boolean => calls.some(({ commands = [] }) => commands.length > 0)

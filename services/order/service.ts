@@ -8,7 +8,7 @@ export const order = defineService({
   port: 8081,
   contract: orderContract,
   database: 'order',
-  calls: [{ to: user, mode: 'optional', attemptTimeoutMs: 700, maxAttempts: 2 }],
+  calls: [{ to: user, mode: 'optional', attemptTimeoutMs: 700, maxAttempts: 2, commands: ['reserveCredit', 'releaseCredit'] }],
   panels: [
     {
       metric: 'orders_total',

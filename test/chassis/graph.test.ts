@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { system } from '../../infra/system.ts'
-import { callersOf, defineService, defineSystem, edgeTo, podsHost, type ServiceDefinition } from '../../services/chassis/graph.ts'
+import { callersOf, defineService, defineSystem, edgeTo, hasOutbox, podsHost, type ServiceDefinition } from '../../services/chassis/graph.ts'
 import { order } from '../../services/order/service.ts'
 import { user } from '../../services/user/service.ts'
 
@@ -48,6 +48,41 @@ describe('defineService', () => {
 })
 
 describe('defineSystem', () => {
+  describe('a command', () => {
+    const responses = { 204: { description: 'Done' } }
+    const callee = service({
+      name: 'ledger',
+      contract: {
+        book: { method: 'PUT', path: '/bookings', summary: 'Book', auth: 'workload', responses },
+        add: { method: 'POST', path: '/bookings', summary: 'Add', auth: 'workload', responses },
+        show: { method: 'PUT', path: '/shown', summary: 'Show', auth: 'user', responses },
+      },
+    })
+    const caller = (command: string, database?: string) =>
+      service({
+        name: 'caller',
+        port: 8_099,
+        ...(database && { database }),
+        calls: [{ to: callee, mode: 'optional', attemptTimeoutMs: 1, commands: [command] }],
+      })
+
+    test('is an operation of the callee that may come again, from a service with an outbox', () => {
+      expect(hasOutbox(caller('book', 'caller'))).toBe(true)
+      expect(
+        hasOutbox(service({ name: 'plain', port: 8_099, database: 'plain', calls: [{ to: callee, mode: 'optional', attemptTimeoutMs: 1 }] })),
+      ).toBe(false)
+    })
+
+    test.each([
+      ['nothing', 'caller', 'caller -> ledger: the command nothing is no operation of ledger, which has book, add, show'],
+      ['add', 'caller', "caller -> ledger: the command add is POST with auth 'workload'"],
+      ['show', 'caller', "caller -> ledger: the command show is PUT with auth 'user'"],
+      ['book', undefined, 'caller -> ledger: the command book needs an outbox, and caller has no database for one'],
+    ])('%s from a service with the database %s is refused', (command, database, message) => {
+      expect(() => defineService(caller(command, database))).toThrow(message)
+    })
+  })
+
   test('refuses a secret that two services have', () => {
     const secrets = [{ name: 'keys', env: 'KEYS_DIR' }]
     const services = [service({ secrets }), service({ name: 'other', port: 8_099, secrets })]

@@ -10,6 +10,9 @@ import { bucketLabel } from '../../infra/constructs/slo-alerts.ts'
 import { loadSettings } from '../../infra/settings.ts'
 import { synthesize } from '../../infra/synth.ts'
 import { system } from '../../infra/system.ts'
+import { defineService, type SystemDefinition } from '../../services/chassis/graph.ts'
+import { order } from '../../services/order/service.ts'
+import { user } from '../../services/user/service.ts'
 
 interface Rule {
   alert?: string
@@ -20,10 +23,17 @@ interface Rule {
   annotations?: Record<string, string>
 }
 
-const { shop, platform } = synthesize({ system, settings: loadSettings({}), images: { user: 'a/user:1', order: 'a/order:1' } })
-const groups = [...shop, ...platform]
-  .filter(({ kind }) => kind === 'PrometheusRule')
-  .flatMap(({ spec }) => (spec as { groups: { name: string; rules: Rule[] }[] }).groups)
+interface Group {
+  name: string
+  rules: Rule[]
+}
+
+const groupsOf = (of: SystemDefinition): Group[] => {
+  const images = Object.fromEntries(of.services.map(({ name }) => [name, `a/${name}:1`]))
+  const { shop, platform } = synthesize({ system: of, settings: loadSettings({}), images })
+  return [...shop, ...platform].filter(({ kind }) => kind === 'PrometheusRule').flatMap(({ spec }) => (spec as { groups: Group[] }).groups)
+}
+const groups = groupsOf(system)
 const alerts = groups.flatMap(({ rules }) => rules).filter(({ alert }) => alert)
 
 const run = promisify(execFile)
@@ -34,11 +44,11 @@ const hasPromtool = await run('promtool', ['--version']).then(
 if (!hasPromtool) process.stderr.write('SKIPPED: alerts are not evaluated, for promtool is not installed\n')
 
 /** Runs promtool on the rules. @returns what it said when it refused */
-async function promtool(args: (rules: string, dir: string) => Promise<string[]>): Promise<string | undefined> {
+async function promtool(args: (rules: string, dir: string) => Promise<string[]>, of: readonly Group[] = groups): Promise<string | undefined> {
   const dir = await mkdtemp(join(tmpdir(), 'fairlead-alerts-'))
   onTestFinished(() => rm(dir, { recursive: true, force: true }))
   const rules = join(dir, 'rules.yaml')
-  await writeFile(rules, stringify({ groups }))
+  await writeFile(rules, stringify({ groups: of }))
   return run('promtool', await args(rules, dir)).then(
     () => undefined,
     ({ stdout, stderr }) => `${stdout}${stderr}`,
@@ -132,6 +142,25 @@ describe('alerts', () => {
 describe.runIf(hasPromtool)('by promtool', () => {
   test('the rules pass every lint', async () => {
     expect(await promtool(async rules => ['check', 'rules', '--lint=all', '--lint-fatal', rules])).toBeUndefined()
+  })
+
+  test('the rules of a service with two dependencies that it can do without pass as well, and know no outbox', async () => {
+    const front = defineService({
+      name: 'front',
+      port: 8_089,
+      contract: {},
+      database: 'front',
+      calls: [user, order].map(to => ({ to, mode: 'optional' as const, attemptTimeoutMs: 500 })),
+      timeoutMs: 2_000,
+      maxConcurrency: 10,
+      slo: { availability: 0.99, latency: { thresholdMs: 500, objective: 0.99 } },
+      scale: { min: 1, max: 2 },
+    })
+    const grown = groupsOf({ ...system, services: [...system.services, front] })
+    expect(await promtool(async rules => ['check', 'rules', '--lint=all', '--lint-fatal', rules], grown)).toBeUndefined()
+    const own = grown.filter(({ name }) => name.startsWith('front-')).flatMap(({ rules }) => rules)
+    expect(own.filter(({ alert }) => alert === 'CircuitOpen').map(({ labels }) => labels.peer_service)).toEqual(['user', 'order'])
+    expect(own.filter(({ alert }) => alert?.startsWith('Outbox'))).toEqual([])
   })
 
   // Objective 99.9 %: 14.4 times too fast is 1.44 % of the requests.
