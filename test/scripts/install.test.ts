@@ -5,7 +5,10 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 
-const LOCK = { packages: { '': {}, 'node_modules/a': { version: '1.0.0' }, 'node_modules/b-darwin': { version: '1.0.0', optional: true } } }
+const { platform, arch } = process
+const OTHER = { version: '1.0.0', optional: true, os: ['plan9'] }
+const NODE = { version: '24.21.0', optional: true, os: [platform], cpu: arch, bin: { node: 'bin/node' } }
+const LOCK = { packages: { '': {}, 'node_modules/a': { version: '1.0.0' }, 'node_modules/b-plan9': OTHER } }
 
 let dir: string
 beforeEach(async () => {
@@ -25,8 +28,16 @@ const install = (env: Record<string, string> = {}, flags: string[] = []) =>
 /** Flags under which node claims to be another version. */
 const claiming = (version: string) => ['--import', `data:text/javascript,Object.defineProperty(process.versions,'node',{value:'${version}'})`]
 
-const installed = (packages: Record<string, { version: string }>) =>
-  writeFile(join(dir, 'node_modules/.package-lock.json'), JSON.stringify({ packages }))
+const lock = (packages: object) => writeFile(join(dir, 'package-lock.json'), JSON.stringify({ packages: { ...LOCK.packages, ...packages } }))
+
+/** What npm notes, and the folders. */
+async function installed(packages: Record<string, { version: string }>) {
+  await writeFile(join(dir, 'node_modules/.package-lock.json'), JSON.stringify({ packages }))
+  for (const path of Object.keys(packages)) {
+    await mkdir(join(dir, path), { recursive: true })
+    await writeFile(join(dir, path, 'package.json'), '{}')
+  }
+}
 
 const called = () => readFile(join(dir, 'called'), 'utf8').catch(() => undefined)
 
@@ -44,9 +55,44 @@ describe('scripts/install.mjs', () => {
   })
 
   test('installs when a package is missing', async () => {
-    await installed({ 'node_modules/b-darwin': { version: '1.0.0' } })
+    await installed({ 'node_modules/b-plan9': { version: '1.0.0' } })
     await install()
     expect(await called()).toBeDefined()
+  })
+
+  describe('after an installation that was interrupted', () => {
+    const A = { 'node_modules/a': { version: '1.0.0' } }
+    const BOTH = { ...A, 'node_modules/node-here': { version: NODE.version } }
+
+    test('installs when a package is noted and its folder is not there', async () => {
+      await installed(A)
+      await rm(join(dir, 'node_modules/a'), { recursive: true })
+      await install()
+      expect(await called()).toBeDefined()
+    })
+
+    test("installs when this platform's Node.js is not there, which an old Node.js then takes for one that npm does not have", async () => {
+      await lock({ 'node_modules/node-here': NODE })
+      await installed(A)
+      await install({}, claiming('20.19.0')).catch(() => {})
+      expect(await called()).toBeDefined()
+    })
+
+    test('installs when it is there, and no link to it', async () => {
+      await lock({ 'node_modules/node-here': NODE })
+      await installed(BOTH)
+      await install({}, claiming('20.19.0')).catch(() => {})
+      expect(await called()).toBeDefined()
+    })
+
+    test('does nothing when all of it is there', async () => {
+      await lock({ 'node_modules/node-here': NODE, 'node_modules/wasm': { version: '1.0.0', optional: true } })
+      await installed(BOTH)
+      await mkdir(join(dir, 'node_modules/.bin'))
+      await writeFile(join(dir, 'node_modules/.bin/node'), '')
+      await install()
+      expect(await called()).toBeUndefined()
+    })
   })
 
   test('installs when the lockfile names another version', async () => {
