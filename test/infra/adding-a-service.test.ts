@@ -1,55 +1,23 @@
 import { execFile } from 'node:child_process'
-import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { dirname, join, resolve } from 'node:path'
+import { readFile, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { parseAllDocuments } from 'yaml'
+import { copyWithAddedService, printedFiles } from '../support/added-service.ts'
 
 const run = promisify(execFile)
 
-/** A copy of the sources with the service of docs/adding-a-service.md, and an edge to it. */
 let dir: string
-
-async function edit(path: string, ...changes: [from: string, to: string][]): Promise<void> {
-  let source = await readFile(join(dir, path), 'utf8')
-  for (const [from, to] of changes) {
-    expect(source).toContain(from)
-    source = source.replace(from, to)
-  }
-  await writeFile(join(dir, path), source)
-}
-
 beforeAll(async () => {
-  dir = await mkdtemp(join(tmpdir(), 'fairlead-adding-'))
-  for (const path of ['services', 'infra', 'docs', 'package.json', 'tsconfig.json']) await cp(path, join(dir, path), { recursive: true })
-  await symlink(resolve('node_modules'), join(dir, 'node_modules'))
-  const page = await readFile('docs/adding-a-service.md', 'utf8')
-  const files = [...page.matchAll(/^`(services\/[\w./-]+)`[^`]*?\n\n```ts\n([\s\S]*?)```/gm)].map(([, path = '', code = '']) => ({ path, code }))
-  expect(files.map(({ path }) => path)).toEqual(['contract', 'service', 'routes', 'main'].map(name => `services/inventory/${name}.ts`))
-  for (const { path, code } of files) {
-    await mkdir(dirname(join(dir, path)), { recursive: true })
-    await writeFile(join(dir, path), code)
-  }
-  await edit(
-    'infra/system.ts',
-    ['[user, order]', '[user, order, inventory]'],
-    ['import { order }', "import { inventory } from '../services/inventory/service.ts'\nimport { order }"],
-  )
-  await edit(
-    'services/order/service.ts',
-    ['calls: [', "calls: [{ to: inventory, mode: 'optional', attemptTimeoutMs: 300 }, "],
-    ['import { orderContract }', "import { inventory } from '../inventory/service.ts'\nimport { orderContract }"],
-  )
-  await edit('services/order/main.ts', [
-    "const user = await client('user')",
-    `const user = await client('user')
-    const inventory = await client('inventory')
-    const stock = (scope: Parameters<typeof inventory.call>[0], sku: string) => inventory.call(scope, 'getStock', { params: { sku } })
-    runtime.log.debug({ stock: typeof stock }, 'asks for stock')`,
-  ])
+  dir = await copyWithAddedService()
 }, 60_000)
 afterAll(() => rm(dir, { recursive: true, force: true }))
+
+test('docs/adding-a-service.md prints each of its files', async () => {
+  const names = [...(await printedFiles()).keys()]
+  expect(names).toEqual(['contract', 'service', 'routes', 'main'].map(name => `services/inventory/${name}.ts`))
+})
 
 test('what docs/adding-a-service.md says compiles', async () => {
   const config = { extends: './tsconfig.json', include: ['services', 'infra'] }

@@ -4,7 +4,8 @@ import { join } from 'node:path'
 import pg from 'pg'
 import type { TestProject } from 'vitest/node'
 import { system } from '../../infra/system.ts'
-import { asSuperuser, startPostgres } from '../../scripts/postgres.ts'
+import { asSuperuser, type Postgres, startPostgres } from '../../scripts/postgres.ts'
+import type { ServiceDefinition } from '../../services/chassis/graph.ts'
 import { migrate } from '../../services/chassis/migrate.ts'
 import { silentLog } from './runtime.ts'
 
@@ -17,18 +18,27 @@ declare module 'vitest' {
 
 export const templateOf = (service: string) => `template_${service}`
 
-/** One Postgres a run, with a migrated template database a service, from which each test file copies its own. */
+/** One Postgres a run, with a migrated template database for each service that has one, from which each test file copies its own. */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const dir = await mkdtemp(join(tmpdir(), 'fairlead-test-'))
   await chmod(dir, 0o755)
-  const postgres = await startPostgres({ dir, unsafe: true })
-  for (const { name } of system.services) {
-    await asSuperuser(postgres, 'postgres', client => client.query(`create database ${pg.escapeIdentifier(templateOf(name))}`))
-    await migrate({ url: postgres.url(templateOf(name)), dir: `services/${name}/migrations`, log: silentLog })
+  const remove = () => rm(dir, { recursive: true, force: true })
+  const postgres = await startPostgres({ dir, unsafe: true }).catch(async error => {
+    await remove()
+    throw error
+  })
+  const stop = () => postgres.stop().finally(remove)
+  try {
+    for (const service of system.services as readonly ServiceDefinition[]) if (service.database) await makeTemplate(postgres, service.name)
+    project.provide('postgresUrl', postgres.url(''))
+  } catch (error) {
+    await stop()
+    throw error
   }
-  project.provide('postgresUrl', postgres.url(''))
-  return async () => {
-    await postgres.stop()
-    await rm(dir, { recursive: true, force: true })
-  }
+  return stop
+}
+
+async function makeTemplate(postgres: Postgres, name: string): Promise<void> {
+  await asSuperuser(postgres, 'postgres', client => client.query(`create database ${pg.escapeIdentifier(templateOf(name))}`))
+  await migrate({ url: postgres.url(templateOf(name)), dir: `services/${name}/migrations`, log: silentLog })
 }

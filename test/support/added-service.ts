@@ -1,0 +1,50 @@
+import { cp, mkdir, mkdtemp, readdir, readFile, symlink, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { dirname, join, resolve } from 'node:path'
+
+/** What no clone has. */
+const OURS_ALONE = new Set(['.data', '.git', 'coverage', 'dist', 'node_modules'])
+
+async function edit(path: string, ...changes: [from: string, to: string][]): Promise<void> {
+  let source = await readFile(path, 'utf8')
+  for (const [from, to] of changes) {
+    if (!source.includes(from)) throw new Error(`${path} has no ${from}`)
+    source = source.replace(from, to)
+  }
+  await writeFile(path, source)
+}
+
+/** The files that docs/adding-a-service.md prints. */
+export async function printedFiles(): Promise<Map<string, string>> {
+  const page = await readFile('docs/adding-a-service.md', 'utf8')
+  return new Map([...page.matchAll(/^`(services\/[\w./-]+)`[^`]*?\n\n```ts\n([\s\S]*?)```/gm)].map(([, path = '', code = '']) => [path, code]))
+}
+
+/** @returns the folder of a copy of this repository with the service of docs/adding-a-service.md, and an edge to it from order */
+export async function copyWithAddedService(): Promise<string> {
+  const dir = await mkdtemp(join(tmpdir(), 'fairlead-adding-'))
+  for (const name of await readdir('.')) if (!OURS_ALONE.has(name)) await cp(name, join(dir, name), { recursive: true })
+  await symlink(resolve('node_modules'), join(dir, 'node_modules'))
+  for (const [path, code] of await printedFiles()) {
+    await mkdir(dirname(join(dir, path)), { recursive: true })
+    await writeFile(join(dir, path), code)
+  }
+  await edit(
+    join(dir, 'infra/system.ts'),
+    ['[user, order]', '[user, order, inventory]'],
+    ['import { order }', "import { inventory } from '../services/inventory/service.ts'\nimport { order }"],
+  )
+  await edit(
+    join(dir, 'services/order/service.ts'),
+    ['calls: [', "calls: [{ to: inventory, mode: 'optional', attemptTimeoutMs: 300 }, "],
+    ['import { orderContract }', "import { inventory } from '../inventory/service.ts'\nimport { orderContract }"],
+  )
+  await edit(join(dir, 'services/order/main.ts'), [
+    "const user = await client('user')",
+    `const user = await client('user')
+    const inventory = await client('inventory')
+    const stock = (scope: Parameters<typeof inventory.call>[0], sku: string) => inventory.call(scope, 'getStock', { params: { sku } })
+    runtime.log.debug({ stock: typeof stock }, 'asks for stock')`,
+  ])
+  return dir
+}
