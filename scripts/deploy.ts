@@ -46,11 +46,11 @@ await runCommand('npm run deploy', async signal => {
     return 0
   }
   if (!flags.context) throw usageError('--context is missing: name the cluster', 'kubectl config get-contexts')
+  const cluster = openCluster(flags.context)
   const settings = settingsFor(flags.context, process.env)
   const crds = crdSource(flags)
   const gatewayCrds = crdSource(flags, GATEWAY_API)
   const timeoutMs = wholeNumber('timeout', flags.timeout, { min: 1, max: 3_600 }) * 1_000
-  const cluster = openCluster(flags.context)
   const steps = createSteps()
   await steps.step(
     'API server',

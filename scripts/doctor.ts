@@ -61,12 +61,12 @@ interface Addresses {
   tlsAddress: string | undefined
 }
 
-async function addresses(context: string, url: string | undefined, settings: Settings): Promise<Addresses> {
+async function addresses(context: string, url: string | undefined, choose: () => Settings): Promise<Addresses> {
   if (url === undefined) {
     // Another kind cluster publishes other ports, and those of ours may be there as well. Whether docker answers has a check of its own.
     if (!context.startsWith('kind-') || (await wasMadeHere(context.slice('kind-'.length))) === false)
       throw usageError('--url is missing: where is the ingress reached?')
-    return { baseUrl: ingressUrl(settings), tlsAddress: `127.0.0.1:${INGRESS_PORTS.https}` }
+    return { baseUrl: ingressUrl(choose()), tlsAddress: `127.0.0.1:${INGRESS_PORTS.https}` }
   }
   const parsed = URL.parse(url)
   if (!parsed || !/^https?:$/.test(parsed.protocol)) throw usageError(`--url ${url} is not an http or https URL`)
@@ -93,9 +93,10 @@ await runCommand('npm run doctor', async signal => {
     process.stdout.write(HELP)
     return 0
   }
-  const chosen = settingsFor(flags.context, process.env)
+  const choose = () => settingsFor(flags.context, process.env)
   const cluster = openCluster(flags.context)
-  const at = await addresses(flags.context, flags.url, chosen)
+  const at = await addresses(flags.context, flags.url, choose)
+  const chosen = choose()
   // That the API server answers has a check of its own.
   const settings = await withApiServer(cluster, chosen).catch(() => chosen)
   const { platform, shop } = synthesize({ system, settings, images: await imageReferences(system, settings) })
