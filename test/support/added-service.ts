@@ -1,9 +1,6 @@
-import { cp, mkdir, mkdtemp, readdir, readFile, symlink, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { dirname, join, resolve } from 'node:path'
-
-/** What no clone has. */
-const OURS_ALONE = new Set(['.data', '.git', 'coverage', 'dist', 'node_modules'])
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { copyRepository } from './repository-copy.ts'
 
 async function edit(path: string, ...changes: [from: string, to: string][]): Promise<void> {
   let source = await readFile(path, 'utf8')
@@ -22,9 +19,7 @@ export async function printedFiles(): Promise<Map<string, string>> {
 
 /** @returns the folder of a copy of this repository with the service of docs/adding-a-service.md, and an edge to it from order */
 export async function copyWithAddedService(): Promise<string> {
-  const dir = await mkdtemp(join(tmpdir(), 'fairlead-adding-'))
-  for (const name of await readdir('.')) if (!OURS_ALONE.has(name)) await cp(name, join(dir, name), { recursive: true })
-  await symlink(resolve('node_modules'), join(dir, 'node_modules'))
+  const dir = await copyRepository()
   for (const [path, code] of await printedFiles()) {
     await mkdir(dirname(join(dir, path)), { recursive: true })
     await writeFile(join(dir, path), code)

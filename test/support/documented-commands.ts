@@ -1,0 +1,77 @@
+import { globSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+
+/** How a command of the documents is tried: by a short form of it, or by the test that does it in full. */
+export type Trial = { run: string[][]; code?: number } | { by: string }
+
+/** CLUSTER is a context of the kubeconfig. */
+const cluster = (...args: string[]): Trial => ({ run: [[...args, '--context', 'CLUSTER']] })
+const by = (path: string): Trial => ({ by: path })
+const UNKNOWN_ID = '0193c5f4-0000-7000-8000-000000000000'
+
+/** Tried in a copy of the repository. */
+export const LIGHT: Record<string, Trial> = {
+  'npm start -- --help': { run: [['start', '--help']] },
+  'npm run charts': { run: [['charts'], ['charts', '--check']] },
+  'npm run diagram': { run: [['diagram'], ['diagram', '--check']] },
+  'npm run synth': { run: [['synth']] },
+}
+
+/** They take a minute each. */
+export const SLOW: Record<string, Trial> = {
+  'npm run bench': { run: [['bench', '--rounds', '1', '--seconds', '0.2']] },
+  'npm run fuzz': { run: [['fuzz', '--max-examples', '1']] },
+}
+
+/** They need a cluster that `npm run up` made, and docker. */
+export const ON_A_CLUSTER: Record<string, Trial> = {
+  'npm run deploy': cluster('deploy'),
+  'npm run deploy -- --context NAME': cluster('deploy'),
+  'npm run doctor': cluster('doctor', '--only', 'certificate'),
+  'npm run doctor -- --context NAME': cluster('doctor', '--only', 'certificate'),
+  "npm run doctor -- --context NAME --only 'workload identity'": cluster('doctor', '--only', 'workload identity'),
+  'npm run images': { run: [['images']] },
+  'npm run images -- --pull': by('test/infra/image.test.ts'),
+  'npm run images -- --helm': { run: [['images', '--helm']] },
+  'npm run outbox -- drop ID --context NAME': { ...cluster('outbox', 'drop', UNKNOWN_ID), code: 1 },
+  'npm run outbox -- list': cluster('outbox', 'list'),
+  'npm run outbox -- list --context NAME': cluster('outbox', 'list'),
+  'npm run outbox -- retry ID --context NAME': { ...cluster('outbox', 'retry', UNKNOWN_ID), code: 1 },
+  'npm run secrets': cluster('secrets'),
+  'npm run secrets -- --context NAME': cluster('secrets'),
+  'npm run secrets -- --context NAME --rotate': cluster('secrets', '--rotate'),
+  'npm run secrets -- --rotate': cluster('secrets', '--rotate'),
+  'npm run status': cluster('status'),
+  'npm run status -- --context NAME': cluster('status'),
+}
+
+const ELSEWHERE: Record<string, Trial> = {
+  'npm run check': by('.ci/run'),
+  'npm run down': by('.ci/run'),
+  'npm run e2e': by('.ci/run'),
+  'npm run format': by('package.json'),
+  'npm run logs -- SERVICE': by('test/e2e/logs.e2e.ts'),
+  'npm run logs -- order': by('test/e2e/logs.e2e.ts'),
+  'npm run logs -- user': by('test/e2e/logs.e2e.ts'),
+  'npm run up': by('.ci/run'),
+  'npm start': by('test/scripts/start.test.ts'),
+  'npm test': by('.ci/run'),
+}
+
+export const TRIALS: Record<string, Trial> = { ...LIGHT, ...SLOW, ...ON_A_CLUSTER, ...ELSEWHERE }
+
+/** The name of an npm command, and its options up to a comment, a pipe, or the end of what it is in. */
+const COMMAND = /\bnpm (?:run (?:--silent )?[\w:]+|start|test)(?: -- [^#&|;)`]*)?/g
+
+/** Every npm command in code of README.md and docs/, as it is written there. */
+export async function documentedCommands(): Promise<string[]> {
+  const pages = ['README.md', ...globSync('docs/**/*.md').filter(path => !path.startsWith('docs/decisions/'))]
+  const found = new Set<string>()
+  for (const page of pages) {
+    const lines = (await readFile(page, 'utf8')).split('\n')
+    // A block is indented or fenced; all else is between backticks.
+    const code = lines.flatMap(line => (/^ {4}/.test(line) ? [line] : [...line.matchAll(/`([^`]+)`/g)].map(([, inline = '']) => inline)))
+    for (const [command] of code.flatMap(text => [...text.matchAll(COMMAND)])) found.add(command.replace('--silent ', '').trim())
+  }
+  return [...found].sort()
+}
