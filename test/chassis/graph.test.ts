@@ -1,8 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { system } from '../../infra/system.ts'
 import { callersOf, defineService, defineSystem, edgeTo, hasOutbox, podsHost, type ServiceDefinition } from '../../services/chassis/graph.ts'
-import { order } from '../../services/order/service.ts'
-import { user } from '../../services/user/service.ts'
+import { order, system, user } from '../support/graph.ts'
 
 const service = (changes: Partial<ServiceDefinition> = {}): ServiceDefinition => ({
   name: 'stock',

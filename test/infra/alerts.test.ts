@@ -9,10 +9,8 @@ import { stringify } from 'yaml'
 import { bucketLabel } from '../../infra/constructs/slo-alerts.ts'
 import { loadSettings } from '../../infra/settings.ts'
 import { synthesize } from '../../infra/synth.ts'
-import { system } from '../../infra/system.ts'
 import { defineService, type SystemDefinition } from '../../services/chassis/graph.ts'
-import { order } from '../../services/order/service.ts'
-import { user } from '../../services/user/service.ts'
+import { order, system, user } from '../support/graph.ts'
 
 interface Rule {
   alert?: string

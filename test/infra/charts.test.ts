@@ -6,14 +6,15 @@ import { helmChart } from '../../infra/helm/chart.ts'
 import { block, entries, text, toTemplate } from '../../infra/helm/expressions.ts'
 import { describeImages, NAMED } from '../../infra/image/image.ts'
 import { loadSettings } from '../../infra/settings.ts'
-import { system } from '../../infra/system.ts'
+import { system as shop } from '../../infra/system.ts'
+import { system } from '../support/graph.ts'
 
 const settings = loadSettings({})
 
 test('charts/ is what the graph gives: npm run charts, and commit it', async () => {
-  const images = await describeImages(system, settings, NAMED)
-  const wanted = helmChart(system, settings, Object.fromEntries(images.map(({ service, tag }) => [service, tag])))
-  const folder = join('charts', system.name)
+  const images = await describeImages(shop, settings, NAMED)
+  const wanted = helmChart(shop, settings, Object.fromEntries(images.map(({ service, tag }) => [service, tag])))
+  const folder = join('charts', shop.name)
   const there = (await readdir(folder, { recursive: true, withFileTypes: true }))
     .filter(entry => entry.isFile())
     .map(entry => join(entry.parentPath, entry.name).slice(folder.length + 1))

@@ -3,11 +3,9 @@ import { refuseImpossible, refuseImpossibleGraph } from '../../infra/checks/refu
 import { Refused, type Subject } from '../../infra/checks/refused.ts'
 import { loadSettings } from '../../infra/settings.ts'
 import { type Manifest, synthesize } from '../../infra/synth.ts'
-import { system } from '../../infra/system.ts'
 import type { Operation } from '../../services/chassis/contract.ts'
 import type { ServiceDefinition } from '../../services/chassis/graph.ts'
-import { order } from '../../services/order/service.ts'
-import { user } from '../../services/user/service.ts'
+import { order, system, user } from '../support/graph.ts'
 
 const settings = loadSettings({})
 const context = { system, settings, images: { user: 'fairlead/user:1', order: 'fairlead/order:1' } }

@@ -8,8 +8,8 @@ import { describe, expect, test } from 'vitest'
 import { bundledDashboards, dashboardsOf, toJson } from '../../infra/constructs/dashboards.ts'
 import { loadSettings } from '../../infra/settings.ts'
 import { type Manifest, synthesize } from '../../infra/synth.ts'
-import { system } from '../../infra/system.ts'
 import type { ServiceDefinition } from '../../services/chassis/graph.ts'
+import { system } from '../support/graph.ts'
 
 interface Target {
   expr: string

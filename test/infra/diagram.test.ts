@@ -9,10 +9,8 @@ import { entryServices } from '../../infra/constructs/ingress.ts'
 import { type Layout, type Link, layOut, type Node, type Rect } from '../../infra/diagram/layout.ts'
 import { diagramMermaid } from '../../infra/diagram/mermaid.ts'
 import { diagramSvg } from '../../infra/diagram/svg.ts'
-import { system } from '../../infra/system.ts'
 import type { Edge, ServiceDefinition, SystemDefinition } from '../../services/chassis/graph.ts'
-import { order } from '../../services/order/service.ts'
-import { user } from '../../services/user/service.ts'
+import { order, system, user } from '../support/graph.ts'
 
 const diagrams = { 'docs/diagram.svg': diagramSvg, 'docs/diagram.mmd': diagramMermaid }
 

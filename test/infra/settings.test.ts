@@ -2,8 +2,8 @@ import { describe, expect, test } from 'vitest'
 import { formats, isOf } from '../../infra/formats.ts'
 import { descriptionsOf, schemaOf, valuesOf } from '../../infra/helm/values.ts'
 import { loadSettings, settingsFor, someSettings } from '../../infra/settings.ts'
-import { system } from '../../infra/system.ts'
 import { EXISTING } from '../support/existing-platform.ts'
+import { system } from '../support/graph.ts'
 
 describe('loadSettings', () => {
   test.each([

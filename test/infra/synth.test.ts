@@ -12,12 +12,10 @@ import { publicPaths } from '../../infra/constructs/public-paths.ts'
 import { pinned } from '../../infra/platform/images.ts'
 import { loadSettings } from '../../infra/settings.ts'
 import { type Manifest, synthesize } from '../../infra/synth.ts'
-import { system } from '../../infra/system.ts'
 import { type Contract, defineContract } from '../../services/chassis/contract.ts'
 import { defineService, type SystemDefinition } from '../../services/chassis/graph.ts'
-import { order } from '../../services/order/service.ts'
-import { user } from '../../services/user/service.ts'
 import { EXISTING } from '../support/existing-platform.ts'
+import { order, system, user } from '../support/graph.ts'
 
 const settings = loadSettings({})
 const tags = { user: 'fairlead/user:1', order: 'fairlead/order:1', invoice: 'fairlead/invoice:1' }

@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { expect, test } from 'vitest'
+import { system } from '../../infra/system.ts'
 
 const logs = (...args: string[]) =>
   promisify(execFile)(process.execPath, ['--disable-warning=ExperimentalWarning', 'scripts/logs.ts', ...args], { timeout: 20_000 }).then(
@@ -8,9 +9,11 @@ const logs = (...args: string[]) =>
     ({ code, stdout, stderr }) => ({ code, stdout, stderr }),
   )
 
+const names = system.services.map(({ name }) => name).join(', ')
+
 test.each([
-  [[], 'error: the service is missing: name one of user, order'],
-  [['ordr'], "error: there is no service 'ordr': name one of user, order"],
+  [[], `error: the service is missing: name one of ${names}`],
+  [['ordr'], `error: there is no service 'ordr': name one of ${names}`],
   [['order', 'user'], "error: 'user' is too much: name one service"],
   [['order', '--lines', 'x'], 'error: --lines x is not a whole number from 0 to 100000'],
   [['order', '--colour'], "error: Unknown option '--colour'; see --help"],

@@ -6,9 +6,9 @@ import { join } from 'node:path'
 import { X509CertificateGenerator } from '@peculiar/x509'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { loadSettings } from '../../infra/settings.ts'
-import { system } from '../../infra/system.ts'
 import type { Cluster, Live, Reference } from '../../scripts/cluster/cluster.ts'
 import { ensureSecrets, rotateSigningKey } from '../../scripts/secrets.ts'
+import { system } from '../support/graph.ts'
 
 const settings = loadSettings({})
 const ISSUER = 'https://kubernetes.default.svc.cluster.local'

@@ -3,12 +3,12 @@ import { onTestFinished, vi } from 'vitest'
 import { COLLECTOR_CONFIG } from '../../infra/constructs/tracing-sidecar.ts'
 import { loadSettings } from '../../infra/settings.ts'
 import { synthesize } from '../../infra/synth.ts'
-import { system } from '../../infra/system.ts'
 import { nameOf } from '../../scripts/cluster/apply.ts'
 import type { Cluster, Live, Reference } from '../../scripts/cluster/cluster.ts'
 import { ApiError } from '../../scripts/cluster/rest.ts'
 import type { Check } from '../../scripts/doctor/check.ts'
 import { type Context, createContext } from '../../scripts/doctor/context.ts'
+import { system } from './graph.ts'
 import { listen } from './http.ts'
 
 export const settings = loadSettings({})

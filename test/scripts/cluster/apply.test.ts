@@ -1,11 +1,11 @@
 import { describe, expect, test } from 'vitest'
 import { loadSettings } from '../../../infra/settings.ts'
 import { type Manifest, synthesize } from '../../../infra/synth.ts'
-import { system } from '../../../infra/system.ts'
 import { applyAll, inParallel, nameOf, waves } from '../../../scripts/cluster/apply.ts'
 import type { Cluster, Reference } from '../../../scripts/cluster/cluster.ts'
 import { readInventory, toPrune, withInventory } from '../../../scripts/cluster/inventory.ts'
 import { ApiError } from '../../../scripts/cluster/rest.ts'
+import { system } from '../../support/graph.ts'
 
 const { platform, shop } = synthesize({ system, settings: loadSettings({}), images: { user: 'a/user:1', order: 'a/order:1' } })
 const manifests = [...platform, ...shop]

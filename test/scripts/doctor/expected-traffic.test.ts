@@ -3,9 +3,9 @@ import type { INetworkPolicyPeer } from 'kubernetes-models/networking.k8s.io/v1/
 import { describe, expect, test } from 'vitest'
 import { loadSettings } from '../../../infra/settings.ts'
 import { type Manifest, synthesize } from '../../../infra/synth.ts'
-import { system } from '../../../infra/system.ts'
 import { allows, type End } from '../../../scripts/doctor/expected-traffic.ts'
 import { EXISTING } from '../../support/existing-platform.ts'
+import { system } from '../../support/graph.ts'
 
 const NAME = 'app.kubernetes.io/name'
 const NAMESPACE = 'kubernetes.io/metadata.name'

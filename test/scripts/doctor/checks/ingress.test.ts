@@ -9,9 +9,8 @@ import { NotHere } from '../../../../scripts/doctor/check.ts'
 import { ingressChecks } from '../../../../scripts/doctor/checks/ingress.ts'
 import { CommandError } from '../../../../scripts/terminal.ts'
 import type { Contract } from '../../../../services/chassis/contract.ts'
-import { order } from '../../../../services/order/service.ts'
-import { user } from '../../../../services/user/service.ts'
 import { answering, contextOf, type FakeCluster, fakeCluster, hangingUp, type Routes, runCheck } from '../../../support/fake-cluster.ts'
+import { order, user } from '../../../support/graph.ts'
 
 const run = (name: string, more: object, fake: FakeCluster = fakeCluster()) => runCheck(ingressChecks(contextOf(fake, more)), name)
 const answer = (status: number) => () => new Response('', { status })

@@ -5,7 +5,6 @@ import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { loadSettings } from '../../../../infra/settings.ts'
 import { type Manifest, synthesize } from '../../../../infra/synth.ts'
-import { system } from '../../../../infra/system.ts'
 import type { Live } from '../../../../scripts/cluster/cluster.ts'
 import { ApiError } from '../../../../scripts/cluster/rest.ts'
 import { type Check, NotHere } from '../../../../scripts/doctor/check.ts'
@@ -15,6 +14,7 @@ import { probe } from '../../../../scripts/doctor/probe.ts'
 import { CommandError } from '../../../../scripts/terminal.ts'
 import { EXISTING } from '../../../support/existing-platform.ts'
 import { contextOf, type FakeCluster, fakeCluster, podOf, runCheck, skipPauses } from '../../../support/fake-cluster.ts'
+import { system } from '../../../support/graph.ts'
 
 const PROGRAMS: [name: string, namespace: string, ports: number[]][] = [
   ['user', 'shop', [8_080, 9_090, 8_888]],

@@ -1,6 +1,5 @@
 import { describe, expect, test } from 'vitest'
 import { loadSettings } from '../../../../infra/settings.ts'
-import { system } from '../../../../infra/system.ts'
 import { edgesOf, type Trace, traceChecks } from '../../../../scripts/doctor/checks/traces.ts'
 import { SMOKE_TRACE } from '../../../../scripts/smoke.ts'
 import { CommandError } from '../../../../scripts/terminal.ts'
@@ -17,6 +16,7 @@ import {
   runCheck,
   skipPauses,
 } from '../../../support/fake-cluster.ts'
+import { system } from '../../../support/graph.ts'
 
 const TRACE_ID = '0af7651916cd43dd8448eb211c80319c'
 

@@ -1,0 +1,28 @@
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { copyWithAddedService } from '../support/added-service.ts'
+import { runProgram } from '../support/run-node.ts'
+
+let copy: string
+beforeAll(async () => {
+  copy = await copyWithAddedService()
+  // As one's own, not a link: bundles name their inputs by where they really are.
+  await rm(join(copy, 'node_modules'))
+  const linked = await runProgram('cp', ['-al', 'node_modules', copy])
+  if (linked.code !== 0) await runProgram('cp', ['-a', 'node_modules', copy], { timeoutMs: 300_000 })
+}, 310_000)
+afterAll(() => rm(copy, { recursive: true, force: true }))
+
+test('a service more in the graph leaves all tests of the kit green', async () => {
+  for (const name of ['diagram', 'charts']) expect(await runProgram('npm', ['run', '--silent', name], { cwd: copy })).toMatchObject({ code: 0 })
+  // The one that adds the service would find it there.
+  const args = ['vitest', 'run', 'test/infra', 'test/scripts', 'test/chassis', '--exclude', 'test/infra/adding-a-service.test.ts']
+  const { code, stdout } = await runProgram('npx', [...args, '--reporter', 'dot', '--reporter', './test/support/summary-reporter.ts'], {
+    cwd: copy,
+    timeoutMs: 900_000,
+  })
+  const failed = stdout.split('\n').filter(line => line.includes(' FAIL '))
+  process.stderr.write(`    ${stdout.trim().split('\n').at(-1)}\n`)
+  expect({ code, failed }).toEqual({ code: 0, failed: [] })
+}, 1_200_000)
