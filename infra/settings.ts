@@ -61,7 +61,7 @@ const settingFields = {
   DATABASE: z
     .enum(['bundled', 'external'])
     .default('bundled')
-    .describe('bundled (a Postgres beside the services) or external (Secrets <service>-database)'),
+    .describe('bundled (a Postgres beside the services) or external (Secrets <service>-database and <service>-database-owner)'),
   DATABASE_CIDR: cidrs('where an external database is; needed for DATABASE=external'),
   DATABASE_PORT: port(5_432, 'the port of an external database'),
   /** The services keep idle connections for longer than this. */

@@ -73,7 +73,7 @@ export async function prepareLocalSystem({ system, dir, postgres, portsOf = grap
       authIssuer: `https://${system.name}.localhost`,
       workloadIssuer: LOCAL_ISSUER,
       workloadJwks: issuer.jwksFile,
-      databaseUrlFile: service.database ? await writeDatabaseUrl(dir, postgres, service.name, service.database) : '',
+      databaseUrlFile: service.database ? await writeDatabaseUrls(dir, postgres, service.name, service.database) : '',
       secretDir: (name: string) => secrets.get(name) as string,
       identityFile: (callee: string) => identities[callee] as string,
     }
@@ -86,7 +86,7 @@ export async function prepareLocalSystem({ system, dir, postgres, portsOf = grap
     })
   }
   const withDatabase = system.services.filter(({ database }) => database !== undefined)
-  await Promise.all(withDatabase.map(service => runMigrations(service, envs.get(service.name) ?? {})))
+  await Promise.all(withDatabase.map(service => runMigrations(service, { DATABASE_URL_FILE: ownerFile(join(dir, 'database-urls', service.name)) })))
   const logFile = (service: string) => join(dir, `${service}.log`)
   const environment = (service: ServiceDefinition) => ({ ...envs.get(service.name) })
   return {
@@ -114,13 +114,21 @@ async function writeTokens(service: ServiceDefinition, issuer: LocalIssuer): Pro
 const calleeHosts = ({ calls }: ServiceDefinition, ports: Record<string, LocalPorts>) =>
   Object.fromEntries(calls.map(({ to }) => [edgeVariables(to.name).host, `127.0.0.1:${ports[to.name]?.port}`]))
 
-async function writeDatabaseUrl(dir: string, postgres: Postgres, name: string, database: string): Promise<string> {
-  const file = join(dir, 'database-urls', name)
-  const known = await readFile(file, 'utf8').catch(() => undefined)
-  const password = known ? new URL(known).password : randomBytes(24).toString('base64url')
-  await writeFile(file, await ensureDatabase(postgres, database, password), { mode: 0o600 })
+/** Makes a service's database, and the files with its URLs. @returns the file of the role that serves; the owner's is beside it */
+async function writeDatabaseUrls(dir: string, postgres: Postgres, service: string, database: string): Promise<string> {
+  const file = join(dir, 'database-urls', service)
+  const passwordIn = async (path: string) => {
+    const known = await readFile(path, 'utf8').catch(() => undefined)
+    return known ? decodeURIComponent(new URL(known).password) : randomBytes(24).toString('base64url')
+  }
+  const passwords = { password: await passwordIn(file), ownerPassword: await passwordIn(ownerFile(file)) }
+  const { url, ownerUrl } = await ensureDatabase(postgres, database, passwords)
+  await writeFile(file, url, { mode: 0o600 })
+  await writeFile(ownerFile(file), ownerUrl, { mode: 0o600 })
   return file
 }
+
+const ownerFile = (file: string) => `${file}-owner`
 
 async function runMigrations(service: ServiceDefinition, env: Record<string, string>): Promise<void> {
   try {

@@ -81,23 +81,48 @@ export async function startPostgres({ dir, unsafe = false, port }: PostgresOptio
   }
 }
 
+export interface DatabaseUrls {
+  /** Of the role that serves: it reads and writes rows. */
+  url: string
+  /** Of the role that owns the tables and migrates them. */
+  ownerUrl: string
+}
+
 /**
- * A role and a database of the same name, owned by it, with every right of PUBLIC on it taken away.
- * @returns the URL for the role
+ * A database, the role that owns it, and a role of the database's name that serves from it and can enter no other. One that an earlier
+ * version made for a single role changes hands.
  */
-export async function ensureDatabase(postgres: Postgres, name: string, password: string): Promise<string> {
+export async function ensureDatabase(
+  postgres: Postgres,
+  name: string,
+  passwords: { password: string; ownerPassword: string },
+): Promise<DatabaseUrls> {
+  const [role, owner] = [name, `${name}-owner`].map(pg.escapeIdentifier) as [string, string]
   await asSuperuser(postgres, 'postgres', async client => {
-    const role = pg.escapeIdentifier(name)
-    const { rowCount: hasRole } = await client.query('select 1 from pg_roles where rolname = $1', [name])
-    await client.query(`${hasRole ? 'alter' : 'create'} role ${role} login password ${pg.escapeLiteral(password)}`)
+    for (const [one, password] of [
+      [name, passwords.password],
+      [`${name}-owner`, passwords.ownerPassword],
+    ] as const) {
+      const { rowCount } = await client.query('select 1 from pg_roles where rolname = $1', [one])
+      await client.query(`${rowCount ? 'alter' : 'create'} role ${pg.escapeIdentifier(one)} login password ${pg.escapeLiteral(password)}`)
+    }
     const { rowCount: hasDatabase } = await client.query('select 1 from pg_database where datname = $1', [name])
-    if (!hasDatabase) await client.query(`create database ${role} owner ${role}`)
-    await client.query(`revoke all on database ${role} from public`)
+    if (!hasDatabase) await client.query(`create database ${role} owner ${owner}`)
+    for (const database of [role, 'postgres', 'template1']) await client.query(`revoke all on database ${database} from public`)
   })
-  const url = new URL(postgres.url(name))
-  url.username = name
-  url.password = password
-  return url.href
+  await asSuperuser(postgres, name, client =>
+    client.query(`begin;
+      reassign owned by ${role} to ${owner};
+      grant connect on database ${role} to ${role};
+      grant usage on schema public to ${role};
+      grant select, insert, update, delete on all tables in schema public to ${role};
+      grant usage on all sequences in schema public to ${role};
+      alter default privileges for role ${owner} in schema public grant select, insert, update, delete on tables to ${role};
+      alter default privileges for role ${owner} in schema public grant usage on sequences to ${role};
+      commit`),
+  )
+  const urlOf = (username: string, password: string) => Object.assign(new URL(postgres.url(name)), { username, password }).href
+  return { url: urlOf(name, passwords.password), ownerUrl: urlOf(`${name}-owner`, passwords.ownerPassword) }
 }
 
 export async function asSuperuser<T>(postgres: Postgres, database: string, work: (client: pg.Client) => Promise<T>): Promise<T> {

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { App, Chart } from 'cdk8s'
 import { systemOwner } from '../infra/constructs/context.ts'
-import { databaseSecret, WORKLOAD_ISSUER } from '../infra/constructs/deployment.ts'
+import { databaseSecret, ownerSecret, WORKLOAD_ISSUER } from '../infra/constructs/deployment.ts'
 import { certificateSecret } from '../infra/constructs/ingress.ts'
 import { addNamespace } from '../infra/constructs/namespace.ts'
 import { labelsOf } from '../infra/constructs/object.ts'
@@ -122,23 +122,32 @@ async function ensureDatabaseSecrets(cluster: Cluster, system: SystemDefinition,
   const password = () => randomBytes(24).toString('base64url')
   if (await cluster.create(secret(POSTGRES, { password: password() }))) said.push(`Secret ${POSTGRES}: the superuser's password`)
   const clients = system.services.filter(({ database }) => database)
-  const created = await cluster.create(secret(ROLES_SECRET, Object.fromEntries(clients.map(({ name }) => [name, password()]))))
+  const names = clients.flatMap(({ name }) => [name, `${name}-owner`])
+  const created = await cluster.create(secret(ROLES_SECRET, Object.fromEntries(names.map(name => [name, password()]))))
   const roles = await cluster.read({ apiVersion: 'v1', kind: 'Secret', metadata: { name: ROLES_SECRET, namespace } })
-  const missing = clients.filter(({ name }) => !textOf(roles, name))
+  const missing = names.filter(name => !textOf(roles, name))
   if (missing.length > 0) {
     const known = Object.fromEntries(Object.keys(roles?.data ?? {}).map(name => [name, textOf(roles, name) as string]))
-    await cluster.apply(secret(ROLES_SECRET, { ...known, ...Object.fromEntries(missing.map(({ name }) => [name, password()])) }))
+    await cluster.apply(secret(ROLES_SECRET, { ...known, ...Object.fromEntries(missing.map(name => [name, password()])) }))
   }
-  if (created || missing.length > 0) said.push(`Secret ${ROLES_SECRET}: passwords of ${clients.map(({ name }) => name).join(', ')}`)
+  if (created || missing.length > 0) said.push(`Secret ${ROLES_SECRET}: passwords of ${(created ? names : missing).join(', ')}`)
   const passwords = await cluster.read({ apiVersion: 'v1', kind: 'Secret', metadata: { name: ROLES_SECRET, namespace } })
+  const urlIn = async (name: string) => textOf(await cluster.read({ apiVersion: 'v1', kind: 'Secret', metadata: { name, namespace } }), 'url')
+  const isForeign = (url: string | undefined) => url !== undefined && new URL(url).hostname !== `${POSTGRES}.${namespace}`
   for (const service of clients) {
-    const name = databaseSecret(service)
-    const url = `postgres://${service.name}:${textOf(passwords, service.name)}@${POSTGRES}.${namespace}:${POSTGRES_PORT}/${service.database}`
-    const known = textOf(await cluster.read({ apiVersion: 'v1', kind: 'Secret', metadata: { name, namespace } }), 'url')
-    // One that leads elsewhere is somebody's own database.
-    if (known === url || (known && new URL(known).hostname !== `${POSTGRES}.${namespace}`)) continue
-    await cluster.apply(secret(name, { url }))
-    said.push(`Secret ${name}: its URL`)
+    const own = await urlIn(databaseSecret(service))
+    const urlOf = (role: string) => `postgres://${role}:${textOf(passwords, role)}@${POSTGRES}.${namespace}:${POSTGRES_PORT}/${service.database}`
+    const wanted = {
+      [databaseSecret(service)]: urlOf(service.name),
+      // Somebody's own database, of which one role is known, is migrated by that one.
+      [ownerSecret(service)]: own !== undefined && isForeign(own) ? own : urlOf(`${service.name}-owner`),
+    }
+    for (const [name, url] of Object.entries(wanted)) {
+      const known = await urlIn(name)
+      if (known === url || isForeign(known)) continue
+      await cluster.apply(secret(name, { url }))
+      said.push(`Secret ${name}: its URL`)
+    }
   }
   return said
 }

@@ -18,6 +18,10 @@ const GRACE_SECONDS = 30
 /** How long a token for a callee lives; the kubelet renews it at 80 %. */
 const TOKEN_SECONDS = 3_600
 
+/** The volume of what only the migration reads. */
+const OWNER = 'database-owner'
+/** Name of the Secret with the `url` by which a service's database is migrated, as its owner; no container that serves has it. */
+export const ownerSecret = ({ name }: Pick<ServiceDefinition, 'name'>) => `${name}-${OWNER}`
 /** Name of the Secret with the `url` of a service's database. */
 export const databaseSecret = ({ name }: Pick<ServiceDefinition, 'name'>) => `${name}-database`
 /** Name of the ConfigMap with the public keys of the cluster's token issuer. */
@@ -68,6 +72,7 @@ export function addDeployment(scope: Construct, context: Context, service: Servi
             { name: 'tmp', emptyDir: { sizeLimit: '16Mi' } },
             ...collectorVolumes(settings),
             ...mountsOf(context, service).map(({ volume }) => volume),
+            ...ownerVolume(service),
           ],
         },
       },
@@ -127,13 +132,16 @@ const migration = (context: Context, service: ServiceDefinition): IContainer => 
   name: 'migrate',
   ...program(context, service),
   args: ['main.js', 'migrate'],
-  env: [{ name: 'DATABASE_URL_FILE', value: DATABASE_URL_FILE }],
+  env: [{ name: 'DATABASE_URL_FILE', value: `${MOUNTS}/${OWNER}/url` }],
   resources: budgetOf(service),
-  volumeMounts: [TMP, ...mountsOf(context, service).flatMap(({ mount }) => (mount.name === 'database' ? [mount] : []))],
+  volumeMounts: [TMP, { name: OWNER, mountPath: `${MOUNTS}/${OWNER}`, readOnly: true }],
 })
 
 const DATABASE_URL_FILE = `${MOUNTS}/database/url`
 const READ_ONLY = 0o440
+
+const ownerVolume = (service: ServiceDefinition): IVolume[] =>
+  service.database ? [{ name: OWNER, secret: { secretName: ownerSecret(service), defaultMode: READ_ONLY } }] : []
 
 /** The ConfigMap with what a service needs to know the issuer's keys: the keys themselves, or who vouches for the host that publishes them. */
 const issuerConfigMap = ({ WORKLOAD_JWKS, WORKLOAD_JWKS_CA }: Settings) => (WORKLOAD_JWKS === 'file' ? WORKLOAD_ISSUER : WORKLOAD_JWKS_CA)

@@ -26,8 +26,10 @@ trap 'exit 0' TERM
 # By TCP, which the server that only initialises does not have.
 until pg_isready --quiet --host 127.0.0.1; do sleep 1; done
 while true; do
-  while read -r role database; do
-    export role database
+  while read -r role database connections; do
+    # A new role's password comes to this pod a moment later than its name.
+    [ -s "/etc/postgres-roles/$role" ] && [ -s "/etc/postgres-roles/$role-owner" ] || continue
+    export role database connections
     psql --quiet --no-psqlrc --set ON_ERROR_STOP=1 --host /var/run/postgresql --username postgres --output /dev/null --file /etc/postgres-setup/roles.sql ||
       echo "role $role: tried again in 10 s" >&2
   done < /etc/postgres-setup/databases
@@ -35,19 +37,41 @@ while true; do
 done
 `
 
+// Two roles per service: one owns the tables and migrates them, the other reads and writes rows. What is granted already is not granted
+// again, since each grant makes every session plan its statements again.
 const ROLES_SQL = String.raw`\getenv role role
 \getenv database database
+\getenv connections connections
+\set owner :role '-owner'
 \set password ${'`'}cat "/etc/postgres-roles/$role"${'`'}
+\set owner_password ${'`'}cat "/etc/postgres-roles/$role-owner"${'`'}
 set log_statement = 'none';
 set log_min_error_statement = 'panic';
-select format('create role %I login', :'role') where not exists (select from pg_roles where rolname = :'role') \gexec
-select format('alter role %I password %L', :'role', :'password') \gexec
-select format('create database %I owner %I', :'database', :'role') where not exists (select from pg_database where datname = :'database') \gexec
-select format('revoke all on database %I from public', :'database') \gexec
+set lock_timeout = '3s';
+select format('create role %I login', name) from unnest(array[:'role', :'owner']) name where not exists (select from pg_roles where rolname = name) \gexec
+select format('alter role %I password %L connection limit %s', :'role', :'password', :'connections') \gexec
+select format('alter role %I password %L connection limit %s', :'owner', :'owner_password', :'connections') \gexec
+select format('create database %I owner %I', :'database', :'owner') where not exists (select from pg_database where datname = :'database') \gexec
+select format('revoke all on database %I from public', datname) from pg_database where datname in (:'database', 'postgres', 'template1') and has_database_privilege('public', oid, 'connect') \gexec
+\connect :database
+set log_statement = 'none';
+set log_min_error_statement = 'panic';
+set lock_timeout = '3s';
+begin;
+select format('reassign owned by %I to %I', :'role', :'owner') where exists (select from pg_class where relowner = quote_ident(:'role')::regrole) or exists (select from pg_database where datname = :'database' and datdba = quote_ident(:'role')::regrole) \gexec
+select format('grant connect on database %I to %I', :'database', :'role') where not has_database_privilege(:'role', :'database', 'connect') \gexec
+select format('grant usage on schema public to %I', :'role') where not has_schema_privilege(:'role', 'public', 'usage') \gexec
+select format('grant select, insert, update, delete on %I.%I to %I', schemaname, tablename, :'role') from pg_tables where schemaname = 'public' and not has_table_privilege(:'role', format('%I.%I', schemaname, tablename), 'delete') \gexec
+select format('grant usage on all sequences in schema public to %I', :'role') where exists (select from pg_sequences where schemaname = 'public' and not has_sequence_privilege(:'role', format('%I.%I', schemaname, sequencename), 'usage')) \gexec
+select format('alter default privileges for role %I in schema public grant %s to %I', :'owner', rights, :'role') from unnest(array['select, insert, update, delete on tables', 'usage on sequences']) rights where not exists (select from pg_default_acl where defaclrole = quote_ident(:'owner')::regrole) \gexec
+commit;
 `
 
 /** What a pod keeps open: its pool, and where it has an outbox, the connection that listens for it. */
 const connectionsOf = (service: ServiceDefinition): number => DEFAULT_POOL_SIZE + (hasOutbox(service) ? 1 : 0)
+
+/** What all pods keep open: a fast rollout has all new ones while all old ones still finish, and each new one migrates. */
+const sessionsOf = (client: ServiceDefinition): number => client.scale.max * (2 * connectionsOf(client) + 1)
 
 /**
  * One Postgres with a role and a database for each service, which can enter no other. For kind and for trying: in production each
@@ -59,8 +83,7 @@ export function addPostgres(scope: Construct, context: Context): void {
   const image = imagesFor(settings).postgres
   const owner: Owner = { name: POSTGRES, component: 'database', partOf: system.name, version: versionOf('postgres', image) }
   const clients = system.services.filter(({ database }) => database)
-  // A fast rollout has all new pods while all old ones still finish; and a few for people.
-  const connections = clients.reduce((sum, client) => sum + 2 * client.scale.max * connectionsOf(client), 20)
+  const connections = clients.reduce((sum, client) => sum + sessionsOf(client), 20)
   addServiceAccount(scope, owner, namespace)
   kubeObject<IConfigMap>(scope, owner, {
     apiVersion: 'v1',
@@ -71,7 +94,7 @@ export function addPostgres(scope: Construct, context: Context): void {
       'roles.sql': ROLES_SQL,
       // initdb asks for the name of its user, and the image knows no user above 10000.
       passwd: `postgres:x:${UID}:${UID}::/var/lib/postgresql:/bin/sh\n`,
-      databases: clients.map(({ name, database }) => `${name} ${database}\n`).join(''),
+      databases: clients.map(client => `${client.name} ${client.database} ${sessionsOf(client)}\n`).join(''),
     },
   })
   kubeObject<IService>(scope, owner, {

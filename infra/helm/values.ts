@@ -1,5 +1,5 @@
 import { DEFAULT_RESOURCES, type SystemDefinition } from '../../services/chassis/graph.ts'
-import { databaseSecret } from '../constructs/deployment.ts'
+import { databaseSecret, ownerSecret } from '../constructs/deployment.ts'
 import { podsOf } from '../constructs/network-policies.ts'
 import { selectorOf } from '../constructs/object.ts'
 import { POSTGRES } from '../constructs/postgres.ts'
@@ -107,7 +107,13 @@ export const valuesOf = (system: SystemDefinition, settings: Settings, tags: Rec
           minReplicas: value(service.scale.min, { type: 'integer', minimum: 1 }, 'Fewest pods'),
           maxReplicas: value(service.scale.max, { type: 'integer', minimum: 1 }, 'Most pods'),
           resources: value({ requests, limits }, RESOURCES, 'Of its container'),
-          secrets: { ...(service.database && { database: value(databaseSecret(service), NAME, "The Secret with its database's url") }), ...secrets },
+          secrets: {
+            ...(service.database && {
+              database: value(databaseSecret(service), NAME, "The Secret with its database's url"),
+              'database-owner': value(ownerSecret(service), NAME, "The Secret with its database's url for migrations, as the owner of the tables"),
+            }),
+            ...secrets,
+          },
         },
       ]
     }),

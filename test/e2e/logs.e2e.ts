@@ -38,7 +38,13 @@ test('no log of the whole run has a secret or personal data', async () => {
   await http('GET', '/users/me', { token: cut })
   await http('GET', `/orders?cursor=${customer.email}`, { token: customer.token })
   expect((await placeOrder(customer.token)).status).toBeLessThan(300)
-  const databases = (await Promise.all(['user-database', 'order-database', 'postgres-roles', 'postgres', 'signing-keys'].map(secretTexts))).flat()
+  const databases = (
+    await Promise.all(
+      ['user-database', 'user-database-owner', 'order-database', 'order-database-owner', 'postgres-roles', 'postgres', 'signing-keys'].map(
+        secretTexts,
+      ),
+    )
+  ).flat()
   const secrets = [...new Set([...notedSecrets(), ...databases])]
   expect(secrets.every(secret => typeof secret === 'string' && secret.length > 12)).toBe(true)
 

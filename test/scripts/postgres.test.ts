@@ -96,18 +96,58 @@ describe('startPostgres', () => {
 })
 
 describe('ensureDatabase', () => {
-  test('gives a role its own database, and no other role a way in', async () => {
-    const mine = await ensureDatabase(postgres, 'mine', 'p@ss word')
-    const theirs = new URL(await ensureDatabase(postgres, 'theirs', 'other'))
-    await connect(mine)
-    theirs.pathname = '/mine'
-    await expect(connect(theirs.href)).rejects.toThrow(/permission denied/)
+  const passwords = { password: 'p@ss word', ownerPassword: 'other' }
+  const as = async (url: string, text: string) => {
+    const client = new pg.Client({ connectionString: url })
+    await client.connect()
+    try {
+      return (await client.query(text)).rows
+    } finally {
+      await client.end()
+    }
+  }
+  const elsewhere = (url: string, database: string) => Object.assign(new URL(url), { pathname: `/${database}` }).href
+
+  test('gives a service a database of its own, and no way into any other', async () => {
+    const mine = await ensureDatabase(postgres, 'mine', passwords)
+    const theirs = await ensureDatabase(postgres, 'theirs', passwords)
+    await connect(mine.url)
+    await connect(mine.ownerUrl)
+    for (const url of [theirs.url, theirs.ownerUrl])
+      for (const database of ['mine', 'postgres', 'template1'])
+        await expect(connect(elsewhere(url, database)), `${url} ${database}`).rejects.toThrow(/permission denied/)
+  })
+
+  test('lets the role that serves read and write rows of what the owner has made, and no more', async () => {
+    const { url, ownerUrl } = await ensureDatabase(postgres, 'split', passwords)
+    await as(ownerUrl, 'create table notes (id serial primary key, text text)')
+    await as(url, "insert into notes (text) values ('a')")
+    expect(await as(url, 'update notes set text = text || text returning text')).toEqual([{ text: 'aa' }])
+    await as(url, 'delete from notes')
+    for (const text of ['create table more ()', 'alter table notes add extra text', 'drop table notes', 'truncate notes', 'create schema s'])
+      await expect(as(url, text), text).rejects.toThrow(/permission denied|must be owner/)
+  })
+
+  test('takes over what an earlier version made for a single role, with its rows', async () => {
+    await asSuperuser(postgres, 'postgres', async client => {
+      await client.query("create role old login password 'one'")
+      await client.query('create database old owner old')
+    })
+    const before = elsewhere(Object.assign(new URL(postgres.url('old')), { username: 'old', password: 'one' }).href, 'old')
+    await as(before, "create table notes (id serial primary key, text text); insert into notes (text) values ('kept')")
+    const { url, ownerUrl } = await ensureDatabase(postgres, 'old', passwords)
+    expect(await as(url, "insert into notes (text) values ('new') returning text")).toEqual([{ text: 'new' }])
+    expect(await as(url, 'select text from notes order by id')).toEqual([{ text: 'kept' }, { text: 'new' }])
+    await as(ownerUrl, 'alter table notes add extra text')
+    await expect(as(url, 'alter table notes drop extra')).rejects.toThrow(/must be owner/)
   })
 
   test('may be repeated, with another password', async () => {
-    const before = await ensureDatabase(postgres, 'again', 'one')
-    const after = await ensureDatabase(postgres, 'again', 'two')
-    await connect(after)
-    await expect(connect(before)).rejects.toThrow(/password/)
+    const before = await ensureDatabase(postgres, 'again', passwords)
+    const after = await ensureDatabase(postgres, 'again', { password: 'two', ownerPassword: 'three' })
+    await connect(after.url)
+    await connect(after.ownerUrl)
+    await expect(connect(before.url)).rejects.toThrow(/password/)
+    await expect(connect(before.ownerUrl)).rejects.toThrow(/password/)
   })
 })

@@ -72,7 +72,9 @@ describe('secrets', () => {
       'Secret postgres',
       'Secret postgres-roles',
       'Secret user-database',
+      'Secret user-database-owner',
       'Secret order-database',
+      'Secret order-database-owner',
       'Secret shop-tls',
     ])
     const before = JSON.stringify([...objects])
@@ -101,7 +103,9 @@ describe('secrets', () => {
     const { cluster, text } = fakeCluster()
     await ensure(cluster)
     expect(text('order-database', 'url')).toBe(`postgres://order:${text('postgres-roles', 'order')}@postgres.shop:5432/order`)
-    expect(text('postgres-roles', 'user')).not.toBe(text('postgres-roles', 'order'))
+    expect(text('order-database-owner', 'url')).toBe(`postgres://order-owner:${text('postgres-roles', 'order-owner')}@postgres.shop:5432/order`)
+    const passwords = ['user', 'user-owner', 'order', 'order-owner'].map(role => text('postgres-roles', role))
+    expect(new Set(passwords).size).toBe(4)
   })
 
   test('bring a URL with another password into line with its role', async () => {
@@ -114,7 +118,9 @@ describe('secrets', () => {
     expect((await ensure(cluster)).map(line => line.split(':')[0])).toEqual([
       'Secret postgres-roles',
       'Secret user-database',
+      'Secret user-database-owner',
       'Secret order-database',
+      'Secret order-database-owner',
     ])
     expect(text('order-database', 'url')).toContain(text('postgres-roles', 'order'))
   })
@@ -137,6 +143,7 @@ describe('secrets', () => {
     await own('shop-tls', { 'tls.crt': 'theirs' })
     await ensure(cluster)
     expect([text('user-database', 'url'), text('shop-tls', 'tls.crt')]).toEqual(['postgres://user:theirs@db.example.org/user', 'theirs'])
+    expect(text('user-database-owner', 'url')).toBe('postgres://user:theirs@db.example.org/user')
   })
 
   test('put the certificate beside the ingress that uses it, and nothing else there', async () => {
@@ -185,7 +192,7 @@ describe('secrets', () => {
 
   test('make no certificate, and look at none, where it comes from elsewhere', async () => {
     const { cluster, objects } = fakeCluster()
-    expect(await ensure(cluster, { TLS: 'external' })).toHaveLength(6)
+    expect(await ensure(cluster, { TLS: 'external' })).toHaveLength(8)
     expect(objects.has('shop-tls')).toBe(false)
   })
 
