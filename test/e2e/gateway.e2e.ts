@@ -1,10 +1,11 @@
-import { describe, expect, test } from 'vitest'
+import { beforeAll, describe, expect, test } from 'vitest'
 import { entryServices } from '../../infra/constructs/ingress.ts'
 import { system } from '../../infra/system.ts'
 import { INGRESS_PORTS } from '../../scripts/cluster/kind.ts'
 import { smoke } from '../../scripts/smoke.ts'
 import { http } from './support/shop.ts'
 import { cluster, eventually, ingressUrl, report, settings } from './support/target.ts'
+import { forgetRegistrations } from './support/throttle.ts'
 
 const here = settings.ROUTE === 'gateway' && settings.PLATFORM === 'bundled'
 if (!here) process.stderr.write('SKIPPED: the bundled Gateway cannot be tried, for this cluster routes by Ingress (ROUTE=gateway npm run up)\n')
@@ -19,6 +20,8 @@ interface Condition {
 const conditionsOf = (conditions: Condition[] = []) => Object.fromEntries(conditions.map(({ type, status }) => [type, status]))
 
 describe.runIf(here)('the bundled Gateway', () => {
+  beforeAll(forgetRegistrations)
+
   test('is programmed, and has every route of the graph', async () => {
     const gateway = { apiVersion, kind: 'Gateway', metadata: { name: settings.GATEWAY, namespace: settings.INGRESS_NAMESPACE } }
     await eventually(
