@@ -134,7 +134,21 @@ async function runMigrations(service: ServiceDefinition, env: Record<string, str
   try {
     await promisify(execFile)(process.execPath, [...NODE_FLAGS, mainOf(service), 'migrate'], { env, timeout: 60_000 })
   } catch (error) {
-    throw new CommandError(`migrating ${service.name} failed: ${(error as { stdout?: string }).stdout || (error as Error).message}`)
+    throw new CommandError(`migrating ${service.name} failed: ${reasonOf(error as ProcessFailure)}`)
+  }
+}
+
+interface ProcessFailure extends Error {
+  stdout?: string
+  stderr?: string
+}
+
+/** What a process said last: in its log, or before it had one. */
+function reasonOf({ stdout = '', stderr = '', message }: ProcessFailure): string {
+  try {
+    return JSON.parse(stdout.trim().split('\n').at(-1) ?? '').err.message
+  } catch {
+    return stderr.trim() || stdout.trim() || message
   }
 }
 

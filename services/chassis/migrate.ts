@@ -21,6 +21,7 @@ const LOCK_KEY = 7_236_101
 /**
  * Brings a database to the newest migration. Safe with many pods at once: one works, the others wait and find nothing to do.
  * @returns the names of the migrations that ran
+ * @throws Error naming the file that failed, with what Postgres said and its code
  */
 export async function migrate({ url, dir, log, lockWaitMs = 60_000, connectWaitMs = 60_000 }: MigrateOptions): Promise<string[]> {
   const client = await connect(url, log, performance.now() + connectWaitMs)
@@ -29,7 +30,12 @@ export async function migrate({ url, dir, log, lockWaitMs = 60_000, connectWaitM
     await client.query('select pg_advisory_lock($1)', [LOCK_KEY])
     // A migration that cannot get its table lock soon gives up rather than make every request queue behind it.
     await client.query("set lock_timeout = '3s'")
+    let file: string | undefined
     const quiet = (message: string) => log.debug(message)
+    const info = (message: string) => {
+      file = /^### MIGRATION (\S+) \(UP\) ###$/.exec(message)?.[1] ?? file
+      quiet(message)
+    }
     const ran = await runner({
       dbClient: client,
       dir,
@@ -39,7 +45,10 @@ export async function migrate({ url, dir, log, lockWaitMs = 60_000, connectWaitM
       checkOrder: true,
       singleTransaction: true,
       log: quiet,
-      logger: { debug: quiet, info: quiet, warn: message => log.warn(message), error: message => log.error(message) },
+      // Its errors repeat the whole file; what Postgres says of it is thrown.
+      logger: { debug: quiet, info, warn: message => log.warn(message), error: quiet },
+    }).catch((error: Error & { code?: string }) => {
+      throw file === undefined ? error : Object.assign(new Error(`${file}.sql: ${error.message}`, { cause: error }), { code: error.code })
     })
     return ran.map(migration => migration.name)
   } finally {

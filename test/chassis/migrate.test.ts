@@ -97,7 +97,12 @@ describe('migrate', () => {
 
   test('rejects a broken file and rolls all of the run back, so that the mended one can run', async () => {
     const { dir, add } = await folder({ ...THREE, '002_second': 'create table second (id int); insert into nowhere values (1);' })
-    await expect(migrate({ url: db.url, dir, log })).rejects.toMatchObject({ code: '42P01' })
+    const { log: noted, lines } = testRuntime()
+    await expect(migrate({ url: db.url, dir, log: noted })).rejects.toMatchObject({
+      code: '42P01',
+      message: '002_second.sql: relation "nowhere" does not exist',
+    })
+    expect(lines.filter(({ level }) => level === 'error')).toEqual([])
     expect(await tables()).not.toContain('first')
     expect(await tables()).not.toContain('second')
     await add({ '002_second': THREE['002_second'] })
