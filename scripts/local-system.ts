@@ -10,6 +10,7 @@ import { LOCAL_ISSUER, LOCAL_NAMESPACE, type LocalIssuer, openLocalIssuer } from
 import { localSecret } from './local-secrets.ts'
 import { ensureDatabase, type Postgres } from './postgres.ts'
 import { CommandError } from './terminal.ts'
+import { whyEnded } from './why-ended.ts'
 
 export interface LocalPorts {
   port: number
@@ -52,6 +53,10 @@ export interface LocalOptions {
   postgres: Postgres
   /** @default the graph's port, and 1000 above it for the admin port */
   portsOf?: (service: ServiceDefinition) => LocalPorts
+  /** Ends what is under way: migrations, and the wait for a service to be ready. */
+  signal?: AbortSignal
+  /** Told of the process of a service as soon as it is there, e.g. to find it again. */
+  onSpawn?: (name: string, pid: number) => Promise<void>
 }
 
 const root = fileURLToPath(new URL('..', import.meta.url))
@@ -59,7 +64,14 @@ const mainOf = (service: ServiceDefinition) => join(root, 'services', service.na
 const NODE_FLAGS = ['--disable-warning=ExperimentalWarning']
 
 /** Everything that the services need where there is no cluster, derived from the graph: databases, migrations, keys, tokens, settings. */
-export async function prepareLocalSystem({ system, dir, postgres, portsOf = graphPorts }: LocalOptions): Promise<LocalSystem> {
+export async function prepareLocalSystem({
+  system,
+  dir,
+  postgres,
+  portsOf = graphPorts,
+  signal = new AbortController().signal,
+  onSpawn = async () => {},
+}: LocalOptions): Promise<LocalSystem> {
   await mkdir(join(dir, 'database-urls'), { recursive: true, mode: 0o700 })
   const issuer = await openLocalIssuer(join(dir, 'workload-tokens'))
   const ports = Object.fromEntries(system.services.map(service => [service.name, portsOf(service)]))
@@ -86,7 +98,8 @@ export async function prepareLocalSystem({ system, dir, postgres, portsOf = grap
     })
   }
   const withDatabase = system.services.filter(({ database }) => database !== undefined)
-  await Promise.all(withDatabase.map(service => runMigrations(service, { DATABASE_URL_FILE: ownerFile(join(dir, 'database-urls', service.name)) })))
+  const ownersUrl = (service: ServiceDefinition) => ({ DATABASE_URL_FILE: ownerFile(join(dir, 'database-urls', service.name)) })
+  await allOrNone(signal, one => withDatabase.map(service => runMigrations(service, ownersUrl(service), one)))
   const logFile = (service: string) => join(dir, `${service}.log`)
   const environment = (service: ServiceDefinition) => ({ ...envs.get(service.name) })
   return {
@@ -96,7 +109,8 @@ export async function prepareLocalSystem({ system, dir, postgres, portsOf = grap
     renewTokens: async () => {
       for (const service of system.services) await writeTokens(service, issuer)
     },
-    start: (service, options) => startProcess(service, environment(service), ports[service.name] as LocalPorts, logFile(service.name), options),
+    start: (service, options) =>
+      startProcess(service, environment(service), ports[service.name] as LocalPorts, logFile(service.name), { signal, onSpawn, ...options }),
   }
 }
 
@@ -130,25 +144,25 @@ async function writeDatabaseUrls(dir: string, postgres: Postgres, service: strin
 
 const ownerFile = (file: string) => `${file}-owner`
 
-async function runMigrations(service: ServiceDefinition, env: Record<string, string>): Promise<void> {
-  try {
-    await promisify(execFile)(process.execPath, [...NODE_FLAGS, mainOf(service), 'migrate'], { env, timeout: 60_000 })
-  } catch (error) {
-    throw new CommandError(`migrating ${service.name} failed: ${reasonOf(error as ProcessFailure)}`)
+/** Ends all of them as soon as one fails, and then throws what that one said. */
+async function allOrNone(signal: AbortSignal, begin: (signal: AbortSignal) => Promise<void>[]): Promise<void> {
+  const others = new AbortController()
+  const failures: unknown[] = []
+  const note = (error: unknown) => {
+    failures.push(error)
+    others.abort()
   }
+  await Promise.all(begin(AbortSignal.any([signal, others.signal])).map(work => work.catch(note)))
+  signal.throwIfAborted()
+  if (failures.length > 0) throw failures[0]
 }
 
-interface ProcessFailure extends Error {
-  stdout?: string
-  stderr?: string
-}
-
-/** What a process said last: in its log, or before it had one. */
-function reasonOf({ stdout = '', stderr = '', message }: ProcessFailure): string {
+async function runMigrations(service: ServiceDefinition, env: Record<string, string>, signal: AbortSignal): Promise<void> {
   try {
-    return JSON.parse(stdout.trim().split('\n').at(-1) ?? '').err.message
-  } catch {
-    return stderr.trim() || stdout.trim() || message
+    await promisify(execFile)(process.execPath, [...NODE_FLAGS, mainOf(service), 'migrate'], { env, signal, timeout: 60_000 })
+  } catch (error) {
+    const { stdout = '', stderr = '', message } = error as Error & { stdout?: string; stderr?: string }
+    throw new CommandError(`migrating ${service.name} failed: ${whyEnded(stdout + stderr) || message}`)
   }
 }
 
@@ -157,7 +171,7 @@ async function startProcess(
   base: Record<string, string>,
   { port, adminPort }: LocalPorts,
   logFile: string,
-  { env = {}, nodeFlags = [], readyTimeoutMs = 15_000 }: StartOptions = {},
+  { env = {}, nodeFlags = [], readyTimeoutMs = 15_000, signal, onSpawn }: StartOptions & Required<Pick<LocalOptions, 'signal' | 'onSpawn'>>,
 ): Promise<ServiceProcess> {
   const log = await open(logFile, 'a', 0o600)
   const logStart = (await log.stat()).size
@@ -184,21 +198,33 @@ async function startProcess(
       }
     },
   }
-  await waitUntilReady(running, service.name, readyTimeoutMs, async () => (await readFile(logFile, 'utf8')).slice(logStart))
+  try {
+    await onSpawn(service.name, child.pid as number)
+    await waitUntilReady(running, service.name, {
+      timeoutMs: readyTimeoutMs,
+      signal,
+      newLog: async () => (await readFile(logFile, 'utf8')).slice(logStart),
+    })
+  } catch (error) {
+    await running.stop()
+    throw error
+  }
   return running
 }
 
-async function waitUntilReady(
-  { adminUrl, child, stop }: ServiceProcess,
-  name: string,
-  timeoutMs: number,
-  newLog: () => Promise<string>,
-): Promise<void> {
+interface Readiness {
+  timeoutMs: number
+  signal: AbortSignal
+  newLog: () => Promise<string>
+}
+
+async function waitUntilReady({ adminUrl, child }: ServiceProcess, name: string, { timeoutMs, signal, newLog }: Readiness): Promise<void> {
   const endsAt = performance.now() + timeoutMs
   let last = 'no answer yet'
   while (performance.now() < endsAt) {
+    signal.throwIfAborted()
     if (child.exitCode !== null || child.signalCode !== null)
-      throw new CommandError(`${name} ended with ${child.signalCode ?? child.exitCode}: ${(await newLog()).trim().split('\n').slice(-5).join('\n')}`)
+      throw new CommandError(`${name} ended with ${child.signalCode ?? child.exitCode}: ${whyEnded(await newLog())}`)
     try {
       const answer = await fetch(`${adminUrl}/readyz`, { signal: AbortSignal.timeout(1_000) })
       if (answer.ok) return
@@ -208,6 +234,5 @@ async function waitUntilReady(
     }
     await new Promise(resolve => setTimeout(resolve, 25))
   }
-  await stop()
   throw new CommandError(`${name} was not ready after ${timeoutMs} ms; last seen: ${last}`)
 }

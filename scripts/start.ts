@@ -1,14 +1,16 @@
 import { mkdir } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
-import { parseArgs } from 'node:util'
 import { refuseImpossibleGraph } from '../infra/checks/refuse.ts'
 import { system } from '../infra/system.ts'
 import type { ServiceDefinition } from '../services/chassis/graph.ts'
 import { order } from '../services/order/service.ts'
 import { user } from '../services/user/service.ts'
-import { graphPorts, type LocalSystem, prepareLocalSystem, type ServiceProcess } from './local-system.ts'
+import { parseFlags, wholeNumber } from './cluster/options.ts'
+import { graphPorts, type LocalPorts, type LocalSystem, prepareLocalSystem, type ServiceProcess } from './local-system.ts'
 import { isFree, type Postgres, startPostgres } from './postgres.ts'
-import { createSteps, red, say } from './terminal.ts'
+import { holderOf } from './processes.ts'
+import { endOrphans, openRunFile } from './run-file.ts'
+import { CommandError, createSteps, runCommand, say } from './terminal.ts'
 import { walk } from './walk.ts'
 
 const HELP = `npm start [-- options]
@@ -17,6 +19,7 @@ Starts Postgres and every service of the system graph on 127.0.0.1, and prints c
 data stays for the next start.
 
   --data-dir DIR   where data, keys and logs are kept (default: .data)
+  --port-offset N  added to each port of the graph, e.g. to run beside another one, with a folder of its own (default: 0)
   --help           this text
 `
 
@@ -24,18 +27,22 @@ const RENEW_TOKENS_MS = 20 * 60_000
 
 const { step } = createSteps()
 
-async function run(dir: string, stopped: AbortSignal): Promise<void> {
+async function run({ dir, portsOf }: { dir: string; portsOf: (service: ServiceDefinition) => LocalPorts }, stopped: AbortSignal): Promise<void> {
   let postgres: Postgres | undefined
   const running: ServiceProcess[] = []
   let renewal: NodeJS.Timeout | undefined
   refuseImpossibleGraph(system)
-  for (const service of system.services) await refuseTakenPort(service)
+  for (const ended of await endOrphans(dir)) say(`ended ${ended}, which an earlier npm start left behind`)
+  for (const service of system.services) await refuseTakenPort(service.name, portsOf(service))
   await mkdir(dir, { recursive: true })
+  const runFile = await openRunFile(dir)
   try {
     const database = await step('Postgres', () => startPostgres({ dir: join(dir, 'postgres') }))
     postgres = database
     stopped.throwIfAborted()
-    const local: LocalSystem = await step('databases, migrations, keys and tokens', () => prepareLocalSystem({ system, dir, postgres: database }))
+    const local: LocalSystem = await step('databases, migrations, keys and tokens', () =>
+      prepareLocalSystem({ system, dir, postgres: database, portsOf, signal: stopped, onSpawn: runFile.note }),
+    )
     renewal = setInterval(() => local.renewTokens().catch(error => say(`tokens were not renewed: ${error.message}`)), RENEW_TOKENS_MS)
     for (const service of system.services) {
       stopped.throwIfAborted()
@@ -56,43 +63,45 @@ async function run(dir: string, stopped: AbortSignal): Promise<void> {
       ...died,
       new Promise<undefined>(done => stopped.addEventListener('abort', () => done(undefined), { once: true })),
     ])
-    if (reason) throw new Error(reason)
+    if (reason) throw new CommandError(reason)
   } finally {
     clearInterval(renewal)
     if (postgres) say('\nstopping')
     await Promise.all(running.map(service => service.stop()))
     await postgres?.stop()
+    await runFile.remove()
   }
 }
 
 /** Before anything is started: a clear word now is better than a log to read later. */
-async function refuseTakenPort({ name, port }: ServiceDefinition): Promise<void> {
-  for (const wanted of Object.values(graphPorts({ port }))) {
-    if (!(await isFree(wanted))) throw new Error(`${name} cannot listen on 127.0.0.1:${wanted}: the port is taken; stop what listens there`)
+async function refuseTakenPort(name: string, ports: LocalPorts): Promise<void> {
+  for (const wanted of Object.values(ports)) {
+    if (await isFree(wanted)) continue
+    const holder = await holderOf(wanted)
+    const who = holder ? `pid ${holder.pid} holds it (${holder.program})` : 'another program holds it'
+    throw new CommandError(`${name} cannot listen on 127.0.0.1:${wanted}: ${who}; stop that, or start with --port-offset`)
   }
 }
 
-function parseFlags() {
-  try {
-    return parseArgs({ options: { 'data-dir': { type: 'string', default: '.data' }, help: { type: 'boolean', default: false } } }).values
-  } catch (error) {
-    const [problem] = (error as Error).message.split('. ')
-    say(`${problem}; see npm start -- --help`)
-    return undefined
-  }
-}
+const MAX_OFFSET = 65_535 - Math.max(...system.services.flatMap(service => Object.values(graphPorts(service))))
 
-const flags = parseFlags()
-if (!flags) process.exitCode = 2
-else if (flags.help) process.stdout.write(HELP)
-else {
-  const interrupt = new AbortController()
-  // A closed terminal or a pipe's end that is gone must not keep the services from being stopped.
-  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => interrupt.abort())
-  await run(resolve(flags['data-dir']), interrupt.signal).catch(error => {
-    if (interrupt.signal.aborted) return
-    say(`${red('error:')} ${error.message}`)
-    process.exitCode = 1
+await runCommand('npm start', async stopped => {
+  const flags = parseFlags({
+    'data-dir': { type: 'string', default: '.data' },
+    'port-offset': { type: 'string', default: '0' },
+    help: { type: 'boolean', default: false },
   })
-}
+  if (flags.help) {
+    process.stdout.write(HELP)
+    return 0
+  }
+  const offset = wholeNumber('port-offset', flags['port-offset'], { min: 0, max: MAX_OFFSET })
+  const portsOf = ({ port }: ServiceDefinition) => graphPorts({ port: port + offset })
+  try {
+    await run({ dir: resolve(flags['data-dir']), portsOf }, stopped)
+  } catch (error) {
+    // Ctrl-C is how it is meant to end.
+    if (!stopped.aborted) throw error
+  }
+  return 0
+})

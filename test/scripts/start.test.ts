@@ -1,15 +1,16 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
-import { chmod, mkdtemp, readdir, rm } from 'node:fs/promises'
+import { chmod, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
+import { afterEach, beforeAll, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { graphPorts } from '../../scripts/local-system.ts'
 import { isFree } from '../../scripts/postgres.ts'
 import { order } from '../../services/order/service.ts'
 import { user } from '../../services/user/service.ts'
-import { processesOf, signalAll } from '../support/process-tree.ts'
+import { isAlive, processesOf, signalAll } from '../support/process-tree.ts'
+import { copyRepository } from '../support/repository-copy.ts'
 
 const QUICKLY = { timeout: 20_000, interval: 2 }
 const MAIN = ['--disable-warning=ExperimentalWarning', 'scripts/start.ts']
@@ -39,9 +40,11 @@ interface Started {
   ended: Promise<number | null>
 }
 
-function start(...args: string[]): Started {
+const start = (...args: string[]): Started => startIn('.', ...args)
+
+function startIn(cwd: string, ...args: string[]): Started {
   // A process group of its own, as a terminal gives it.
-  const child = spawn(process.execPath, [...MAIN, ...args], { stdio: ['ignore', 'pipe', 'pipe'], detached: true })
+  const child = spawn(process.execPath, [...MAIN, ...args], { cwd, stdio: ['ignore', 'pipe', 'pipe'], detached: true })
   const out = { stdout: '', stderr: '' }
   child.stdout?.on('data', chunk => {
     out.stdout += chunk
@@ -149,12 +152,76 @@ describe('npm start', () => {
     try {
       const started = start('--data-dir', dir)
       expect(await started.ended).toBe(1)
-      expect(started.stderr()).toBe(`error: ${service} cannot listen on 127.0.0.1:${port}: the port is taken; stop what listens there\n`)
+      const [line = '', ...more] = started.stderr().trimEnd().split('\n')
+      expect(line).toContain(`error: ${service} cannot listen on 127.0.0.1:${port}: pid ${process.pid} holds it (`)
+      expect(line).toMatch(/node.*\); stop that, or start with --port-offset$/)
+      expect(more).toEqual([])
       expect(await readdir(dir)).toEqual([])
     } finally {
       await new Promise(resolve => squatter.close(resolve))
     }
   })
+
+  test('started again after a kill -9, it ends what that left behind and comes up', async () => {
+    const first = start('--data-dir', dir)
+    await untilUp(first)
+    first.child.kill('SIGKILL')
+    await first.ended
+    const orphans = processesOf(dir)
+    expect(orphans.length).toBeGreaterThanOrEqual(3)
+
+    const second = start('--data-dir', dir)
+    await untilUp(second)
+    for (const name of ['user', 'order'])
+      expect(second.stderr()).toMatch(new RegExp(`^ended ${name} \\(pid \\d+\\), which an earlier npm start left behind$`, 'm'))
+    expect(orphans.filter(isAlive)).toEqual([])
+    interrupt(second)
+    expect(await second.ended).toBe(0)
+    expect(processesOf(dir)).toEqual([])
+  }, 120_000)
+
+  test('runs beside another one with --port-offset and a folder of its own, and is refused in the same folder', async () => {
+    const first = start('--data-dir', dir)
+    await untilUp(first)
+    const same = start('--data-dir', dir, '--port-offset', '100')
+    expect(await same.ended).toBe(1)
+    expect(same.stderr()).toBe(
+      `error: npm start runs in ${dir} already, with pid ${first.child.pid}: stop it, or give this one --data-dir and --port-offset\n`,
+    )
+    const second = start('--data-dir', join(dir, 'second'), '--port-offset', '100')
+    await untilUp(second)
+    expect(second.stdout()).toContain('http://127.0.0.1:8180')
+    expect(second.stdout()).not.toContain('127.0.0.1:8080')
+    const answers = await runWalk(second.stdout())
+    expect(answers.trim().split('\n')).toHaveLength(7)
+    for (const started of [second, first]) {
+      interrupt(started)
+      expect(await started.ended).toBe(0)
+    }
+    expect(processesOf(dir)).toEqual([])
+  }, 120_000)
+
+  test.each([
+    ['migrates', "import './broken.ts'", 'migrating order failed'],
+    ['starts', "if (process.argv[2] !== 'migrate') await import('./broken.ts')", 'order ended with 1'],
+  ])(
+    'names the error and the place of a service that cannot be loaded when it %s, and stops the others',
+    async (_, load, what) => {
+      const copy = await copyRepository()
+      onTestFinished(() => rm(copy, { recursive: true, force: true }))
+      await writeFile(join(copy, 'services/order/broken.ts'), 'export const broken = {\n')
+      const main = join(copy, 'services/order/main.ts')
+      await writeFile(main, `${load}\n${await readFile(main, 'utf8')}`)
+      const started = startIn(copy, '--data-dir', dir)
+      expect(await started.ended).toBe(1)
+      expect(started.stderr()).toMatch(
+        new RegExp(`^error: ${what}: SyntaxError \\[ERR_INVALID_TYPESCRIPT_SYNTAX\\]: [^\n]+ \\(services/order/broken\\.ts:\\d+\\)$`, 'm'),
+      )
+      expect(started.stderr()).not.toContain('    at ')
+      expect(processesOf(dir)).toEqual([])
+    },
+    60_000,
+  )
 
   test('tells in one line that it cannot make its folder', async () => {
     const started = start('--data-dir', '/dev/null/data')
@@ -171,6 +238,7 @@ describe('npm start', () => {
 
   test.each([
     [['--port', '1'], "'--port'"],
+    [['--port-offset', '60000'], '--port-offset 60000'],
     [['--data-dir'], "'--data-dir"],
     [['shop'], "'shop'"],
   ])('%j is refused in one line that names it', async (args, named) => {
