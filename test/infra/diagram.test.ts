@@ -9,13 +9,14 @@ import { entryServices } from '../../infra/constructs/ingress.ts'
 import { type Layout, type Link, layOut, type Node, type Rect } from '../../infra/diagram/layout.ts'
 import { diagramMermaid } from '../../infra/diagram/mermaid.ts'
 import { diagramSvg } from '../../infra/diagram/svg.ts'
+import { system as shop } from '../../infra/system.ts'
 import type { Edge, ServiceDefinition, SystemDefinition } from '../../services/chassis/graph.ts'
 import { order, system, user } from '../support/graph.ts'
 
 const diagrams = { 'docs/diagram.svg': diagramSvg, 'docs/diagram.mmd': diagramMermaid }
 
 test.each(Object.entries(diagrams))('%s is what the graph gives: npm run diagram, and commit it', async (path, diagram) => {
-  expect(await readFile(path, 'utf8'), `${path} has drifted: npm run diagram, and commit it`).toBe(diagram(system))
+  expect(await readFile(path, 'utf8'), `${path} has drifted: npm run diagram, and commit it`).toBe(diagram(shop))
 })
 
 type Calls = Record<string, readonly string[]>
@@ -56,7 +57,7 @@ const inSvg = (text: string) => `>${xml(text)}</text>`
 const countOf = (text: string, part: string) => text.split(part).length - 1
 
 describe.each([
-  ['the shop', system as SystemDefinition],
+  ['two services', system as SystemDefinition],
   ['a graph of eight', grown],
 ])('both diagrams of %s', (_, graph) => {
   const svg = diagramSvg(graph)
@@ -286,8 +287,8 @@ describe('npm run diagram', () => {
   })
 
   test('--svg and --mermaid print and write nothing', async () => {
-    expect(await diagram('--svg')).toEqual({ code: 0, stdout: diagramSvg(system), stderr: '' })
-    expect(await diagram('--mermaid')).toEqual({ code: 0, stdout: diagramMermaid(system), stderr: '' })
+    expect(await diagram('--svg')).toEqual({ code: 0, stdout: diagramSvg(shop), stderr: '' })
+    expect(await diagram('--mermaid')).toEqual({ code: 0, stdout: diagramMermaid(shop), stderr: '' })
     const { code, stderr } = await diagram('--check')
     expect([code, stderr]).toEqual([1, expect.stringContaining('docs/diagram.svg, docs/diagram.mmd')])
   })

@@ -18,11 +18,11 @@ test('a service more in the graph leaves all tests of the kit green', async () =
   for (const name of ['diagram', 'charts']) expect(await runProgram('npm', ['run', '--silent', name], { cwd: copy })).toMatchObject({ code: 0 })
   // The one that adds the service would find it there.
   const args = ['vitest', 'run', 'test/infra', 'test/scripts', 'test/chassis', '--exclude', 'test/infra/adding-a-service.test.ts']
-  const { code, stdout } = await runProgram('npx', [...args, '--reporter', 'dot', '--reporter', './test/support/summary-reporter.ts'], {
+  const { code, stdout, stderr } = await runProgram('npx', [...args, '--reporter', 'dot', '--reporter', './test/support/summary-reporter.ts'], {
     cwd: copy,
     timeoutMs: 900_000,
   })
-  const failed = stdout.split('\n').filter(line => line.includes(' FAIL '))
+  const failed = (stdout + stderr).split('\n').filter(line => line.includes(' FAIL '))
   process.stderr.write(`    ${stdout.trim().split('\n').at(-1)}\n`)
   expect({ code, failed }).toEqual({ code: 0, failed: [] })
 }, 1_200_000)
