@@ -15,9 +15,20 @@ export function readDatabaseUrl(path: string): string {
   } catch (error) {
     throw new Error(`${path} cannot be read: ${(error as NodeJS.ErrnoException).code}`)
   }
-  if (!/^postgres(?:ql)?:$/.test(URL.parse(content)?.protocol ?? ''))
-    throw new Error(`${path} holds no Postgres URL (postgres://user:password@host/database)`)
+  if (!isPostgresUrl(content)) throw new Error(`${path} holds no Postgres URL (postgres://user:password@host/database)`)
   return content
+}
+
+/** As pg reads it, which decodes the parts when it connects. */
+function isPostgresUrl(text: string): boolean {
+  const url = URL.parse(text)
+  if (!url || !/^postgres(?:ql)?:$/.test(url.protocol)) return false
+  try {
+    for (const part of [url.username, url.password, url.pathname]) decodeURIComponent(part)
+    return true
+  } catch {
+    return false
+  }
 }
 
 /**

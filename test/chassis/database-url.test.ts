@@ -30,6 +30,7 @@ describe('databaseUrlFile', () => {
     ['empty', ''],
     ['garbage', 'hunter2'],
     ['of something else', 'https://hunter2@localhost'],
+    ['wrongly encoded', 'postgres://a:hunter2%zz@localhost/c'],
     ['half', 'postgres:/'.slice(0, 5)],
   ])('refuses a file that is %s, naming the file and not what it holds', async (name, content) => {
     const path = await file(name, content)
