@@ -30,6 +30,8 @@ const DAY_MS = 86_400_000
 const CA_DAYS = 365
 const SERVER_DAYS = 90
 const RENEW_DAYS = 30
+/** No person trusts it and nobody watches its end. */
+const INTERNAL_DAYS = 3_650
 const AUTHORITY_NAME = 'CN=Fairlead local CA'
 const NAME_CONSTRAINTS = '2.5.29.30'
 const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const
@@ -53,27 +55,38 @@ export async function ensureAuthority(dir: string, hosts: readonly string[], now
   const missing = hosts.filter(host => !permitted.includes(host))
   if (known && missing.length === 0 && !endsWithin(known[0], SERVER_DAYS + RENEW_DAYS, now))
     return { certificate: known[0], key: known[1], certificateFile, made: false }
-  const keys = await webcrypto.subtle.generateKey(ALGORITHM, true, ['sign', 'verify'])
-  const authority = await X509CertificateGenerator.createSelfSigned({
-    name: AUTHORITY_NAME,
-    keys,
-    signingAlgorithm: ALGORITHM,
-    notBefore: now,
-    notAfter: new Date(now.getTime() + CA_DAYS * DAY_MS),
-    extensions: [
-      new BasicConstraintsExtension(true, 0, true),
-      new KeyUsagesExtension(KeyUsageFlags.keyCertSign | KeyUsageFlags.cRLSign, true),
-      new ExtendedKeyUsageExtension([ExtendedKeyUsage.serverAuth]),
-      nameConstraints([...permitted, ...missing]),
-      await SubjectKeyIdentifierExtension.create(keys.publicKey),
-    ],
-  })
-  const made = { certificate: authority.toString('pem'), key: await privatePem(keys.privateKey) }
+  const made = await newAuthority(AUTHORITY_NAME, [...permitted, ...missing], CA_DAYS, now)
   await mkdir(dir, { recursive: true, mode: 0o700 })
   // The key first: a certificate without its key would be taken for a whole authority by nobody.
   await writeFile(keyFile, made.key, { mode: 0o600 })
   await writeFile(certificateFile, made.certificate)
   return { ...made, certificateFile, made: true }
+}
+
+async function newAuthority(name: string, hosts: readonly string[], days: number, now: Date): Promise<Certified> {
+  const keys = await webcrypto.subtle.generateKey(ALGORITHM, true, ['sign', 'verify'])
+  const authority = await X509CertificateGenerator.createSelfSigned({
+    name,
+    keys,
+    signingAlgorithm: ALGORITHM,
+    notBefore: now,
+    notAfter: new Date(now.getTime() + days * DAY_MS),
+    extensions: [
+      new BasicConstraintsExtension(true, 0, true),
+      new KeyUsagesExtension(KeyUsageFlags.keyCertSign | KeyUsageFlags.cRLSign, true),
+      new ExtendedKeyUsageExtension([ExtendedKeyUsage.serverAuth]),
+      nameConstraints(hosts),
+      await SubjectKeyIdentifierExtension.create(keys.publicKey),
+    ],
+  })
+  return { certificate: authority.toString('pem'), key: await privatePem(keys.privateKey) }
+}
+
+/** A certificate for one host inside a cluster, and the authority to believe, whose own key is forgotten: it never signs another. */
+export async function issueInternal(host: string, now = new Date()): Promise<Certified & { authority: string }> {
+  const authority = await newAuthority(`CN=${host} CA`, [host], INTERNAL_DAYS, now)
+  const issued = await issueCertificate(authority, [host], now, INTERNAL_DAYS)
+  return { ...issued, authority: authority.certificate }
 }
 
 /** These names and those under them, and no IP address (RFC 5280 section 4.2.1.10). */
@@ -99,7 +112,7 @@ function permittedHosts(pem: string): string[] {
 const endsWithin = (pem: string, days: number, now: Date): boolean => new X509Certificate(pem).notAfter.getTime() - now.getTime() < days * DAY_MS
 
 /** A server's certificate for host names, signed by an authority; the chain is leaf first, as TLS servers send it (RFC 8446 section 4.4.2). */
-export async function issueCertificate(authority: Certified, hosts: readonly string[], now = new Date()): Promise<Certified> {
+export async function issueCertificate(authority: Certified, hosts: readonly string[], now = new Date(), days = SERVER_DAYS): Promise<Certified> {
   const issuer = new X509Certificate(authority.certificate)
   const signingKey = await webcrypto.subtle.importKey('pkcs8', PemConverter.decode(authority.key)[0] as ArrayBuffer, ALGORITHM, false, ['sign'])
   const keys = await webcrypto.subtle.generateKey(ALGORITHM, true, ['sign', 'verify'])
@@ -110,7 +123,7 @@ export async function issueCertificate(authority: Certified, hosts: readonly str
     signingKey,
     signingAlgorithm: ALGORITHM,
     notBefore: now,
-    notAfter: new Date(now.getTime() + SERVER_DAYS * DAY_MS),
+    notAfter: new Date(now.getTime() + days * DAY_MS),
     extensions: [
       new BasicConstraintsExtension(false, undefined, true),
       new KeyUsagesExtension(KeyUsageFlags.digitalSignature, true),

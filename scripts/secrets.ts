@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto'
 import { App, Chart } from 'cdk8s'
 import { systemOwner } from '../infra/constructs/context.ts'
-import { databaseSecret, ownerSecret, WORKLOAD_ISSUER } from '../infra/constructs/deployment.ts'
+import { DATABASE_CA, DATABASE_CA_FILE, databaseSecret, OWNER_CA_FILE, ownerSecret, WORKLOAD_ISSUER } from '../infra/constructs/deployment.ts'
 import { certificateSecret } from '../infra/constructs/ingress.ts'
 import { addNamespace } from '../infra/constructs/namespace.ts'
 import { labelsOf } from '../infra/constructs/object.ts'
-import { POSTGRES, POSTGRES_PORT, ROLES_SECRET } from '../infra/constructs/postgres.ts'
+import { POSTGRES, POSTGRES_PORT, POSTGRES_TLS, ROLES_SECRET } from '../infra/constructs/postgres.ts'
 import { addMonitoringNamespaces } from '../infra/platform/platform.ts'
 import { addIngressNamespace } from '../infra/platform/traefik.ts'
 import { type Settings, settingsFor } from '../infra/settings.ts'
@@ -13,7 +13,7 @@ import { system as shop } from '../infra/system.ts'
 import { ACCESS_TOKEN } from '../services/chassis/auth.ts'
 import type { ServiceDefinition, SystemDefinition } from '../services/chassis/graph.ts'
 import { requireBrought, textOf } from './brought-secrets.ts'
-import { ensureAuthority, isLocal, issueCertificate, needsRenewal } from './certificates.ts'
+import { ensureAuthority, isLocal, issueCertificate, issueInternal, needsRenewal } from './certificates.ts'
 import { type Cluster, openCluster } from './cluster/cluster.ts'
 import { AUTHORITY_DIR } from './cluster/ingress-url.ts'
 import { ensureNamespaces } from './cluster/namespaces.ts'
@@ -116,7 +116,7 @@ export async function rotateSigningKey(
 
 type MakeSecret = (name: string, stringData: Record<string, string>, type?: string) => Parameters<Cluster['create']>[0]
 
-/** Passwords of roles, and URLs with them. Roles' Secret is the truth: a URL with another password is written anew. */
+/** Passwords of roles, the certificate of their server, and URLs with them. Roles' Secret is the truth: a URL with another password is written anew. */
 async function ensureDatabaseSecrets(cluster: Cluster, system: SystemDefinition, namespace: string, secret: MakeSecret): Promise<string[]> {
   const said: string[] = []
   const password = () => randomBytes(24).toString('base64url')
@@ -132,20 +132,33 @@ async function ensureDatabaseSecrets(cluster: Cluster, system: SystemDefinition,
   }
   if (created || missing.length > 0) said.push(`Secret ${ROLES_SECRET}: passwords of ${(created ? names : missing).join(', ')}`)
   const passwords = await cluster.read({ apiVersion: 'v1', kind: 'Secret', metadata: { name: ROLES_SECRET, namespace } })
-  const urlIn = async (name: string) => textOf(await cluster.read({ apiVersion: 'v1', kind: 'Secret', metadata: { name, namespace } }), 'url')
-  const isForeign = (url: string | undefined) => url !== undefined && new URL(url).hostname !== `${POSTGRES}.${namespace}`
+  const host = `${POSTGRES}.${namespace}`
+  const tls = { apiVersion: 'v1', kind: 'Secret', metadata: { name: POSTGRES_TLS, namespace } }
+  if (!(await cluster.read(tls))) {
+    const { certificate, key, authority } = await issueInternal(host)
+    const made = secret(POSTGRES_TLS, { 'tls.crt': certificate, 'tls.key': key, [DATABASE_CA]: authority }, 'kubernetes.io/tls')
+    if (await cluster.create(made)) said.push(`Secret ${POSTGRES_TLS}: a certificate for ${host}`)
+  }
+  const authority = textOf(await cluster.read(tls), DATABASE_CA) ?? ''
+  const filesIn = async (name: string) => {
+    const known = await cluster.read({ apiVersion: 'v1', kind: 'Secret', metadata: { name, namespace } })
+    return { url: textOf(known, 'url'), ca: textOf(known, DATABASE_CA) }
+  }
+  const isForeign = (url: string | undefined) => url !== undefined && new URL(url).hostname !== host
   for (const service of clients) {
-    const own = await urlIn(databaseSecret(service))
-    const urlOf = (role: string) => `postgres://${role}:${textOf(passwords, role)}@${POSTGRES}.${namespace}:${POSTGRES_PORT}/${service.database}`
-    const wanted = {
-      [databaseSecret(service)]: urlOf(service.name),
+    const own = await filesIn(databaseSecret(service))
+    const urlOf = (role: string, caFile: string) =>
+      `postgres://${role}:${textOf(passwords, role)}@${host}:${POSTGRES_PORT}/${service.database}?sslmode=verify-full&sslrootcert=${caFile}`
+    const ours = (url: string) => ({ url, [DATABASE_CA]: authority })
+    const wanted: Record<string, Record<string, string>> = {
+      [databaseSecret(service)]: ours(urlOf(service.name, DATABASE_CA_FILE)),
       // Somebody's own database, of which one role is known, is migrated by that one.
-      [ownerSecret(service)]: own !== undefined && isForeign(own) ? own : urlOf(`${service.name}-owner`),
+      [ownerSecret(service)]: own.url !== undefined && isForeign(own.url) ? { url: own.url } : ours(urlOf(`${service.name}-owner`, OWNER_CA_FILE)),
     }
-    for (const [name, url] of Object.entries(wanted)) {
-      const known = await urlIn(name)
-      if (known === url || isForeign(known)) continue
-      await cluster.apply(secret(name, { url }))
+    for (const [name, files] of Object.entries(wanted)) {
+      const known = await filesIn(name)
+      if (isForeign(known.url) || (known.url === files.url && known.ca === files[DATABASE_CA])) continue
+      await cluster.apply(secret(name, files))
       said.push(`Secret ${name}: its URL`)
     }
   }

@@ -22,7 +22,7 @@ const TOKEN_SECONDS = 3_600
 const OWNER = 'database-owner'
 /** Name of the Secret with the `url` by which a service's database is migrated, as its owner; no container that serves has it. */
 export const ownerSecret = ({ name }: Pick<ServiceDefinition, 'name'>) => `${name}-${OWNER}`
-/** Name of the Secret with the `url` of a service's database. */
+/** Name of the Secret with the `url` of a service's database, and the authority that its server is believed by, where it has one of its own. */
 export const databaseSecret = ({ name }: Pick<ServiceDefinition, 'name'>) => `${name}-database`
 /** Name of the ConfigMap with the public keys of the cluster's token issuer. */
 export const WORKLOAD_ISSUER = 'workload-issuer'
@@ -138,6 +138,10 @@ const migration = (context: Context, service: ServiceDefinition): IContainer => 
 })
 
 const DATABASE_URL_FILE = `${MOUNTS}/database/url`
+/** Key of both Secrets with the authority, and where a URL finds it: it changes together with the URL. */
+export const DATABASE_CA = 'ca.crt'
+export const DATABASE_CA_FILE = `${MOUNTS}/database/${DATABASE_CA}`
+export const OWNER_CA_FILE = `${MOUNTS}/${OWNER}/${DATABASE_CA}`
 const READ_ONLY = 0o440
 
 const ownerVolume = (service: ServiceDefinition): IVolume[] =>

@@ -15,6 +15,13 @@ export const POSTGRES = 'postgres'
 export const POSTGRES_PORT = 5_432
 /** Name of the Secret with a password for each role, in a key of the role's name. */
 export const ROLES_SECRET = 'postgres-roles'
+/** Name of the Secret with the certificate of the server. */
+export const POSTGRES_TLS = 'postgres-tls'
+
+/** Over the network with TLS and a password alone; the socket is for the two containers of this pod. */
+const ACCESS = `local all all trust
+hostssl all all all scram-sha-256
+`
 
 /**
  * Makes the role and the database of each service where they are missing and sets the mounted password, again and again, so that a new
@@ -92,6 +99,7 @@ export function addPostgres(scope: Construct, context: Context): void {
     data: {
       'roles.sh': ROLES_SCRIPT,
       'roles.sql': ROLES_SQL,
+      'pg_hba.conf': ACCESS,
       // initdb asks for the name of its user, and the image knows no user above 10000.
       passwd: `postgres:x:${UID}:${UID}::/var/lib/postgresql:/bin/sh\n`,
       databases: clients.map(client => `${client.name} ${client.database} ${sessionsOf(client)}\n`).join(''),
@@ -132,6 +140,7 @@ export function addPostgres(scope: Construct, context: Context): void {
             { name: 'setup', configMap: { name: 'postgres-setup' } },
             { name: 'password', secret: { secretName: POSTGRES, defaultMode: 0o440 } },
             { name: 'roles', secret: { secretName: ROLES_SECRET, defaultMode: 0o440 } },
+            { name: 'tls', secret: { secretName: POSTGRES_TLS, defaultMode: 0o440 } },
           ],
         },
       },
@@ -155,7 +164,18 @@ const server = (image: string, connections: number): IContainer => ({
   name: POSTGRES,
   image,
   imagePullPolicy: 'IfNotPresent',
-  args: ['postgres', '-c', `max_connections=${connections}`, '-c', 'shared_buffers=64MB'],
+  args: [
+    'postgres',
+    ...[
+      `max_connections=${connections}`,
+      'shared_buffers=64MB',
+      'hba_file=/etc/postgres-access/pg_hba.conf',
+      'ssl=on',
+      'ssl_min_protocol_version=TLSv1.3',
+      'ssl_cert_file=/etc/postgres-tls/tls.crt',
+      'ssl_key_file=/etc/postgres-tls/tls.key',
+    ].flatMap(setting => ['-c', setting]),
+  ],
   env: [
     { name: 'PGDATA', value: '/var/lib/postgresql/data/pgdata' },
     { name: 'POSTGRES_PASSWORD_FILE', value: '/etc/postgres/password' },
@@ -172,6 +192,8 @@ const server = (image: string, connections: number): IContainer => ({
     { name: 'tmp', mountPath: '/tmp' },
     { name: 'socket', mountPath: '/var/run/postgresql' },
     { name: 'password', mountPath: '/etc/postgres', readOnly: true },
+    { name: 'tls', mountPath: '/etc/postgres-tls', readOnly: true },
+    { name: 'setup', mountPath: '/etc/postgres-access', readOnly: true },
     { name: 'setup', mountPath: '/etc/passwd', subPath: 'passwd', readOnly: true },
   ],
 })

@@ -235,6 +235,15 @@ describe('settings', () => {
     expect(collectorConfigOf(attached.shop)).toContain('endpoint: tempo.tracing:4317')
   })
 
+  test('the bundled database lets nobody in over the network without TLS', () => {
+    const access: string = find(shop, 'ConfigMap shop/postgres-setup').data['pg_hba.conf']
+    expect(access.trim().split('\n')).toEqual(['local all all trust', 'hostssl all all all scram-sha-256'])
+    const { args, volumeMounts } = find(shop, 'StatefulSet shop/postgres').spec.template.spec.containers[0]
+    expect(args).toContain('ssl=on')
+    expect(args).toContain('hba_file=/etc/postgres-access/pg_hba.conf')
+    expect(volumeMounts).toContainEqual({ name: 'tls', mountPath: '/etc/postgres-tls', readOnly: true })
+  })
+
   test('an external database is reached by its address, and none is brought', () => {
     const external = build(system, { DATABASE: 'external', DATABASE_CIDR: '10.1.0.0/16' })
     expect(external.shop.filter(({ metadata }) => metadata.name.startsWith('postgres'))).toEqual([])

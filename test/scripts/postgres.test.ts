@@ -1,10 +1,13 @@
-import { chmod, mkdtemp, readdir, rm, stat } from 'node:fs/promises'
+import { chmod, chown, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pg from 'pg'
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
+import { issueInternal } from '../../scripts/certificates.ts'
 import { asSuperuser, ensureDatabase, type Postgres, startPostgres } from '../../scripts/postgres.ts'
+import { openDatabase } from '../../services/chassis/database.ts'
 import { isAlive, processesOf, signalAll } from '../support/process-tree.ts'
+import { testRuntime } from '../support/runtime.ts'
 
 let dir: string
 let postgres: Postgres
@@ -149,5 +152,53 @@ describe('ensureDatabase', () => {
     await connect(after.ownerUrl)
     await expect(connect(before.url)).rejects.toThrow(/password/)
     await expect(connect(before.ownerUrl)).rejects.toThrow(/password/)
+  })
+})
+
+describe('a database with a certificate of its own', () => {
+  const file = async (name: string, content: string) => {
+    const path = join(dir, name)
+    await writeFile(path, content, { mode: 0o600 })
+    const { uid, gid } = await stat(join(dir, 'data'))
+    await chown(path, uid, gid)
+    return path
+  }
+
+  test('is believed by who has its authority and calls it by its name, and by nobody else', async () => {
+    const { certificate, key, authority } = await issueInternal('localhost')
+    const { authority: another } = await issueInternal('localhost')
+    const [cert, keyFile, ca, wrong] = [
+      await file('tls.crt', certificate),
+      await file('tls.key', key),
+      await file('ca.crt', authority),
+      await file('another.crt', another),
+    ]
+    await asSuperuser(postgres, 'postgres', async client => {
+      for (const [name, value] of [
+        ['ssl_cert_file', cert],
+        ['ssl_key_file', keyFile],
+        ['ssl', 'on'],
+      ])
+        await client.query(`alter system set ${name} = '${value}'`)
+      await client.query('select pg_reload_conf()')
+    })
+    const { url } = await ensureDatabase(postgres, 'veiled', { password: 'one', ownerPassword: 'two' })
+    const by = (hostname: string, caFile: string) => `${Object.assign(new URL(url), { hostname }).href}?sslmode=verify-full&sslrootcert=${caFile}`
+    const { log, ...telemetry } = testRuntime()
+    const database = (target: string) => {
+      const opened = openDatabase({ ...telemetry, log, url: target, service: 'test', poolSize: 1, statementTimeoutMs: 5_000 })
+      onTestFinished(() => opened.close(1_000))
+      return opened
+    }
+    await vi.waitFor(() => connect(by('localhost', ca)), { timeout: 5_000, interval: 50 })
+    await database(by('localhost', ca)).ping(5_000)
+    const { rows } = await asSuperuser(postgres, 'postgres', client =>
+      client.query("select ssl from pg_stat_ssl join pg_stat_activity using (pid) where datname = 'veiled'"),
+    )
+    expect(rows).toContainEqual({ ssl: true })
+    expect(rows).not.toContainEqual({ ssl: false })
+    await expect(connect(by('localhost', wrong))).rejects.toThrow(/certificate/)
+    await expect(connect(by('127.0.0.1', ca))).rejects.toThrow(/certificate|altnames/)
+    await expect(database(by('localhost', wrong)).ping(5_000)).rejects.toMatchObject({ status: 503 })
   })
 })

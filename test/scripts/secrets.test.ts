@@ -1,5 +1,5 @@
 import 'reflect-metadata'
-import { webcrypto } from 'node:crypto'
+import { webcrypto, X509Certificate } from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -71,6 +71,7 @@ describe('secrets', () => {
       'Secret signing-keys',
       'Secret postgres',
       'Secret postgres-roles',
+      'Secret postgres-tls',
       'Secret user-database',
       'Secret user-database-owner',
       'Secret order-database',
@@ -102,8 +103,12 @@ describe('secrets', () => {
   test('give each service the URL of its own database with the password of its role', async () => {
     const { cluster, text } = fakeCluster()
     await ensure(cluster)
-    expect(text('order-database', 'url')).toBe(`postgres://order:${text('postgres-roles', 'order')}@postgres.shop:5432/order`)
-    expect(text('order-database-owner', 'url')).toBe(`postgres://order-owner:${text('postgres-roles', 'order-owner')}@postgres.shop:5432/order`)
+    expect(text('order-database', 'url')).toBe(
+      `postgres://order:${text('postgres-roles', 'order')}@postgres.shop:5432/order?sslmode=verify-full&sslrootcert=/etc/fairlead/database/ca.crt`,
+    )
+    expect(text('order-database-owner', 'url')).toBe(
+      `postgres://order-owner:${text('postgres-roles', 'order-owner')}@postgres.shop:5432/order?sslmode=verify-full&sslrootcert=/etc/fairlead/database-owner/ca.crt`,
+    )
     const passwords = ['user', 'user-owner', 'order', 'order-owner'].map(role => text('postgres-roles', role))
     expect(new Set(passwords).size).toBe(4)
   })
@@ -123,6 +128,21 @@ describe('secrets', () => {
       'Secret order-database-owner',
     ])
     expect(text('order-database', 'url')).toContain(text('postgres-roles', 'order'))
+  })
+
+  test("make a certificate for the database's server, and give who reads its URLs the authority to believe", async () => {
+    const { cluster, objects, text } = fakeCluster()
+    await ensure(cluster)
+    const leaf = new X509Certificate(text('postgres-tls', 'tls.crt'))
+    const authority = new X509Certificate(text('postgres-tls', 'ca.crt'))
+    expect(leaf.checkHost('postgres.shop')).toBe('postgres.shop')
+    expect(leaf.verify(authority.publicKey)).toBe(true)
+    for (const name of ['user-database', 'user-database-owner']) expect(text(name, 'ca.crt')).toBe(text('postgres-tls', 'ca.crt'))
+    objects.delete('postgres-tls')
+    const [first, ...others] = await ensure(cluster)
+    expect(first).toBe('Secret postgres-tls: a certificate for postgres.shop')
+    expect(others).toHaveLength(4)
+    for (const name of ['user-database', 'user-database-owner']) expect(text(name, 'ca.crt')).toBe(text('postgres-tls', 'ca.crt'))
   })
 
   test('give a new service a password and leave the others theirs', async () => {
@@ -192,7 +212,7 @@ describe('secrets', () => {
 
   test('make no certificate, and look at none, where it comes from elsewhere', async () => {
     const { cluster, objects } = fakeCluster()
-    expect(await ensure(cluster, { TLS: 'external' })).toHaveLength(8)
+    expect(await ensure(cluster, { TLS: 'external' })).toHaveLength(9)
     expect(objects.has('shop-tls')).toBe(false)
   })
 

@@ -7,9 +7,16 @@ import { breakCollector, contextOf, type FakeCluster, fakeCluster, manifests, po
 const run = (fake: FakeCluster, name: string, signal?: AbortSignal) => runCheck(workloadChecks(contextOf(fake)), name, signal)
 
 const keeping = (kind: string, name: string) => ({ apiVersion: 'v1', kind, metadata: { name, namespace: 'shop' } })
-const secrets = ['signing-keys', 'postgres', 'postgres-roles', 'user-database', 'user-database-owner', 'order-database', 'order-database-owner'].map(
-  name => keeping('Secret', name),
-)
+const secrets = [
+  'signing-keys',
+  'postgres',
+  'postgres-roles',
+  'postgres-tls',
+  'user-database',
+  'user-database-owner',
+  'order-database',
+  'order-database-owner',
+].map(name => keeping('Secret', name))
 
 /** A cluster that has also what is not of the graph. */
 function wholeCluster(): FakeCluster {
@@ -94,7 +101,7 @@ describe('images', () => {
 
 describe('mounted files', () => {
   test('are counted once, whoever mounts them', async () => {
-    expect(await run(wholeCluster(), 'mounted files')).toBe('14 there')
+    expect(await run(wholeCluster(), 'mounted files')).toBe('15 there')
   })
 
   test.each([
