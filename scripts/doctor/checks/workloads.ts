@@ -9,6 +9,9 @@ import { type Context, until } from '../context.ts'
 /** A rollout that goes on may need this long for a pod. */
 const ROLLOUT_MS = 15_000
 
+/** A new pod has no metrics before metrics-server has seen it twice, 15 s apart, and an autoscaler looks every 15 s; metrics-server starts too. */
+const METRICS_MS = 90_000
+
 /** Whether every program runs as it should, and could start again. */
 export const workloadChecks = (context: Context): Check[] => [
   { name: 'images', run: () => imagesAreHad(context) },
@@ -117,9 +120,14 @@ async function autoscalerIsActive({ cluster, settings, deploy }: Context, name: 
   const stateNow = async () => {
     const { spec, status, metadata } = (await cluster.read(reference)) ?? {}
     const active = (status?.conditions ?? []).find(({ type }: { type: string }) => type === 'ScalingActive')
-    return { found: metadata !== undefined, active, bounds: `${spec?.minReplicas} to ${spec?.maxReplicas}`, now: status?.currentReplicas }
+    const since = Date.parse(active?.lastTransitionTime ?? metadata?.creationTimestamp)
+    return { found: metadata !== undefined, active, since, bounds: `${spec?.minReplicas} to ${spec?.maxReplicas}`, now: status?.currentReplicas }
   }
-  const { found, active, bounds, now } = await until(stateNow, state => state.active?.status === 'True', ROLLOUT_MS, signal)
+  const isActive = (state: { active?: { status: string } }) => state.active?.status === 'True'
+  const first = await stateNow()
+  // One that has had no metrics for long has waited enough.
+  const youngMs = first.since + METRICS_MS - Date.now()
+  const { found, active, bounds, now } = isActive(first) ? first : await until(stateNow, isActive, Math.max(ROLLOUT_MS, youngMs || 0), signal)
   if (!found) throw new CommandError(`HorizontalPodAutoscaler ${name} is not there: nothing adds pods under load`, deploy)
   if (active?.status !== 'True')
     throw new CommandError(

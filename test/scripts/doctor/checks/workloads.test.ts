@@ -2,7 +2,17 @@ import { describe, expect, test } from 'vitest'
 import type { Live } from '../../../../scripts/cluster/cluster.ts'
 import { workloadChecks } from '../../../../scripts/doctor/checks/workloads.ts'
 import { CommandError } from '../../../../scripts/terminal.ts'
-import { breakCollector, contextOf, type FakeCluster, fakeCluster, manifests, podOf, runCheck, skipPauses } from '../../../support/fake-cluster.ts'
+import {
+  breakCollector,
+  contextOf,
+  type FakeCluster,
+  fakeCluster,
+  LONG_AGO,
+  manifests,
+  podOf,
+  runCheck,
+  skipPauses,
+} from '../../../support/fake-cluster.ts'
 
 const run = (fake: FakeCluster, name: string, signal?: AbortSignal) => runCheck(workloadChecks(contextOf(fake)), name, signal)
 
@@ -273,6 +283,32 @@ describe('autoscaler of a service', () => {
       return read(reference)
     }
     expect(await run(fake, 'autoscaler of order')).toBe('3 pods of 2 to 6')
+  })
+
+  test.each([
+    ['that is new', { metadata: { creationTimestamp: new Date().toISOString() } }, {}],
+    ['whose pods are all new', { metadata: { creationTimestamp: LONG_AGO } }, { lastTransitionTime: new Date().toISOString() }],
+  ])('%s is waited for as long as metrics need', async (_, { metadata }, condition) => {
+    skipPauses()
+    const fake = scaling({ type: 'ScalingActive', status: 'False', message: 'no metrics yet', ...condition })
+    fake.edit('HorizontalPodAutoscaler shop/order', live => Object.assign(live.metadata, metadata))
+    const { read } = fake.cluster
+    const startedAt = performance.now()
+    fake.cluster.read = async reference => {
+      // Half a minute after `npm run up`, and another after that.
+      if (performance.now() - startedAt > 60_000)
+        fake.edit('HorizontalPodAutoscaler shop/order', live => Object.assign(live.status.conditions[0], { status: 'True' }))
+      return read(reference)
+    }
+    expect(await run(fake, 'autoscaler of order')).toBe('3 pods of 2 to 6')
+  })
+
+  test('that has had no metrics for long is not waited for as if it were new', async () => {
+    skipPauses()
+    const fake = scaling({ type: 'ScalingActive', status: 'False', message: 'no metrics', lastTransitionTime: LONG_AGO })
+    const startedAt = performance.now()
+    await expect(run(fake, 'autoscaler of order')).rejects.toThrow('nothing adds pods under load: no metrics')
+    expect(performance.now() - startedAt).toBeLessThan(60_000)
   })
 
   test('that nobody has looked at is told as such', async () => {
