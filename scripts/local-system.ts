@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { environmentOf } from '../infra/environment.ts'
+import { commonSettings, loadConfig } from '../services/chassis/config.ts'
 import { edgeVariables, type ServiceDefinition, type SystemDefinition } from '../services/chassis/graph.ts'
 import { LOCAL_ISSUER, LOCAL_NAMESPACE, type LocalIssuer, openLocalIssuer } from './credentials.ts'
 import { localSecret } from './local-secrets.ts'
@@ -53,6 +54,8 @@ export interface LocalOptions {
   postgres: Postgres
   /** @default the graph's port, and 1000 above it for the admin port */
   portsOf?: (service: ServiceDefinition) => LocalPorts
+  /** Where settings are that people may change. @default nowhere: each has its default */
+  settings?: Record<string, string | undefined>
   /** Ends what is under way: migrations, and the wait for a service to be ready. */
   signal?: AbortSignal
   /** Told of the process of a service as soon as it is there, e.g. to find it again. */
@@ -61,6 +64,7 @@ export interface LocalOptions {
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const mainOf = (service: ServiceDefinition) => join(root, 'services', service.name, 'main.ts')
+const NODE_OPTIONS = 'NODE_OPTIONS'
 const NODE_FLAGS = ['--disable-warning=ExperimentalWarning']
 
 /** Everything that the services need where there is no cluster, derived from the graph: databases, migrations, keys, tokens, settings. */
@@ -69,6 +73,7 @@ export async function prepareLocalSystem({
   dir,
   postgres,
   portsOf = graphPorts,
+  settings = {},
   signal = new AbortController().signal,
   onSpawn = async () => {},
 }: LocalOptions): Promise<LocalSystem> {
@@ -93,6 +98,7 @@ export async function prepareLocalSystem({
       HOST: '127.0.0.1',
       PORT: String(ports[service.name]?.port),
       ADMIN_PORT: String(ports[service.name]?.adminPort),
+      ...settingsFrom(settings, service),
       ...environmentOf(system, service, places),
       ...calleeHosts(service, ports),
     })
@@ -112,6 +118,23 @@ export async function prepareLocalSystem({
     start: (service, options) =>
       startProcess(service, environment(service), ports[service.name] as LocalPorts, logFile(service.name), { signal, onSpawn, ...options }),
   }
+}
+
+const changeable = (service: ServiceDefinition) => ({ ...commonSettings(service), ...service.settings })
+
+/** Names of what people may change, of any service, and for Node.js itself. */
+export const changeableNames = ({ services }: SystemDefinition): string[] => [
+  ...new Set([...services.flatMap(service => Object.keys(changeable(service))), NODE_OPTIONS]),
+]
+
+/**
+ * What an environment says of the settings of one service.
+ * @throws ConfigError naming each that it would not take
+ */
+export function settingsFrom(env: Record<string, string | undefined>, service: ServiceDefinition): Record<string, string> {
+  const fields = changeable(service)
+  loadConfig(fields, env)
+  return Object.fromEntries([...Object.keys(fields), NODE_OPTIONS].flatMap(name => (env[name] ? [[name, env[name]]] : [])))
 }
 
 /** Where a service listens on a laptop, where they all share one address. */

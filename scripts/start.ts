@@ -6,7 +6,15 @@ import type { ServiceDefinition } from '../services/chassis/graph.ts'
 import { order } from '../services/order/service.ts'
 import { user } from '../services/user/service.ts'
 import { parseFlags, wholeNumber } from './cluster/options.ts'
-import { graphPorts, type LocalPorts, type LocalSystem, prepareLocalSystem, type ServiceProcess } from './local-system.ts'
+import {
+  changeableNames,
+  graphPorts,
+  type LocalPorts,
+  type LocalSystem,
+  prepareLocalSystem,
+  type ServiceProcess,
+  settingsFrom,
+} from './local-system.ts'
 import { isFree, type Postgres, startPostgres } from './postgres.ts'
 import { holderOf } from './processes.ts'
 import { endOrphans, openRunFile } from './run-file.ts'
@@ -21,6 +29,11 @@ data stays for the next start.
   --data-dir DIR   where data, keys and logs are kept (default: .data)
   --port-offset N  added to each port of the graph, e.g. to run beside another one, with a folder of its own (default: 0)
   --help           this text
+
+Settings of the services come from the environment, e.g. LOG_LEVEL=debug npm start:
+${changeableNames(system)
+  .map(name => `  ${name}`)
+  .join('\n')}
 `
 
 const RENEW_TOKENS_MS = 20 * 60_000
@@ -32,6 +45,7 @@ async function run({ dir, portsOf }: { dir: string; portsOf: (service: ServiceDe
   const running: ServiceProcess[] = []
   let renewal: NodeJS.Timeout | undefined
   refuseImpossibleGraph(system)
+  for (const service of system.services) settingsFrom(process.env, service)
   for (const ended of await endOrphans(dir)) say(`ended ${ended}, which an earlier npm start left behind`)
   for (const service of system.services) await refuseTakenPort(service.name, portsOf(service))
   await mkdir(dir, { recursive: true })
@@ -41,7 +55,7 @@ async function run({ dir, portsOf }: { dir: string; portsOf: (service: ServiceDe
     postgres = database
     stopped.throwIfAborted()
     const local: LocalSystem = await step('databases, migrations, keys and tokens', () =>
-      prepareLocalSystem({ system, dir, postgres: database, portsOf, signal: stopped, onSpawn: runFile.note }),
+      prepareLocalSystem({ system, dir, postgres: database, portsOf, settings: process.env, signal: stopped, onSpawn: runFile.note }),
     )
     renewal = setInterval(() => local.renewTokens().catch(error => say(`tokens were not renewed: ${error.message}`)), RENEW_TOKENS_MS)
     for (const service of system.services) {

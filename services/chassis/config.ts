@@ -75,6 +75,12 @@ export const baseConfig = (service: Pick<ServiceDefinition, 'port' | 'database'>
   OTEL_EXPORTER_OTLP_ENDPOINT: z.url().optional().describe('the URL of an OTLP/HTTP collector'),
 })
 
+/** Those of every service that people may change, on a laptop too; the graph gives the others. */
+export const commonSettings = (service: Pick<ServiceDefinition, 'port' | 'database'>) => {
+  const { DATABASE_POOL_SIZE, INGRESS_TRACES, LINGER_MS, LOG_LEVEL, OTEL_EXPORTER_OTLP_ENDPOINT } = baseConfig(service)
+  return { DATABASE_POOL_SIZE, INGRESS_TRACES, LINGER_MS, LOG_LEVEL, OTEL_EXPORTER_OTLP_ENDPOINT }
+}
+
 /** What a service must be told of each service that it calls. */
 export const edgeConfig = ({ calls }: Pick<ServiceDefinition, 'calls'>): Record<string, z.ZodType<string | undefined>> =>
   Object.fromEntries(

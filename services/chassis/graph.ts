@@ -1,3 +1,4 @@
+import type { z } from 'zod'
 import type { Contract } from './contract.ts'
 
 /** Of an edge that names none. */
@@ -83,6 +84,8 @@ export interface ServiceDefinition {
   /** Name of its own database and role, or undefined for a service without one. */
   database?: string
   secrets?: readonly SecretFolder[]
+  /** Its settings that people may change, beside those of every service: a schema for each variable, with a default. */
+  settings?: Readonly<Record<string, z.ZodType>>
   /** Beside what every service has. */
   panels?: readonly MetricPanel[]
   /** Beside what every service has. */

@@ -1,5 +1,6 @@
 import { defineService } from '../chassis/graph.ts'
 import { user } from '../user/service.ts'
+import { orderSettings } from './config.ts'
 import { orderContract } from './contract.ts'
 
 /** Products and orders. It goes on taking orders while the user service is away, hence the optional edge. */
@@ -8,6 +9,7 @@ export const order = defineService({
   port: 8081,
   contract: orderContract,
   database: 'order',
+  settings: orderSettings,
   calls: [{ to: user, mode: 'optional', attemptTimeoutMs: 700, maxAttempts: 2, commands: ['reserveCredit', 'releaseCredit'] }],
   panels: [
     {

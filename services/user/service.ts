@@ -1,4 +1,5 @@
 import { defineService } from '../chassis/graph.ts'
+import { userSettings } from './config.ts'
 import { userContract } from './contract.ts'
 
 /** Accounts, sessions and credit. */
@@ -7,6 +8,7 @@ export const user = defineService({
   port: 8080,
   contract: userContract,
   database: 'user',
+  settings: userSettings,
   secrets: [{ name: 'signing-keys', make: 'ed25519-jwk', env: 'SIGNING_DIR', rotateDays: 90 }],
   panels: [
     {

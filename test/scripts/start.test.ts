@@ -1,5 +1,5 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
-import { chmod, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -40,11 +40,18 @@ interface Started {
   ended: Promise<number | null>
 }
 
-const start = (...args: string[]): Started => startIn('.', ...args)
+const start = (...args: string[]): Started => startWith({}, ...args)
 
-function startIn(cwd: string, ...args: string[]): Started {
+const startIn = (cwd: string, ...args: string[]): Started => startWith({ cwd }, ...args)
+
+function startWith({ cwd = '.', env = {} }: { cwd?: string; env?: Record<string, string> }, ...args: string[]): Started {
   // A process group of its own, as a terminal gives it.
-  const child = spawn(process.execPath, [...MAIN, ...args], { cwd, stdio: ['ignore', 'pipe', 'pipe'], detached: true })
+  const child = spawn(process.execPath, [...MAIN, ...args], {
+    cwd,
+    env: { ...process.env, ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+    detached: true,
+  })
   const out = { stdout: '', stderr: '' }
   child.stdout?.on('data', chunk => {
     out.stdout += chunk
@@ -222,6 +229,35 @@ describe('npm start', () => {
     },
     60_000,
   )
+
+  test('gives the services their settings from the environment', async () => {
+    const trace = join(dir, 'trace')
+    await mkdir(trace)
+    const env = {
+      CREDIT_LIMIT: '1234',
+      LOG_LEVEL: 'error',
+      NODE_OPTIONS: `--trace-event-categories=node.bootstrap --trace-event-file-pattern=${trace}/\${pid}`,
+    }
+    const started = startWith({ env }, '--data-dir', dir)
+    await untilUp(started)
+    const answers = (await runWalk(started.stdout())).trim().split('\n')
+    // Too little for the order of the walk.
+    expect(answers.map(line => JSON.parse(line))).toContainEqual(expect.objectContaining({ limit: { amount: 1234, currency: 'EUR' } }))
+    interrupt(started)
+    expect(await started.ended).toBe(0)
+    // Every service says so at info when it stops.
+    expect(await readFile(join(dir, 'order.log'), 'utf8')).not.toContain('"msg":"drained"')
+    expect((await readdir(trace)).length).toBeGreaterThanOrEqual(2)
+  }, 60_000)
+
+  test('names every setting that is wrong before it starts anything', async () => {
+    const started = startWith({ env: { CREDIT_LIMIT: '-1', LOG_LEVEL: 'loud' } }, '--data-dir', dir)
+    expect(await started.ended).toBe(1)
+    expect(started.stderr()).toMatch(/CREDIT_LIMIT is wrong.*: it takes a whole number/)
+    expect(started.stderr()).toMatch(/LOG_LEVEL is wrong.*: it takes debug, info, warn or error/)
+    expect(started.stderr()).not.toContain('    at ')
+    expect(await readdir(dir)).toEqual([])
+  })
 
   test('tells in one line that it cannot make its folder', async () => {
     const started = start('--data-dir', '/dev/null/data')
