@@ -3,15 +3,15 @@ import { join, relative } from 'node:path'
 import { App, YamlOutputType } from 'cdk8s'
 import { parseFlags } from '../scripts/cluster/options.ts'
 import { runCommand, say } from '../scripts/terminal.ts'
-import { imageReferences } from './image/image.ts'
-import { loadSettings } from './settings.ts'
-import { buildCharts } from './synth.ts'
+import { imageReferences } from './kit/image/image.ts'
+import { loadSettings } from './kit/settings.ts'
+import { buildCharts } from './kit/synth.ts'
 import { system } from './system.ts'
 
 const HELP = `npm run synth
 
 Writes the manifests of the system to dist/, one YAML file a chart. What differs between environments comes as environment variables
-(infra/settings.ts), e.g. HOST=shop.example.org IMAGE_REGISTRY=registry.example/shop PLATFORM=existing npm run synth.
+(infra/kit/settings.ts), e.g. HOST=shop.example.org IMAGE_REGISTRY=registry.example/shop PLATFORM=existing npm run synth.
 
   --help  this text
 `

@@ -1,4 +1,4 @@
-import { refuseImpossibleGraph } from '../infra/checks/refuse.ts'
+import { refuseImpossibleGraph } from '../infra/kit/checks/refuse.ts'
 import { system } from '../infra/system.ts'
 import { parseFlags } from './cluster/options.ts'
 import { objectionTo, type Place, patternsInSources, patternsOf, unboundedOf } from './patterns.ts'
@@ -6,7 +6,7 @@ import { CommandError, runCommand, say } from './terminal.ts'
 
 const HELP = `npm run check:system [-- options]
 
-Refuses a graph that cannot work, as npm run synth does (infra/checks), and what would let a caller keep a service busy: a pattern of a contract, or one written out anywhere in services/, whose time is not
+Refuses a graph that cannot work, as npm run synth does (infra/kit/checks), and what would let a caller keep a service busy: a pattern of a contract, or one written out anywhere in services/, whose time is not
 linear in the text (https://makenowjust-labs.github.io/recheck), and a text or list of a request that has no longest length.
 
   --help  this text

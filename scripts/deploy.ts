@@ -1,7 +1,7 @@
-import { ensureBase } from '../infra/image/base.ts'
-import { describeImages } from '../infra/image/image.ts'
-import { imagesFor } from '../infra/platform/images.ts'
-import { settingsFor } from '../infra/settings.ts'
+import { ensureBase } from '../infra/kit/image/base.ts'
+import { describeImages } from '../infra/kit/image/image.ts'
+import { imagesFor } from '../infra/kit/platform/images.ts'
+import { settingsFor } from '../infra/kit/settings.ts'
 import { system } from '../infra/system.ts'
 import { openCluster } from './cluster/cluster.ts'
 import { crdSource, GATEWAY_API } from './cluster/crds.ts'
@@ -25,7 +25,7 @@ other must be able to pull them: IMAGE_REGISTRY=registry.example/shop, pushed be
   --json             print what was done as JSON on standard output
   --help             this text
 
-What differs between environments comes as environment variables (infra/settings.ts). To any cluster but one of kind (a context
+What differs between environments comes as environment variables (infra/kit/settings.ts). To any cluster but one of kind (a context
 kind-...) only the services are brought, and attached to the ingress controller, Prometheus and tracing backend that it has; say which
 they are. PLATFORM=bundled brings these too.
 `

@@ -1,4 +1,4 @@
-import { someSettings } from '../infra/settings.ts'
+import { someSettings } from '../infra/kit/settings.ts'
 import { system } from '../infra/system.ts'
 import { openCluster } from './cluster/cluster.ts'
 import { clusterExists, deleteCluster, isOurs } from './cluster/kind.ts'

@@ -1,7 +1,7 @@
-import { ensureBase } from '../infra/image/base.ts'
-import { buildImage, describeImages, writeSbom } from '../infra/image/image.ts'
-import { imagesFor } from '../infra/platform/images.ts'
-import { someSettings } from '../infra/settings.ts'
+import { ensureBase } from '../infra/kit/image/base.ts'
+import { buildImage, describeImages, writeSbom } from '../infra/kit/image/image.ts'
+import { imagesFor } from '../infra/kit/platform/images.ts'
+import { someSettings } from '../infra/kit/settings.ts'
 import { system } from '../infra/system.ts'
 import { checkDocker } from './cluster/kind.ts'
 import { parseFlags } from './cluster/options.ts'
@@ -17,7 +17,7 @@ Builds the image of each service unless the local docker has it, and writes its 
   --help  this text
 
 IMAGE_REGISTRY and IMAGE_TAG name them; the tag is by default the digest of what goes in, of the base image too. IMAGES and IMAGE_MIRROR
-say where that comes from (infra/settings.ts).
+say where that comes from (infra/kit/settings.ts).
 `
 
 await runCommand('npm run images', async signal => {

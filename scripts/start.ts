@@ -1,6 +1,6 @@
 import { mkdir } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
-import { refuseImpossibleGraph } from '../infra/checks/refuse.ts'
+import { refuseImpossibleGraph } from '../infra/kit/checks/refuse.ts'
 import { system } from '../infra/system.ts'
 import type { ServiceDefinition } from '../services/chassis/graph.ts'
 import { order } from '../services/order/service.ts'

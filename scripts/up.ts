@@ -1,7 +1,7 @@
-import { ensureBase } from '../infra/image/base.ts'
-import { describeImages } from '../infra/image/image.ts'
-import { imagesFor } from '../infra/platform/images.ts'
-import { redirectsHttp, settingsFor } from '../infra/settings.ts'
+import { ensureBase } from '../infra/kit/image/base.ts'
+import { describeImages } from '../infra/kit/image/image.ts'
+import { imagesFor } from '../infra/kit/platform/images.ts'
+import { redirectsHttp, settingsFor } from '../infra/kit/settings.ts'
 import { system } from '../infra/system.ts'
 import { openCluster } from './cluster/cluster.ts'
 import { crdSource, GATEWAY_API } from './cluster/crds.ts'
@@ -31,7 +31,7 @@ on where it stopped, and changes only what is not as it should be.
   --json              print what was done as JSON on standard output
   --help              this text
 
-What differs between environments comes as environment variables (infra/settings.ts), e.g. GRAFANA=false npm run up
+What differs between environments comes as environment variables (infra/kit/settings.ts), e.g. GRAFANA=false npm run up
 `
 
 await runCommand('npm run up', async signal => {

@@ -1,4 +1,4 @@
-import type { Settings } from '../../infra/settings.ts'
+import type { Settings } from '../../infra/kit/settings.ts'
 import type { Cluster } from './cluster.ts'
 import { ApiError } from './rest.ts'
 

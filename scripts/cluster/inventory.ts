@@ -1,4 +1,4 @@
-import type { Manifest } from '../../infra/synth.ts'
+import type { Manifest } from '../../infra/kit/synth.ts'
 import type { Cluster, Reference } from './cluster.ts'
 
 /**

@@ -1,5 +1,5 @@
-import type { Settings } from '../../infra/settings.ts'
-import type { Manifest } from '../../infra/synth.ts'
+import type { Settings } from '../../infra/kit/settings.ts'
+import type { Manifest } from '../../infra/kit/synth.ts'
 import type { SystemDefinition } from '../../services/chassis/graph.ts'
 import type { Cluster, Live } from '../cluster/cluster.ts'
 import type { Forwarded } from '../cluster/forward.ts'

@@ -1,7 +1,7 @@
 import { BlockList, isIP } from 'node:net'
 import type { INetworkPolicyPeer } from 'kubernetes-models/networking.k8s.io/v1/NetworkPolicyPeer'
-import { matches } from '../../infra/checks/objects.ts'
-import type { Manifest } from '../../infra/synth.ts'
+import { matches } from '../../infra/kit/checks/objects.ts'
+import type { Manifest } from '../../infra/kit/synth.ts'
 
 /** One end of a connection. */
 export interface End {

@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, test } from 'vitest'
-import { entryServices } from '../../infra/constructs/ingress.ts'
+import { entryServices } from '../../infra/kit/constructs/ingress.ts'
 import { system } from '../../infra/system.ts'
 import { INGRESS_PORTS } from '../../scripts/cluster/kind.ts'
 import { smoke } from '../../scripts/smoke.ts'

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { publicPaths } from '../../infra/constructs/public-paths.ts'
+import { publicPaths } from '../../infra/kit/constructs/public-paths.ts'
 import { system } from '../../infra/system.ts'
 import { type Endpoint, type Identity, probe } from '../../scripts/doctor/probe.ts'
 import { cluster, NAMESPACE, readyPods, report, settings } from './support/target.ts'

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { imageReferences } from '../../infra/image/image.ts'
-import { TRAEFIK_PORTS } from '../../infra/platform/ports.ts'
+import { imageReferences } from '../../infra/kit/image/image.ts'
+import { TRAEFIK_PORTS } from '../../infra/kit/platform/ports.ts'
 import { system } from '../../infra/system.ts'
 import { user } from '../../services/user/service.ts'
 import { type Customer, http, newCustomer } from './support/shop.ts'

@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest'
-import { refuseImpossible, refuseImpossibleGraph } from '../../infra/checks/refuse.ts'
-import { Refused, type Subject } from '../../infra/checks/refused.ts'
-import { loadSettings } from '../../infra/settings.ts'
-import { type Manifest, synthesize } from '../../infra/synth.ts'
+import { refuseImpossible, refuseImpossibleGraph } from '../../infra/kit/checks/refuse.ts'
+import { Refused, type Subject } from '../../infra/kit/checks/refused.ts'
+import { loadSettings } from '../../infra/kit/settings.ts'
+import { type Manifest, synthesize } from '../../infra/kit/synth.ts'
 import type { Operation } from '../../services/chassis/contract.ts'
 import type { ServiceDefinition } from '../../services/chassis/graph.ts'
 import { order, system, user } from '../support/graph.ts'
@@ -72,7 +72,7 @@ describe('synth', () => {
       withObject('Deployment', 'user', d => Object.assign(d.spec.template.spec, { terminationGracePeriodSeconds: 25 })),
       withObject('Deployment', 'user', d => Object.assign(d.spec.template.spec, { terminationGracePeriodSeconds: 26 })),
       [
-        'Deployment user: preStop 5000 ms + drain 21000 ms (services/chassis/timing.ts) exceed terminationGracePeriodSeconds 25 (infra/constructs/deployment.ts): pods would be killed with requests in flight',
+        'Deployment user: preStop 5000 ms + drain 21000 ms (services/chassis/timing.ts) exceed terminationGracePeriodSeconds 25 (infra/kit/constructs/deployment.ts): pods would be killed with requests in flight',
       ],
     ],
     [
@@ -124,7 +124,7 @@ describe('synth', () => {
       withServices({ ...user, slo: { ...user.slo, latency: { thresholdMs: 250, objective: 0.93 } } }, order),
       withServices({ ...user, slo: { ...user.slo, latency: { thresholdMs: 250, objective: 0.931 } } }, order),
       [
-        'user: slo.latency.objective 0.93 (services/user/service.ts) makes the burn alert of 14.4 times (infra/constructs/slo-alerts.ts) ask for 1.01 of all requests: it could never tell anything',
+        'user: slo.latency.objective 0.93 (services/user/service.ts) makes the burn alert of 14.4 times (infra/kit/constructs/slo-alerts.ts) ask for 1.01 of all requests: it could never tell anything',
       ],
     ],
     [
@@ -138,7 +138,7 @@ describe('synth', () => {
       withObject('PodDisruptionBudget', 'user', pdb => Object.assign(pdb.spec, { maxUnavailable: undefined, minAvailable: 2 })),
       withObject('PodDisruptionBudget', 'user', pdb => Object.assign(pdb.spec, { maxUnavailable: undefined, minAvailable: 1 })),
       [
-        'PodDisruptionBudget user: minAvailable 2 (infra/constructs/scaling.ts) with scale.min 2 (services/user/service.ts) blocks every drain of a node',
+        'PodDisruptionBudget user: minAvailable 2 (infra/kit/constructs/scaling.ts) with scale.min 2 (services/user/service.ts) blocks every drain of a node',
       ],
     ],
     [
@@ -146,7 +146,7 @@ describe('synth', () => {
       withObject('PodDisruptionBudget', 'order', pdb => Object.assign(pdb.spec, { maxUnavailable: 0 })),
       withObject('PodDisruptionBudget', 'order', pdb => Object.assign(pdb.spec, { maxUnavailable: 1 })),
       [
-        'PodDisruptionBudget order: maxUnavailable 0 (infra/constructs/scaling.ts) with scale.min 2 (services/order/service.ts) blocks every drain of a node',
+        'PodDisruptionBudget order: maxUnavailable 0 (infra/kit/constructs/scaling.ts) with scale.min 2 (services/order/service.ts) blocks every drain of a node',
       ],
     ],
     [
@@ -160,7 +160,7 @@ describe('synth', () => {
       withObject('Deployment', 'user', d => Object.assign(container(d), { image: 'reg.example:5000/user:latest' })),
       withObject('Deployment', 'user', d => Object.assign(container(d), { image: 'reg.example:5000/user:1.0' })),
       [
-        "Deployment user, container user: image 'reg.example:5000/user:latest' has the tag latest; pin one (IMAGE_TAG, IMAGES, infra/platform/images.ts)",
+        "Deployment user, container user: image 'reg.example:5000/user:latest' has the tag latest; pin one (IMAGE_TAG, IMAGES, infra/kit/platform/images.ts)",
       ],
     ],
     [
@@ -168,7 +168,7 @@ describe('synth', () => {
       withObject('Deployment', 'user', d => Object.assign(container(d), { image: 'reg.example:5000/user' })),
       withObject('Deployment', 'user', d => Object.assign(container(d), { image: 'reg.example:5000/user@sha256:0' })),
       [
-        "Deployment user, container user: image 'reg.example:5000/user' has the tag latest (none is named); pin one (IMAGE_TAG, IMAGES, infra/platform/images.ts)",
+        "Deployment user, container user: image 'reg.example:5000/user' has the tag latest (none is named); pin one (IMAGE_TAG, IMAGES, infra/kit/platform/images.ts)",
       ],
     ],
     [
@@ -176,7 +176,7 @@ describe('synth', () => {
       withObject('Deployment', 'user', d => Object.assign(container(d), { image: 'redis:7' })),
       withObject('Deployment', 'user', d => Object.assign(container(d), { image: 'redis:7@sha256:0' })),
       [
-        "Deployment user, container user: image 'redis:7' has the tag 7, which may name another image tomorrow; say a whole version or a digest (IMAGES, infra/platform/images.ts)",
+        "Deployment user, container user: image 'redis:7' has the tag 7, which may name another image tomorrow; say a whole version or a digest (IMAGES, infra/kit/platform/images.ts)",
       ],
     ],
     [
@@ -184,7 +184,7 @@ describe('synth', () => {
       shipped({ settings: { ...settings, IMAGES: [{ name: 'node', reference: 'registry.example/node:24-slim' }] } }),
       shipped({ settings: { ...settings, IMAGES: [{ name: 'node', reference: 'registry.example/node:24.21-slim' }] } }),
       [
-        "image 'registry.example/node:24-slim' of node has the tag 24-slim, which may name another image tomorrow; say a whole version or a digest (IMAGES, infra/platform/images.ts)",
+        "image 'registry.example/node:24-slim' of node has the tag 24-slim, which may name another image tomorrow; say a whole version or a digest (IMAGES, infra/kit/platform/images.ts)",
       ],
     ],
     [
@@ -192,7 +192,7 @@ describe('synth', () => {
       shipped({ settings: { ...settings, IMAGES: [{ name: 'prometheus', reference: 'registry.example/prometheus' }] } }),
       shipped({ settings: { ...settings, IMAGES: [{ name: 'prometheus', reference: 'registry.example/prometheus@sha256:0' }] } }),
       [
-        "image 'registry.example/prometheus' of prometheus has the tag latest (none is named), which may name another image tomorrow; say a whole version or a digest (IMAGES, infra/platform/images.ts)",
+        "image 'registry.example/prometheus' of prometheus has the tag latest (none is named), which may name another image tomorrow; say a whole version or a digest (IMAGES, infra/kit/platform/images.ts)",
       ],
     ],
     ['a cycle', withServices(...ring()), shipped(), ['a cycle of calls: a -> b -> a (calls in their service.ts)']],

@@ -5,9 +5,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { describe, expect, test } from 'vitest'
-import { bundledDashboards, dashboardsOf, toJson } from '../../infra/constructs/dashboards.ts'
-import { loadSettings } from '../../infra/settings.ts'
-import { type Manifest, synthesize } from '../../infra/synth.ts'
+import { bundledDashboards, dashboardsOf, toJson } from '../../infra/kit/constructs/dashboards.ts'
+import { loadSettings } from '../../infra/kit/settings.ts'
+import { type Manifest, synthesize } from '../../infra/kit/synth.ts'
 import type { ServiceDefinition } from '../../services/chassis/graph.ts'
 import { system } from '../support/graph.ts'
 
@@ -231,7 +231,7 @@ test.runIf(hasLinter).each([...all])('dashboard-linter has nothing to say of %s'
   try {
     const file = join(dir, `${name}.json`)
     await writeFile(file, JSON.stringify(dashboard))
-    const { stdout } = await run('dashboard-linter', ['lint', '--strict', '--config', 'infra/dashboards/linter.yaml', file])
+    const { stdout } = await run('dashboard-linter', ['lint', '--strict', '--config', 'infra/kit/dashboards/linter.yaml', file])
     expect(stdout).not.toMatch(/❌|⚠/)
   } finally {
     await rm(dir, { recursive: true })

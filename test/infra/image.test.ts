@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import { beforeAll, describe, expect, onTestFinished, test } from 'vitest'
-import { appArchive, describeImage, type ServiceImage } from '../../infra/image/image.ts'
-import { sbomOf } from '../../infra/image/sbom.ts'
+import { appArchive, describeImage, type ServiceImage } from '../../infra/kit/image/image.ts'
+import { sbomOf } from '../../infra/kit/image/sbom.ts'
 import { testDatabase } from '../support/database.ts'
 
 const run = promisify(execFile)

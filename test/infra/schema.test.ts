@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { loadSettings } from '../../infra/settings.ts'
-import { type Manifest, synthesize } from '../../infra/synth.ts'
+import { loadSettings } from '../../infra/kit/settings.ts'
+import { type Manifest, synthesize } from '../../infra/kit/synth.ts'
 import { system } from '../support/graph.ts'
 
 const { platform, shop } = synthesize({ system, settings: loadSettings({}), images: { user: 'a/user:1', order: 'a/order:1' } })

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
-import { formats, isOf } from '../../infra/formats.ts'
-import { descriptionsOf, schemaOf, valuesOf } from '../../infra/helm/values.ts'
-import { loadSettings, settingsFor, someSettings } from '../../infra/settings.ts'
+import { formats, isOf } from '../../infra/kit/formats.ts'
+import { descriptionsOf, schemaOf, valuesOf } from '../../infra/kit/helm/values.ts'
+import { loadSettings, settingsFor, someSettings } from '../../infra/kit/settings.ts'
 import { EXISTING } from '../support/existing-platform.ts'
 import { system } from '../support/graph.ts'
 

@@ -1,5 +1,5 @@
-import { databaseSecret } from '../../../infra/constructs/deployment.ts'
-import { POSTGRES } from '../../../infra/constructs/postgres.ts'
+import { databaseSecret } from '../../../infra/kit/constructs/deployment.ts'
+import { POSTGRES } from '../../../infra/kit/constructs/postgres.ts'
 import { ADMIN_PORT, type ServiceDefinition } from '../../../services/chassis/graph.ts'
 import { CommandError } from '../../terminal.ts'
 import type { Check } from '../check.ts'

@@ -1,4 +1,4 @@
-import { WORKLOAD_ISSUER } from '../../../infra/constructs/deployment.ts'
+import { WORKLOAD_ISSUER } from '../../../infra/kit/constructs/deployment.ts'
 import { callersOf, type ServiceDefinition } from '../../../services/chassis/graph.ts'
 import { CommandError } from '../../terminal.ts'
 import { type Check, NotHere } from '../check.ts'

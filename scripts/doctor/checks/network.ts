@@ -1,4 +1,4 @@
-import { imagesFor } from '../../../infra/platform/images.ts'
+import { imagesFor } from '../../../infra/kit/platform/images.ts'
 import { podsHost } from '../../../services/chassis/graph.ts'
 import type { Live } from '../../cluster/cluster.ts'
 import { isReady, programOf, workloadsOf } from '../../cluster/rollout.ts'

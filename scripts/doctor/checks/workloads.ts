@@ -1,5 +1,5 @@
-import { DASHBOARD } from '../../../infra/constructs/dashboards.ts'
-import type { Manifest } from '../../../infra/synth.ts'
+import { DASHBOARD } from '../../../infra/kit/constructs/dashboards.ts'
+import type { Manifest } from '../../../infra/kit/synth.ts'
 import type { Reference } from '../../cluster/cluster.ts'
 import { describeState, programOf, stateOf, workloadsOf } from '../../cluster/rollout.ts'
 import { CommandError } from '../../terminal.ts'

@@ -1,5 +1,5 @@
-import { imageReferences } from '../../../infra/image/image.ts'
-import { synthesize } from '../../../infra/synth.ts'
+import { imageReferences } from '../../../infra/kit/image/image.ts'
+import { synthesize } from '../../../infra/kit/synth.ts'
 import { system } from '../../../infra/system.ts'
 import { cluster, eventually, NAMESPACE, readyPods, settings } from './target.ts'
 

@@ -1,6 +1,6 @@
 import pg from 'pg'
-import { databaseSecret } from '../../../infra/constructs/deployment.ts'
-import { POSTGRES, POSTGRES_PORT } from '../../../infra/constructs/postgres.ts'
+import { databaseSecret } from '../../../infra/kit/constructs/deployment.ts'
+import { POSTGRES, POSTGRES_PORT } from '../../../infra/kit/constructs/postgres.ts'
 import { user } from '../../../services/user/service.ts'
 import { cluster, NAMESPACE, readyPods } from './target.ts'
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { loadSettings } from '../../../infra/settings.ts'
-import { type Manifest, synthesize } from '../../../infra/synth.ts'
+import { loadSettings } from '../../../infra/kit/settings.ts'
+import { type Manifest, synthesize } from '../../../infra/kit/synth.ts'
 import { applyAll, inParallel, nameOf, waves } from '../../../scripts/cluster/apply.ts'
 import type { Cluster, Reference } from '../../../scripts/cluster/cluster.ts'
 import { readInventory, toPrune, withInventory } from '../../../scripts/cluster/inventory.ts'

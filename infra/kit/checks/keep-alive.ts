@@ -1,0 +1,10 @@
+import { KEEP_ALIVE_MS } from '../../../services/chassis/timing.ts'
+import type { Check } from './refused.ts'
+
+/** The side that calls must drop an idle connection first, else it sends on one that is being closed. */
+export const keepAlive: Check = ({ settings }) =>
+  KEEP_ALIVE_MS > settings.INGRESS_IDLE_MS
+    ? []
+    : [
+        `keep-alive ${KEEP_ALIVE_MS} ms (services/chassis/timing.ts) is not above the ingress idle timeout ${settings.INGRESS_IDLE_MS} ms (INGRESS_IDLE_MS): the ingress would send on closed connections and answer 502`,
+      ]

@@ -1,0 +1,30 @@
+import type { SystemDefinition } from '../../../services/chassis/graph.ts'
+import { burnAlerts } from './burn-alerts.ts'
+import { callerTimeout } from './caller-timeout.ts'
+import { cycle } from './cycle.ts'
+import { dependencySlo } from './dependency-slo.ts'
+import { disruptionBudget } from './disruption-budget.ts'
+import { gracePeriod } from './grace-period.ts'
+import { imageTag, movingTag } from './image-tag.ts'
+import { keepAlive } from './keep-alive.ts'
+import { limits } from './limits.ts'
+import { ports } from './ports.ts'
+import { privateOperations, publicPathOwners } from './public-paths.ts'
+import { type Check, type GraphCheck, Refused, type Subject } from './refused.ts'
+import { retryTime } from './retry-time.ts'
+import { serviceMonitor } from './service-monitor.ts'
+import { trustedHops } from './trusted-hops.ts'
+
+const GRAPH_CHECKS: GraphCheck[] = [cycle, callerTimeout, retryTime, dependencySlo, burnAlerts, publicPathOwners, privateOperations]
+
+const CHECKS: Check[] = [...GRAPH_CHECKS, keepAlive, trustedHops, gracePeriod, disruptionBudget, limits, imageTag, movingTag, ports, serviceMonitor]
+
+const refuse = (problems: readonly string[]) => {
+  if (problems.length > 0) throw new Refused(problems)
+}
+
+/** What `npm start` and `npm run check` refuse. @throws Refused with every breach of every rule of the graph */
+export const refuseImpossibleGraph = (system: SystemDefinition): void => refuse(GRAPH_CHECKS.flatMap(check => check({ system })))
+
+/** @throws Refused with every breach of every rule at once */
+export const refuseImpossible = (subject: Subject): void => refuse(CHECKS.flatMap(check => check(subject)))

@@ -1,0 +1,51 @@
+import type { Dashboard } from '@grafana/grafana-foundation-sdk/dashboard'
+import type { Construct } from 'constructs'
+import type { IConfigMap } from 'kubernetes-models/v1/ConfigMap'
+import type { SystemDefinition } from '../../../services/chassis/graph.ts'
+import { overviewDashboard } from '../dashboards/overview.ts'
+import { platformDashboard } from '../dashboards/platform.ts'
+import { runbooksDashboard } from '../dashboards/runbooks.ts'
+import { serviceDashboard } from '../dashboards/service.ts'
+import type { Settings } from '../settings.ts'
+import { type Context, systemOwner } from './context.ts'
+import { kubeObject } from './object.ts'
+
+/**
+ * Every dashboard of a system, by the last part of its address.
+ * @throws Error when a service has the name of a dashboard that every system has
+ */
+export function dashboardsOf({ system, settings }: { system: SystemDefinition; settings: Settings }): Map<string, Dashboard> {
+  const { NAMESPACE } = settings
+  const dashboards = new Map<string, Dashboard>([
+    ['overview', overviewDashboard(system, NAMESPACE)],
+    ['runbooks', runbooksDashboard(system.name, settings)],
+  ])
+  for (const service of system.services) {
+    if (dashboards.has(service.name) || service.name === 'platform')
+      throw new Error(`a service cannot be called ${service.name}: a dashboard of every system is`)
+    dashboards.set(service.name, serviceDashboard(system.name, service, NAMESPACE))
+  }
+  return dashboards
+}
+
+/** All that the bundled Grafana shows: those of the system, and the platform's own. */
+export const bundledDashboards = (context: { system: SystemDefinition; settings: Settings }): Map<string, Dashboard> =>
+  new Map([...dashboardsOf(context), ['platform', platformDashboard(context.system, context.settings.NAMESPACE)]])
+
+export const toJson = (dashboard: Dashboard): string => `${JSON.stringify(dashboard, null, 1)}\n`
+
+/** Component, as a label, of the ConfigMaps that hold dashboards. */
+export const DASHBOARD = 'dashboard'
+
+/** The dashboards as ConfigMaps, which Grafana's sidecar (kube-prometheus-stack has it) finds in any namespace by their label. */
+export function addDashboards(scope: Construct, context: Context): void {
+  const { settings, system } = context
+  const owner = { ...systemOwner(context), component: DASHBOARD }
+  for (const [name, dashboard] of dashboardsOf(context))
+    kubeObject<IConfigMap>(scope, owner, {
+      apiVersion: 'v1',
+      kind: 'ConfigMap',
+      metadata: { name: `${name}-dashboard`, namespace: settings.NAMESPACE, labels: settings.DASHBOARD_LABELS },
+      data: { [`${system.name}-${name}.json`]: toJson(dashboard) },
+    })
+}

@@ -1,0 +1,182 @@
+import type { Construct } from 'constructs'
+import type { IDeployment } from 'kubernetes-models/apps/v1/Deployment'
+import type { IContainer } from 'kubernetes-models/v1/Container'
+import type { IVolume } from 'kubernetes-models/v1/Volume'
+import type { IVolumeMount } from 'kubernetes-models/v1/VolumeMount'
+import { ADMIN_PORT, callersOf, DEFAULT_RESOURCES, type ServiceDefinition } from '../../../services/chassis/graph.ts'
+import { workloadAudience } from '../../../services/chassis/workload-identity.ts'
+import { environmentOf } from '../environment.ts'
+import type { Settings } from '../settings.ts'
+import { type Context, MOUNTS, serviceOwner } from './context.ts'
+import { kubeObject, labelsOf, ownPods } from './object.ts'
+import { containerSecurity, pinnedImages, podSecurity, resources } from './restricted.ts'
+import { collectorSidecar, collectorVolumes, OTLP_URL } from './tracing-sidecar.ts'
+
+/** Time in which every kube-proxy and ingress hears that a pod leaves, before it is told so itself. */
+const PRE_STOP_SECONDS = 5
+const GRACE_SECONDS = 30
+/** How long a token for a callee lives; the kubelet renews it at 80 %. */
+const TOKEN_SECONDS = 3_600
+
+/** The volume of what only the migration reads. */
+const OWNER = 'database-owner'
+/** Name of the Secret with the `url` by which a service's database is migrated, as its owner; no container that serves has it. */
+export const ownerSecret = ({ name }: Pick<ServiceDefinition, 'name'>) => `${name}-${OWNER}`
+/** Name of the Secret with the `url` of a service's database, and the authority that its server is believed by, where it has one of its own. */
+export const databaseSecret = ({ name }: Pick<ServiceDefinition, 'name'>) => `${name}-database`
+/** Name of the ConfigMap with the public keys of the cluster's token issuer. */
+export const WORKLOAD_ISSUER = 'workload-issuer'
+
+/** The pods of a service. How many is the autoscaler's to say: `replicas` is absent, since each apply would reset it. */
+export function addDeployment(scope: Construct, context: Context, service: ServiceDefinition): void {
+  const { settings } = context
+  const owner = serviceOwner(context, service)
+  const spread = (topologyKey: string) => ({
+    topologyKey,
+    maxSkew: 1,
+    whenUnsatisfiable: 'ScheduleAnyway' as const,
+    labelSelector: { matchLabels: ownPods(owner) },
+    matchLabelKeys: ['pod-template-hash'],
+  })
+  kubeObject<IDeployment>(scope, owner, {
+    apiVersion: 'apps/v1',
+    kind: 'Deployment',
+    metadata: { name: service.name, namespace: settings.NAMESPACE, annotations: pinnedImages },
+    spec: {
+      selector: { matchLabels: ownPods(owner) },
+      revisionHistoryLimit: 3,
+      progressDeadlineSeconds: 180,
+      strategy: { type: 'RollingUpdate', rollingUpdate: { maxUnavailable: 0, maxSurge: 1 } },
+      template: {
+        metadata: {
+          labels: labelsOf(owner),
+          annotations: { 'kubectl.kubernetes.io/default-container': service.name },
+        },
+        spec: {
+          serviceAccountName: service.name,
+          automountServiceAccountToken: false,
+          enableServiceLinks: false,
+          terminationGracePeriodSeconds: GRACE_SECONDS,
+          securityContext: podSecurity(),
+          topologySpreadConstraints: [spread('kubernetes.io/hostname'), spread('topology.kubernetes.io/zone')],
+          affinity: {
+            podAntiAffinity: {
+              preferredDuringSchedulingIgnoredDuringExecution: [
+                { weight: 100, podAffinityTerm: { topologyKey: 'kubernetes.io/hostname', labelSelector: { matchLabels: ownPods(owner) } } },
+              ],
+            },
+          },
+          initContainers: [collectorSidecar(settings), ...(service.database ? [migration(context, service)] : [])],
+          containers: [serving(context, service)],
+          volumes: [
+            { name: 'tmp', emptyDir: { sizeLimit: '16Mi' } },
+            ...collectorVolumes(settings),
+            ...mountsOf(context, service).map(({ volume }) => volume),
+            ...ownerVolume(service),
+          ],
+        },
+      },
+    },
+  })
+}
+
+const program = ({ settings, images }: Context, { name }: ServiceDefinition): Pick<IContainer, 'image' | 'imagePullPolicy' | 'securityContext'> => ({
+  image: images[name],
+  imagePullPolicy: settings.IMAGE_PULL_POLICY,
+  securityContext: containerSecurity(),
+})
+
+const budgetOf = ({ resources: own = DEFAULT_RESOURCES }: ServiceDefinition) => resources(own.requests, own.limits)
+
+const TMP: IVolumeMount = { name: 'tmp', mountPath: '/tmp' }
+
+function serving(context: Context, service: ServiceDefinition): IContainer {
+  const { system, settings } = context
+  const env = {
+    PORT: service.port,
+    ADMIN_PORT,
+    ...environmentOf(system, service, {
+      namespace: settings.NAMESPACE,
+      authIssuer: `https://${settings.HOST}`,
+      workloadIssuer: settings.WORKLOAD_ISSUER,
+      ...issuerKeys(settings),
+      databaseUrlFile: DATABASE_URL_FILE,
+      secretDir: name => `${MOUNTS}/${name}`,
+      identityFile: callee => `${MOUNTS}/identity/${callee}`,
+    }),
+    TRUSTED_HOPS: settings.TRUSTED_HOPS,
+    INGRESS_TRACES: settings.INGRESS_TRACES,
+    LOG_LEVEL: settings.LOG_LEVEL,
+    OTEL_EXPORTER_OTLP_ENDPOINT: OTLP_URL,
+  }
+  const probe = (path: string) => ({ httpGet: { path, port: 'admin' } })
+  return {
+    name: service.name,
+    ...program(context, service),
+    env: Object.entries(env).map(([name, value]) => ({ name, value: String(value) })),
+    ports: [
+      { name: 'http', containerPort: service.port },
+      { name: 'admin', containerPort: ADMIN_PORT },
+    ],
+    startupProbe: { ...probe('/livez'), periodSeconds: 1, timeoutSeconds: 2, failureThreshold: 60 },
+    livenessProbe: { ...probe('/livez'), periodSeconds: 10, timeoutSeconds: 5, failureThreshold: 3 },
+    readinessProbe: { ...probe('/readyz'), periodSeconds: 2, timeoutSeconds: 2, failureThreshold: 2 },
+    lifecycle: { preStop: { sleep: { seconds: PRE_STOP_SECONDS } } },
+    resources: budgetOf(service),
+    volumeMounts: [TMP, ...mountsOf(context, service).map(({ mount }) => mount)],
+  }
+}
+
+/** Runs in every new pod and is safe so: one migrates, the others wait for its lock and find nothing to do. */
+const migration = (context: Context, service: ServiceDefinition): IContainer => ({
+  name: 'migrate',
+  ...program(context, service),
+  args: ['main.js', 'migrate'],
+  env: [{ name: 'DATABASE_URL_FILE', value: `${MOUNTS}/${OWNER}/url` }],
+  resources: budgetOf(service),
+  volumeMounts: [TMP, { name: OWNER, mountPath: `${MOUNTS}/${OWNER}`, readOnly: true }],
+})
+
+const DATABASE_URL_FILE = `${MOUNTS}/database/url`
+/** Key of both Secrets with the authority, and where a URL finds it: it changes together with the URL. */
+export const DATABASE_CA = 'ca.crt'
+export const DATABASE_CA_FILE = `${MOUNTS}/database/${DATABASE_CA}`
+export const OWNER_CA_FILE = `${MOUNTS}/${OWNER}/${DATABASE_CA}`
+const READ_ONLY = 0o440
+
+const ownerVolume = (service: ServiceDefinition): IVolume[] =>
+  service.database ? [{ name: OWNER, secret: { secretName: ownerSecret(service), defaultMode: READ_ONLY } }] : []
+
+/** The ConfigMap with what a service needs to know the issuer's keys: the keys themselves, or who vouches for the host that publishes them. */
+const issuerConfigMap = ({ WORKLOAD_JWKS, WORKLOAD_JWKS_CA }: Settings) => (WORKLOAD_JWKS === 'file' ? WORKLOAD_ISSUER : WORKLOAD_JWKS_CA)
+
+const issuerKeys = ({ WORKLOAD_JWKS, WORKLOAD_JWKS_CA }: Settings) =>
+  WORKLOAD_JWKS === 'file'
+    ? { workloadJwks: `${MOUNTS}/${WORKLOAD_ISSUER}/jwks.json` }
+    : { workloadJwks: WORKLOAD_JWKS, ...(WORKLOAD_JWKS_CA && { workloadJwksCaFile: `${MOUNTS}/${WORKLOAD_ISSUER}/ca.crt` }) }
+
+/** Files that a service reads, each with its volume; none is a subPath, which would never change again. */
+function mountsOf({ system, settings }: Context, service: ServiceDefinition): { volume: IVolume; mount: IVolumeMount }[] {
+  const mounted = (name: string, source: Omit<IVolume, 'name'>) => ({
+    volume: { name, ...source },
+    mount: { name, mountPath: `${MOUNTS}/${name}`, readOnly: true },
+  })
+  const keys = issuerConfigMap(settings)
+  return [
+    ...(service.database ? [mounted('database', { secret: { secretName: databaseSecret(service), defaultMode: READ_ONLY } })] : []),
+    ...(service.secrets ?? []).map(({ name }) => mounted(name, { secret: { secretName: name, defaultMode: READ_ONLY } })),
+    ...(keys && callersOf(system, service).length > 0 ? [mounted(WORKLOAD_ISSUER, { configMap: { name: keys } })] : []),
+    ...(service.calls.length > 0
+      ? [
+          mounted('identity', {
+            projected: {
+              defaultMode: READ_ONLY,
+              sources: service.calls.map(({ to }) => ({
+                serviceAccountToken: { path: to.name, audience: workloadAudience(to.name, settings.NAMESPACE), expirationSeconds: TOKEN_SECONDS },
+              })),
+            },
+          }),
+        ]
+      : []),
+  ]
+}

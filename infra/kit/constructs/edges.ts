@@ -1,0 +1,35 @@
+import type { Construct } from 'constructs'
+import { ADMIN_PORT, callersOf, type ServiceDefinition } from '../../../services/chassis/graph.ts'
+import type { Settings } from '../settings.ts'
+import { type Context, serviceOwner } from './context.ts'
+import { entryServices } from './ingress.ts'
+import { addNetworkPolicy, addresses, allPodsIn, podsOf, type Rule } from './network-policies.ts'
+import { POSTGRES, POSTGRES_PORT } from './postgres.ts'
+import { COLLECTOR_METRICS_PORT } from './tracing-sidecar.ts'
+
+const databaseRules = ({ DATABASE, DATABASE_CIDR, DATABASE_PORT }: Settings): Rule[] =>
+  DATABASE === 'bundled'
+    ? [{ peer: podsOf(POSTGRES), ports: [POSTGRES_PORT] }]
+    : DATABASE_CIDR.map(cidr => ({ peer: addresses(cidr), ports: [DATABASE_PORT] }))
+
+/** Where callees find the keys of their callers' tokens, unless they have them as a file. */
+const issuerRules = ({ WORKLOAD_JWKS, WORKLOAD_JWKS_CIDR }: Settings): Rule[] =>
+  WORKLOAD_JWKS === 'file' ? [] : WORKLOAD_JWKS_CIDR.map(cidr => ({ peer: addresses(cidr), ports: [Number(new URL(WORKLOAD_JWKS).port || 443)] }))
+
+/** One rule for each edge that ends or begins at a service: those of the graph, and those to ingress, database, traces and metrics. */
+export function addEdges(scope: Construct, context: Context, service: ServiceDefinition): void {
+  const { system, settings } = context
+  const bundled = settings.PLATFORM === 'bundled'
+  const platform = (name: string, namespace: string) => (bundled ? podsOf(name, namespace) : allPodsIn(namespace))
+  const ingress: Rule[] = callersOf(system, service).map(caller => ({ peer: podsOf(caller), ports: [service.port] }))
+  if (entryServices(context).includes(service)) ingress.push({ peer: platform('traefik', settings.INGRESS_NAMESPACE), ports: [service.port] })
+  ingress.push({ peer: platform('prometheus', settings.MONITORING_NAMESPACE), ports: [ADMIN_PORT, COLLECTOR_METRICS_PORT] })
+
+  const egress: Rule[] = service.calls.map(({ to }) => ({ peer: podsOf(to.name), ports: [to.port] }))
+  if (service.database) egress.push(...databaseRules(settings))
+  if (callersOf(system, service).length > 0) egress.push(...issuerRules(settings))
+  const { OTLP_CIDR, OTLP_ENDPOINT } = settings
+  const collectors = OTLP_CIDR.length > 0 ? OTLP_CIDR.map(addresses) : [platform('jaeger', settings.TRACING_NAMESPACE)]
+  egress.push(...collectors.map(peer => ({ peer, ports: [OTLP_ENDPOINT.port] })))
+  addNetworkPolicy(scope, settings, serviceOwner(context, service), settings.NAMESPACE, { ingress, egress })
+}

@@ -1,0 +1,67 @@
+import type { Construct } from 'constructs'
+import type { IIngress } from 'kubernetes-models/networking.k8s.io/v1/Ingress'
+import type { ServiceDefinition } from '../../../services/chassis/graph.ts'
+import type { Settings } from '../settings.ts'
+import { type Context, serviceOwner } from './context.ts'
+import { kubeObject, type Owner } from './object.ts'
+import { type PublicPath, publicPaths } from './public-paths.ts'
+
+/** The services with at least one path that is open to everybody. */
+export const entryServices = ({ system }: Pick<Context, 'system'>): ServiceDefinition[] =>
+  system.services.filter(({ contract }) => publicPaths(contract).length > 0)
+
+/** Where the certificate of the host is: with the bundled ingress, which may then read no Secret of the services; else with the Ingress. */
+export const certificateSecret = ({ PLATFORM, INGRESS_NAMESPACE, NAMESPACE, TLS_SECRET }: Settings) => ({
+  name: TLS_SECRET,
+  namespace: PLATFORM === 'bundled' ? INGRESS_NAMESPACE : NAMESPACE,
+})
+
+/** The way in: the contract's public paths on the system's host, by Ingress or by HTTPRoute. */
+export function addRoute(scope: Construct, context: Context, service: ServiceDefinition): void {
+  const paths = publicPaths(service.contract)
+  if (paths.length === 0) return
+  const owner = serviceOwner(context, service)
+  if (context.settings.ROUTE === 'gateway') addHttpRoute(scope, context, owner, service, paths)
+  else addIngress(scope, context, owner, service, paths)
+}
+
+function addIngress(scope: Construct, { settings }: Context, owner: Owner, service: ServiceDefinition, paths: PublicPath[]): void {
+  kubeObject<IIngress>(scope, owner, {
+    apiVersion: 'networking.k8s.io/v1',
+    kind: 'Ingress',
+    metadata: { name: service.name, namespace: settings.NAMESPACE },
+    spec: {
+      ingressClassName: settings.INGRESS_CLASS,
+      // The bundled ingress has its certificate by itself.
+      tls: [{ hosts: [settings.HOST], ...(settings.PLATFORM === 'existing' && { secretName: settings.TLS_SECRET }) }],
+      rules: [
+        {
+          host: settings.HOST,
+          http: {
+            paths: paths.map(({ path, type }) => ({ path, pathType: type, backend: { service: { name: service.name, port: { name: 'http' } } } })),
+          },
+        },
+      ],
+    },
+  })
+}
+
+/** https://gateway-api.sigs.k8s.io/reference/spec/#httproute; the Gateway itself belongs to whoever runs the cluster. */
+function addHttpRoute(scope: Construct, { settings }: Context, owner: Owner, service: ServiceDefinition, paths: PublicPath[]): void {
+  kubeObject(scope, owner, {
+    apiVersion: 'gateway.networking.k8s.io/v1',
+    kind: 'HTTPRoute',
+    metadata: { name: service.name, namespace: settings.NAMESPACE },
+    spec: {
+      parentRefs: [{ name: settings.GATEWAY, namespace: settings.INGRESS_NAMESPACE }],
+      hostnames: [settings.HOST],
+      rules: [
+        {
+          matches: paths.map(({ path, type }) => ({ path: { type: type === 'Exact' ? 'Exact' : 'PathPrefix', value: path } })),
+          filters: [{ type: 'RequestHeaderModifier', requestHeaderModifier: { remove: ['x-request-timeout-ms'] } }],
+          backendRefs: [{ name: service.name, port: service.port }],
+        },
+      ],
+    },
+  } as never)
+}

@@ -1,0 +1,23 @@
+import type { IServiceMonitor } from '@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1/ServiceMonitor'
+import type { Construct } from 'constructs'
+import type { ServiceDefinition } from '../../../services/chassis/graph.ts'
+import { type Context, serviceOwner } from './context.ts'
+import { kubeObject, selectorOf } from './object.ts'
+import { SCRAPED_PORTS } from './services.ts'
+
+/** Scrapes every pod once: of both Services with the label, only the headless one has these ports. */
+export function addServiceMonitor(scope: Construct, context: Context, service: ServiceDefinition): void {
+  const owner = serviceOwner(context, service)
+  const { NAMESPACE, MONITORING_LABELS } = context.settings
+  kubeObject<IServiceMonitor>(scope, owner, {
+    apiVersion: 'monitoring.coreos.com/v1',
+    kind: 'ServiceMonitor',
+    metadata: { name: service.name, namespace: NAMESPACE, labels: MONITORING_LABELS },
+    spec: {
+      jobLabel: 'app.kubernetes.io/name',
+      selector: { matchLabels: selectorOf(owner) },
+      namespaceSelector: { matchNames: [NAMESPACE] },
+      endpoints: SCRAPED_PORTS.map(port => ({ port, path: '/metrics', interval: '15s', scrapeTimeout: '10s' })),
+    },
+  })
+}

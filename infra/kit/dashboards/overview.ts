@@ -1,0 +1,123 @@
+import type { Dashboard } from '@grafana/grafana-foundation-sdk/dashboard'
+import type { SystemDefinition } from '../../../services/chassis/graph.ts'
+import { OUTBOX_AGE_SECONDS } from '../constructs/health-alerts.ts'
+import { grafanaDashboard, type Panel } from './grafana.ts'
+
+const OF = 'namespace="$namespace",job=~"$service"'
+const requests = 'http_server_request_duration_seconds'
+const rate = (metric: string, labels: string) => `rate(${metric}{${labels}}[$__rate_interval])`
+const count = `sum by (job) (${rate(`${requests}_count`, OF)})`
+const failed = `sum by (job) (${rate(`${requests}_count`, `${OF},http_response_status_code=~"5.."`)})`
+
+const health: Panel[] = [
+  {
+    title: 'Alerts',
+    description: 'Alerts of this system that fire now.',
+    unit: 'short',
+    as: 'number',
+    limit: 1,
+    queries: [{ expr: 'count(ALERTS{namespace="$namespace",alertstate="firing",severity!="none"}) or vector(0)', legend: 'firing' }],
+  },
+  {
+    title: 'Targets down',
+    description: 'What Prometheus should scrape of the services and cannot.',
+    unit: 'short',
+    as: 'number',
+    limit: 1,
+    queries: [{ expr: 'count(up{namespace="$namespace"} == 0) or vector(0)', legend: 'down' }],
+    runbook: 'target-down',
+  },
+  {
+    title: 'Pods',
+    description: 'Pods of each service that are ready.',
+    unit: 'short',
+    as: 'number',
+    queries: [{ expr: `sum by (job) (service_ready{${OF}})`, legend: '{{job}}' }],
+    runbook: 'too-few-pods',
+  },
+  {
+    title: 'Budget left: failures',
+    description: "What is left of the 30 days' budget for 5xx answers.",
+    unit: 'percentunit',
+    as: 'number',
+    good: 'above',
+    limit: 0,
+    queries: [{ expr: 'service:http_server_errors:budget_left{namespace="$namespace",service=~"$service"}', legend: '{{service}}' }],
+    runbook: 'slo-error-burn',
+  },
+  {
+    title: 'Budget left: slowness',
+    description: "What is left of the 30 days' budget for slow answers.",
+    unit: 'percentunit',
+    as: 'number',
+    good: 'above',
+    limit: 0,
+    queries: [{ expr: 'service:http_server_slow:budget_left{namespace="$namespace",service=~"$service"}', legend: '{{service}}' }],
+    runbook: 'slo-latency-burn',
+  },
+]
+
+const services: Panel[] = [
+  {
+    title: 'Requests',
+    description: 'Requests a second to each service.',
+    unit: 'reqps',
+    queries: [{ expr: count, legend: '{{job}}' }],
+  },
+  {
+    title: 'Failures',
+    description: 'Share of the requests to each service that are answered 5xx.',
+    unit: 'percentunit',
+    queries: [{ expr: `(${failed} or 0 * ${count}) / ${count}`, legend: '{{job}}' }],
+    runbook: 'slo-error-burn',
+  },
+  {
+    title: 'Duration, p99',
+    description: 'The time that 99 % of the requests to a service stay below. Points are exemplars: each leads to its trace.',
+    unit: 's',
+    queries: [{ expr: `histogram_quantile(0.99, sum by (le, job) (${rate(`${requests}_bucket`, OF)}))`, legend: '{{job}}', exemplars: true }],
+    runbook: 'slo-latency-burn',
+  },
+  {
+    title: 'Calls between services',
+    description: 'Attempts a second along each edge of the graph.',
+    unit: 'reqps',
+    queries: [
+      { expr: `sum by (job, peer_service) (${rate('http_client_request_duration_seconds_count', OF)})`, legend: '{{job}} to {{peer_service}}' },
+    ],
+    runbook: 'circuit-open',
+  },
+  {
+    title: 'Circuits',
+    description: 'The worst state of each edge over the pods.',
+    unit: 'short',
+    limit: 2,
+    names: { 0: 'closed', 1: 'half open', 2: 'open' },
+    queries: [{ expr: `max by (job, peer_service) (http_client_circuit_state{${OF}})`, legend: '{{job}} to {{peer_service}}' }],
+    runbook: 'circuit-open',
+  },
+  {
+    title: 'Outboxes',
+    description: 'Age of the oldest message that is not delivered.',
+    unit: 's',
+    limit: OUTBOX_AGE_SECONDS,
+    queries: [{ expr: `max by (job) (outbox_oldest_age_seconds{${OF}})`, legend: '{{job}}' }],
+    runbook: 'outbox-stuck',
+  },
+]
+
+/** The whole system on one screen. */
+export function overviewDashboard(system: SystemDefinition, namespace: string): Dashboard {
+  return grafanaDashboard({
+    system: system.name,
+    name: 'overview',
+    title: `${system.name}: overview`,
+    description: `All services of ${system.name}, made from its system graph (infra/system.ts).`,
+    namespace,
+    services: { among: system.services.map(({ name }) => name), many: true },
+    rows: [
+      { title: 'Health', panels: health },
+      { title: 'Services', panels: services },
+    ],
+  })
+}

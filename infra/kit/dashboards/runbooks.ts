@@ -1,0 +1,41 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { type Dashboard, DashboardBuilder } from '@grafana/grafana-foundation-sdk/dashboard'
+import { PanelBuilder as TextBuilder, TextMode } from '@grafana/grafana-foundation-sdk/text'
+import type { Settings } from '../settings.ts'
+
+const FOLDER = new URL('../../../docs/runbooks/', import.meta.url)
+const names = readdirSync(FOLDER)
+  .filter(file => file.endsWith('.md'))
+  .map(file => file.slice(0, -'.md'.length))
+  .sort()
+
+export const uidOf = (system: string, name: string): string => `${system}-${name}`
+
+/**
+ * Number of the panel that has a runbook.
+ * @throws Error naming the file that is missing
+ */
+export function runbookPanel(runbook: string): number {
+  const index = names.indexOf(runbook)
+  if (index < 0) throw new Error(`docs/runbooks/${runbook}.md is not there`)
+  return index + 1
+}
+
+/** Words of the runbooks that a setting fills in; the others are an alert's, or whoever reads them knows them. */
+const FILLED_IN = ['NAMESPACE', 'MONITORING_NAMESPACE', 'TLS_SECRET'] as const
+
+/** The runbooks, where dashboards can link to them: next to the figures, also when the repository is out of reach. */
+export function runbooksDashboard(system: string, settings: Pick<Settings, (typeof FILLED_IN)[number]>): Dashboard {
+  const builder = new DashboardBuilder('Runbooks')
+    .uid(uidOf(system, 'runbooks'))
+    .description('What to look at and do, one an alert: docs/runbooks.')
+    .tags([system])
+    .readonly()
+  for (const name of names) {
+    const text = readFileSync(new URL(`${name}.md`, FOLDER), 'utf8')
+    const content = FILLED_IN.reduce((filled, word) => filled.replaceAll(new RegExp(`\\b${word}\\b`, 'g'), () => settings[word]), text)
+    const panel = new TextBuilder().id(runbookPanel(name)).title(name).description(`docs/runbooks/${name}.md`)
+    builder.withPanel(panel.mode(TextMode.Markdown).content(content).span(12).height(14))
+  }
+  return builder.build()
+}

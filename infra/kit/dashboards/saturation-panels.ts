@@ -1,0 +1,120 @@
+import { DEFAULT_RESOURCES, type ServiceDefinition } from '../../../services/chassis/graph.ts'
+import { MAX_LOOP_DELAY_MS } from '../../../services/chassis/shed.ts'
+import { parseQuantity } from '../checks/quantity.ts'
+import { OUTBOX_AGE_SECONDS } from '../constructs/health-alerts.ts'
+import type { Panel } from './grafana.ts'
+import { OF, rate } from './queries.ts'
+
+/** What a service can run out of. */
+export function saturationPanels({ maxConcurrency, database, resources = DEFAULT_RESOURCES }: ServiceDefinition): Panel[] {
+  return [
+    {
+      title: 'In flight',
+      description: 'Requests that a pod works on; at the line it answers 503 overloaded.',
+      unit: 'short',
+      limit: maxConcurrency,
+      queries: [{ expr: `sum by (pod) (http_server_active_requests{${OF}})`, legend: '{{pod}}' }],
+    },
+    {
+      title: 'Shed',
+      description: 'Requests a second that are answered 503 overloaded at once, by reason.',
+      unit: 'reqps',
+      queries: [{ expr: `sum by (reason) (${rate('http_server_shed_requests_total')})`, legend: '{{reason}}' }],
+      runbook: 'slo-error-burn',
+    },
+    {
+      title: 'Event loop delay, p99',
+      description: 'How late timers fire: the one thread has more to do than it can. Above the line requests are shed.',
+      unit: 's',
+      limit: MAX_LOOP_DELAY_MS / 1_000,
+      queries: [{ expr: `max by (pod) (nodejs_eventloop_lag_p99_seconds{${OF}})`, legend: '{{pod}}' }],
+      runbook: 'slo-latency-burn',
+    },
+    {
+      title: 'Processor',
+      description: 'Processors in use by a pod; the line is its limit.',
+      unit: 'short',
+      limit: parseQuantity(resources.limits.cpu),
+      queries: [{ expr: `sum by (pod) (${rate('process_cpu_seconds_total', 'endpoint="admin"')})`, legend: '{{pod}}' }],
+    },
+    {
+      title: 'Memory',
+      description: 'Resident memory of a pod; at the line the kernel ends it.',
+      unit: 'bytes',
+      limit: parseQuantity(resources.limits.memory),
+      queries: [{ expr: `max by (pod) (process_resident_memory_bytes{${OF},endpoint="admin"})`, legend: '{{pod}}' }],
+      runbook: 'restarting',
+    },
+    ...(database
+      ? [
+          {
+            title: 'Database connections',
+            description: 'Of all pods, by state; pending are requests that wait for one.',
+            unit: 'short',
+            queries: [{ expr: `sum by (state) (db_client_connection_count{${OF}})`, legend: '{{state}}' }],
+          },
+        ]
+      : []),
+  ]
+}
+
+/** What its relay still has to deliver. */
+export const outboxPanels = (): Panel[] => [
+  {
+    title: 'Outbox',
+    description: 'Messages that are not delivered yet, and those that wait for a person. Every pod sees the same rows, hence the largest.',
+    unit: 'short',
+    queries: [
+      { expr: `max(outbox_pending{${OF}})`, legend: 'pending' },
+      { expr: `max(outbox_parked{${OF}})`, legend: 'parked' },
+    ],
+    runbook: 'outbox-parked',
+  },
+  {
+    title: 'Oldest message',
+    description: 'Age of the oldest message in the outbox; above the line an alert follows.',
+    unit: 's',
+    limit: OUTBOX_AGE_SECONDS,
+    queries: [{ expr: `max(outbox_oldest_age_seconds{${OF}})`, legend: 'oldest' }],
+    runbook: 'outbox-stuck',
+  },
+  {
+    title: 'Deliveries by the relay',
+    description: 'Attempts a second of what no request could deliver at once, by outcome.',
+    unit: 'reqps',
+    queries: [{ expr: `sum by (outcome) (${rate('outbox_attempts_total')}) or on () vector(0)`, legend: '{{outcome}}' }],
+    runbook: 'outbox-stuck',
+  },
+]
+
+/** The way of its spans. */
+export const telemetryPanels = (): Panel[] => [
+  {
+    title: 'Spans through the collector',
+    description: 'Spans a second that the pods hand to their collectors, that these send on, and that are lost.',
+    unit: 'cps',
+    queries: [
+      { expr: `sum(${rate('otelcol_receiver_accepted_spans_total')})`, legend: 'taken' },
+      { expr: `sum(${rate('otelcol_exporter_sent_spans_total')})`, legend: 'sent' },
+      {
+        expr: `sum(${rate('otelcol_receiver_refused_spans_total')}) + (sum(${rate('otelcol_exporter_send_failed_spans_total')}) or vector(0)) + (sum(${rate('otelcol_exporter_enqueue_failed_spans_total')}) or vector(0))`,
+        legend: 'lost',
+      },
+    ],
+    runbook: 'target-down',
+  },
+  {
+    title: 'Queue of the collector',
+    description: 'Batches that wait for the tracing backend; it grows while that is away, up to a bound.',
+    unit: 'short',
+    queries: [{ expr: `max by (pod) (otelcol_exporter_queue_size{${OF}})`, legend: '{{pod}}' }],
+    runbook: 'target-down',
+  },
+  {
+    title: 'Memory of the collector',
+    description: 'Resident memory of the collector beside each pod; its limiter refuses spans before the kernel ends it.',
+    unit: 'bytes',
+    queries: [{ expr: `max by (pod) (otelcol_process_memory_rss_bytes{${OF}})`, legend: '{{pod}}' }],
+    runbook: 'restarting',
+  },
+]

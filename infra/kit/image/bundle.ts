@@ -1,0 +1,44 @@
+import { readdir, readFile } from 'node:fs/promises'
+import { basename, join, relative } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { build } from 'esbuild'
+
+export const ROOT = fileURLToPath(new URL('../../..', import.meta.url))
+
+export interface Bundle {
+  /** Content by path in the image's /app. */
+  files: Map<string, Uint8Array>
+  /** Every file that went in, relative to the project, sorted. */
+  inputs: string[]
+}
+
+// CommonJS packages in an ES module bundle call `require` for Node's own modules.
+const REQUIRE = "import { createRequire as requireFrom } from 'node:module'; const require = requireFrom(import.meta.url);"
+
+/** One service as a few files of JavaScript, and beside it what it reads at run time: migrations, word lists. */
+export async function bundleService(name: string, root = ROOT): Promise<Bundle> {
+  const folder = join(root, 'services', name)
+  const { outputFiles, metafile } = await build({
+    absWorkingDir: root,
+    entryPoints: [join('services', name, 'main.ts')],
+    outdir: 'app',
+    write: false,
+    metafile: true,
+    bundle: true,
+    // What only `migrate` needs is a chunk of its own, which a serving process never loads.
+    splitting: true,
+    format: 'esm',
+    platform: 'node',
+    target: 'node24',
+    banner: { js: REQUIRE },
+    external: ['pg-native'],
+    legalComments: 'none',
+    logLevel: 'silent',
+  })
+  const data = (await readdir(folder, { recursive: true, withFileTypes: true }))
+    .filter(entry => entry.isFile() && !entry.name.endsWith('.ts'))
+    .map(entry => relative(root, join(entry.parentPath, entry.name)))
+  const files = new Map<string, Uint8Array>(outputFiles.map(({ path, contents }) => [basename(path), contents]))
+  for (const path of data) files.set(relative(join('services', name), path), await readFile(join(root, path)))
+  return { files, inputs: [...Object.keys(metafile.inputs), ...data].sort() }
+}

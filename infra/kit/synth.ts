@@ -1,0 +1,54 @@
+import { App, Chart } from 'cdk8s'
+import type { SystemDefinition } from '../../services/chassis/graph.ts'
+import { refuseImpossible } from './checks/refuse.ts'
+import { type Context, systemOwner } from './constructs/context.ts'
+import { addDashboards } from './constructs/dashboards.ts'
+import { addNamespace } from './constructs/namespace.ts'
+import { addPostgres } from './constructs/postgres.ts'
+import { addWebService } from './constructs/web-service.ts'
+import { addPlatform } from './platform/platform.ts'
+import type { Settings } from './settings.ts'
+
+/** A Kubernetes object as it is applied. */
+export interface Manifest {
+  apiVersion: string
+  kind: string
+  metadata: { name: string; namespace?: string; labels?: Record<string, string>; annotations?: Record<string, string> }
+  [key: string]: unknown
+}
+
+export interface SynthOptions {
+  system: SystemDefinition
+  settings: Settings
+  /** Image reference of each service. */
+  images: Record<string, string>
+}
+
+/**
+ * The charts of a system: its own, and `platform` unless the cluster brings that.
+ * @throws Refused with every impossibility at once
+ */
+export function buildCharts(app: App, context: Context): Chart[] {
+  const { system, settings } = context
+  const own = new Chart(app, system.name)
+  addNamespace(own, { ...systemOwner(context), name: settings.NAMESPACE }, 'restricted')
+  if (settings.DATABASE === 'bundled') addPostgres(own, context)
+  for (const service of system.services) addWebService(own, context, service)
+  addDashboards(own, context)
+  const charts = [own]
+  if (settings.PLATFORM === 'bundled') {
+    const platform = new Chart(app, 'platform')
+    addPlatform(platform, { system, settings })
+    // It is given rights in the system's namespace, which has to be there: this orders the files for kubectl apply -f dist/.
+    platform.addDependency(own)
+    charts.push(platform)
+  }
+  refuseImpossible({ ...context, objects: charts.flatMap(chart => chart.toJson() as Manifest[]) })
+  return charts
+}
+
+/** The same as plain objects, by chart. */
+export function synthesize(context: SynthOptions): { platform: Manifest[]; shop: Manifest[] } {
+  const [shop = [], platform = []] = buildCharts(new App(), context).map(chart => chart.toJson() as Manifest[])
+  return { platform, shop }
+}
