@@ -1,11 +1,11 @@
 import { readdir, rm } from 'node:fs/promises'
 import { join, relative } from 'node:path'
+import { imageReferences } from '@fairlead/infra/image/image'
+import { loadSettings } from '@fairlead/infra/settings'
+import { buildCharts } from '@fairlead/infra/synth'
 import { App, YamlOutputType } from 'cdk8s'
-import { parseFlags } from '../scripts/cluster/options.ts'
-import { runCommand, say } from '../scripts/terminal.ts'
-import { imageReferences } from './kit/image/image.ts'
-import { loadSettings } from './kit/settings.ts'
-import { buildCharts } from './kit/synth.ts'
+import { parseFlags } from 'fairlead/cluster/options'
+import { runCommand, say } from 'fairlead/terminal'
 import { system } from './system.ts'
 
 const HELP = `npm run synth

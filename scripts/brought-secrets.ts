@@ -1,5 +1,5 @@
-import { OTLP_HEADERS_SECRET } from '../infra/kit/constructs/tracing-sidecar.ts'
-import type { Settings } from '../infra/kit/settings.ts'
+import { OTLP_HEADERS_SECRET } from '@fairlead/infra/constructs/tracing-sidecar'
+import type { Settings } from '@fairlead/infra/settings'
 import type { Cluster, Live } from './cluster/cluster.ts'
 import { CommandError } from './terminal.ts'
 

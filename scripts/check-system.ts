@@ -1,4 +1,4 @@
-import { refuseImpossibleGraph } from '../infra/kit/checks/refuse.ts'
+import { refuseImpossibleGraph } from '@fairlead/infra/checks/refuse'
 import { system } from '../infra/system.ts'
 import { parseFlags } from './cluster/options.ts'
 import { objectionTo, type Place, patternsInSources, patternsOf, unboundedOf } from './patterns.ts'

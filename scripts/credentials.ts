@@ -1,7 +1,7 @@
 import { chmod, mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { workloadAudience, workloadSubject } from '@fairlead/chassis/workload-identity'
 import { exportJWK, generateKeyPair, importJWK, type JWK, SignJWT } from 'jose'
-import { workloadAudience, workloadSubject } from '../services/chassis/workload-identity.ts'
 
 /** Who vouches for workloads where there is no cluster. */
 export const LOCAL_ISSUER = 'https://localhost/workloads'

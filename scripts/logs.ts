@@ -1,6 +1,6 @@
 import { styleText } from 'node:util'
+import { someSettings } from '@fairlead/infra/settings'
 import { prettyFactory } from 'pino-pretty'
-import { someSettings } from '../infra/kit/settings.ts'
 import { system } from '../infra/system.ts'
 import { openCluster } from './cluster/cluster.ts'
 import { followLogs } from './cluster/follow-logs.ts'

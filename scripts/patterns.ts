@@ -1,9 +1,9 @@
 import { glob, readFile } from 'node:fs/promises'
 import { stripTypeScriptTypes } from 'node:module'
+import type { Contract, Operation } from '@fairlead/chassis/contract'
 import { type Token, tokenizer, tokTypes } from 'acorn'
 import { checkSync } from 'recheck'
 import { z } from 'zod'
-import type { Contract, Operation } from '../services/chassis/contract.ts'
 
 /** A pattern that runs on a caller's text, and where it stands. */
 export interface Place {

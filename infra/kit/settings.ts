@@ -1,6 +1,6 @@
 import { isIP } from 'node:net'
+import { ConfigError, loadConfig } from '@fairlead/chassis/config'
 import { z } from 'zod'
-import { ConfigError, loadConfig } from '../../services/chassis/config.ts'
 import { cidrs, formatted, labels, listOf, optional, ownNamespace, textOf } from './fields.ts'
 import { formats, isOf } from './formats.ts'
 import { otlpEndpoint } from './otlp.ts'

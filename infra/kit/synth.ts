@@ -1,5 +1,5 @@
+import type { SystemDefinition } from '@fairlead/chassis/graph'
 import { App, Chart } from 'cdk8s'
-import type { SystemDefinition } from '../../services/chassis/graph.ts'
 import { refuseImpossible } from './checks/refuse.ts'
 import { type Context, systemOwner } from './constructs/context.ts'
 import { addDashboards } from './constructs/dashboards.ts'

@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream'
+import type { Manifest } from '@fairlead/infra/synth'
 import { KubeConfig } from '@kubernetes/client-node'
-import type { Manifest } from '../../infra/kit/synth.ts'
 import { CommandError } from '../terminal.ts'
 import { type Forwarded, forwardPort } from './forward.ts'
 import { ApiError, createPaths, createRest, openStream, type RestRequest } from './rest.ts'

@@ -1,8 +1,8 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { getCACertificates } from 'node:tls'
+import { redirectsHttp, type Settings } from '@fairlead/infra/settings'
 import { Agent } from 'undici'
-import { redirectsHttp, type Settings } from '../../infra/kit/settings.ts'
 import { INGRESS_PORTS } from './kind.ts'
 
 /** Where this machine keeps its certificate authority. */

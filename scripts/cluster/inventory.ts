@@ -1,4 +1,4 @@
-import type { Manifest } from '../../infra/kit/synth.ts'
+import type { Manifest } from '@fairlead/infra/synth'
 import type { Cluster, Reference } from './cluster.ts'
 
 /**

@@ -1,4 +1,4 @@
-import type { Manifest } from '../../infra/kit/synth.ts'
+import type { Manifest } from '@fairlead/infra/synth'
 import type { Cluster, Live, Reference } from './cluster.ts'
 
 /** Annotation of a namespace that was made here: ours to delete. One that was there before belongs to others. */

@@ -1,4 +1,4 @@
-import { PROMETHEUS_PORT } from '../../infra/kit/platform/ports.ts'
+import { PROMETHEUS_PORT } from '@fairlead/infra/platform/ports'
 import { CommandError } from '../terminal.ts'
 import type { Cluster } from './cluster.ts'
 import { isReady } from './rollout.ts'

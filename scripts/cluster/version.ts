@@ -1,4 +1,4 @@
-import { OLDEST_KUBERNETES } from '../../infra/kit/kubernetes-version.ts'
+import { OLDEST_KUBERNETES } from '@fairlead/infra/kubernetes-version'
 import { CommandError } from '../terminal.ts'
 import type { Cluster } from './cluster.ts'
 

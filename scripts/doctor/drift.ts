@@ -1,5 +1,5 @@
-import { parseQuantity } from '../../infra/kit/checks/quantity.ts'
-import type { Manifest } from '../../infra/kit/synth.ts'
+import { parseQuantity } from '@fairlead/infra/checks/quantity'
+import type { Manifest } from '@fairlead/infra/synth'
 import { nameOf } from '../cluster/apply.ts'
 import type { Cluster, Live } from '../cluster/cluster.ts'
 import { ApiError } from '../cluster/rest.ts'

@@ -1,7 +1,7 @@
 import { BlockList, isIP } from 'node:net'
+import { matches } from '@fairlead/infra/checks/objects'
+import type { Manifest } from '@fairlead/infra/synth'
 import type { INetworkPolicyPeer } from 'kubernetes-models/networking.k8s.io/v1/NetworkPolicyPeer'
-import { matches } from '../../infra/kit/checks/objects.ts'
-import type { Manifest } from '../../infra/kit/synth.ts'
 
 /** One end of a connection. */
 export interface End {

@@ -1,4 +1,4 @@
-import { count, text } from '../chassis/config.ts'
+import { count, text } from '@fairlead/chassis/config'
 import { DEFAULT_LIMITS } from './limits.ts'
 
 /** What people may change. */

@@ -1,9 +1,9 @@
+import { defineContract, strict } from '@fairlead/chassis/contract'
+import { id, timestamp } from '@fairlead/chassis/ids'
+import { money } from '@fairlead/chassis/money'
+import { openApiOperation, openApiOperationOf } from '@fairlead/chassis/openapi'
+import { pageQuery } from '@fairlead/chassis/page'
 import { z } from 'zod'
-import { defineContract, strict } from '../chassis/contract.ts'
-import { id, timestamp } from '../chassis/ids.ts'
-import { money } from '../chassis/money.ts'
-import { openApiOperation, openApiOperationOf } from '../chassis/openapi.ts'
-import { pageQuery } from '../chassis/page.ts'
 
 export const STATES = ['pending', 'confirmed', 'rejected', 'cancelling', 'cancelled'] as const
 

@@ -1,6 +1,6 @@
-import { type Queries, statement } from '../chassis/database.ts'
-import { ProblemError } from '../chassis/problem.ts'
-import type { Scope } from '../chassis/scope.ts'
+import { type Queries, statement } from '@fairlead/chassis/database'
+import { ProblemError } from '@fairlead/chassis/problem'
+import type { Scope } from '@fairlead/chassis/scope'
 
 /** What one user may hold; many at once may overshoot by as many as they are. */
 export interface OrderLimits {

@@ -1,4 +1,4 @@
-import { defineService } from '../chassis/graph.ts'
+import { defineService } from '@fairlead/chassis/graph'
 import { user } from '../user/service.ts'
 import { orderSettings } from './config.ts'
 import { orderContract } from './contract.ts'

@@ -1,9 +1,9 @@
+import type { Client } from '@fairlead/chassis/client'
+import { createDeadline } from '@fairlead/chassis/deadline'
+import { createJwksCache, type JwksCache } from '@fairlead/chassis/jwks'
+import type { Runtime } from '@fairlead/chassis/runtime'
+import { linkedSpan } from '@fairlead/chassis/tracing'
 import type { JSONWebKeySet } from 'jose'
-import type { Client } from '../chassis/client.ts'
-import { createDeadline } from '../chassis/deadline.ts'
-import { createJwksCache, type JwksCache } from '../chassis/jwks.ts'
-import type { Runtime } from '../chassis/runtime.ts'
-import { linkedSpan } from '../chassis/tracing.ts'
 import type { userContract } from '../user/contract.ts'
 
 const FETCH_MS = 1_500

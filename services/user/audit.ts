@@ -1,4 +1,4 @@
-import type { Scope } from '../chassis/scope.ts'
+import type { Scope } from '@fairlead/chassis/scope'
 
 export type AuditEvent =
   | 'registered'

@@ -1,5 +1,5 @@
-import { ACCESS_TOKEN } from '../chassis/auth.ts'
-import { count, seconds, text, workloadConfig } from '../chassis/config.ts'
+import { ACCESS_TOKEN } from '@fairlead/chassis/auth'
+import { count, seconds, text, workloadConfig } from '@fairlead/chassis/config'
 
 /** What people may change. */
 export const userSettings = {

@@ -1,8 +1,8 @@
+import { defineContract, strict } from '@fairlead/chassis/contract'
+import { id, timestamp } from '@fairlead/chassis/ids'
+import { money } from '@fairlead/chassis/money'
+import { openApiOperation, openApiOperationOf } from '@fairlead/chassis/openapi'
 import { z } from 'zod'
-import { defineContract, strict } from '../chassis/contract.ts'
-import { id, timestamp } from '../chassis/ids.ts'
-import { money } from '../chassis/money.ts'
-import { openApiOperation, openApiOperationOf } from '../chassis/openapi.ts'
 
 const characters = (text: string) => [...text].length
 

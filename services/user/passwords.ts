@@ -1,9 +1,9 @@
 import { argon2, randomBytes, timingSafeEqual } from 'node:crypto'
 import { readFileSync } from 'node:fs'
+import type { Metrics } from '@fairlead/chassis/metrics'
+import { overloaded, ProblemError } from '@fairlead/chassis/problem'
+import type { Scope } from '@fairlead/chassis/scope'
 import { BulkheadRejectedError, bulkhead } from 'cockatiel'
-import type { Metrics } from '../chassis/metrics.ts'
-import { overloaded, ProblemError } from '../chassis/problem.ts'
-import type { Scope } from '../chassis/scope.ts'
 
 /** OWASP's Password Storage Cheat Sheet: argon2id with 19 MiB, 2 passes, 1 lane. */
 const PARAMETERS = { memory: 19_456, passes: 2, parallelism: 1 }

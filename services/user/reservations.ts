@@ -1,7 +1,7 @@
-import { type Database, statement } from '../chassis/database.ts'
-import type { Money } from '../chassis/money.ts'
-import { ProblemError, unavailable } from '../chassis/problem.ts'
-import type { Scope } from '../chassis/scope.ts'
+import { type Database, statement } from '@fairlead/chassis/database'
+import type { Money } from '@fairlead/chassis/money'
+import { ProblemError, unavailable } from '@fairlead/chassis/problem'
+import type { Scope } from '@fairlead/chassis/scope'
 
 interface ReservationRow {
   userId: string | null

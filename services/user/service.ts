@@ -1,4 +1,4 @@
-import { defineService } from '../chassis/graph.ts'
+import { defineService } from '@fairlead/chassis/graph'
 import { userSettings } from './config.ts'
 import { userContract } from './contract.ts'
 

@@ -1,4 +1,4 @@
-import { createAccessTokenVerifier, type TokenRealm, unauthorized, type Verifier } from '../chassis/auth.ts'
+import { createAccessTokenVerifier, type TokenRealm, unauthorized, type Verifier } from '@fairlead/chassis/auth'
 import type { UserStore } from './store.ts'
 import type { SigningKeys } from './tokens.ts'
 

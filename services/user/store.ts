@@ -1,8 +1,8 @@
-import { type Database, type Queries, statement } from '../chassis/database.ts'
-import { newId } from '../chassis/ids.ts'
-import { euros, type Money } from '../chassis/money.ts'
-import { ProblemError } from '../chassis/problem.ts'
-import type { Scope } from '../chassis/scope.ts'
+import { type Database, type Queries, statement } from '@fairlead/chassis/database'
+import { newId } from '@fairlead/chassis/ids'
+import { euros, type Money } from '@fairlead/chassis/money'
+import { ProblemError } from '@fairlead/chassis/problem'
+import type { Scope } from '@fairlead/chassis/scope'
 import type { User } from './contract.ts'
 import { newRefreshToken, refreshTokenHash } from './tokens.ts'
 

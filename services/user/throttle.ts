@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
-import { type Database, statement } from '../chassis/database.ts'
-import { ProblemError } from '../chassis/problem.ts'
-import type { Scope } from '../chassis/scope.ts'
+import { type Database, statement } from '@fairlead/chassis/database'
+import { ProblemError } from '@fairlead/chassis/problem'
+import type { Scope } from '@fairlead/chassis/scope'
 
 export interface ThrottleLimits {
   /** Failures of one address at one account in a window. @default 10 */

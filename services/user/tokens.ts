@@ -1,12 +1,12 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { ACCESS_TOKEN, type TokenRealm } from '@fairlead/chassis/auth'
+import { newId } from '@fairlead/chassis/ids'
+import type { KeyLookup } from '@fairlead/chassis/jwks'
+import { type Watched, watchPath } from '@fairlead/chassis/watched-file'
 import { type CryptoKey, createLocalJWKSet, importJWK, type JWK, SignJWT } from 'jose'
 import type { Logger } from 'pino'
-import { ACCESS_TOKEN, type TokenRealm } from '../chassis/auth.ts'
-import { newId } from '../chassis/ids.ts'
-import type { KeyLookup } from '../chassis/jwks.ts'
-import { type Watched, watchPath } from '../chassis/watched-file.ts'
 
 /**
  * A private Ed25519 JWK with `kid`, and `nbf`: the second from which it signs. It is published from the moment it is mounted, so

@@ -8,7 +8,7 @@ let copy: string
 beforeAll(async () => {
   copy = await copyWithAddedService()
   // As one's own, not a link: bundles name their inputs by where they really are.
-  await rm(join(copy, 'node_modules'))
+  await rm(join(copy, 'node_modules'), { recursive: true })
   const linked = await runProgram('cp', ['-al', 'node_modules', copy])
   if (linked.code !== 0) await runProgram('cp', ['-a', 'node_modules', copy], { timeoutMs: 300_000 })
 }, 310_000)

@@ -1,4 +1,4 @@
-import { CLOSE_MS, FINISH_MS, LINGER_MS } from '../../../services/chassis/timing.ts'
+import { CLOSE_MS, FINISH_MS, LINGER_MS } from '@fairlead/chassis/timing'
 import { podSpecs } from './objects.ts'
 import type { Check } from './refused.ts'
 

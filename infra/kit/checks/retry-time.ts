@@ -1,5 +1,5 @@
-import { DEFAULT_MAX_ATTEMPTS } from '../../../services/chassis/graph.ts'
-import { RETRY_BACKOFF } from '../../../services/chassis/timing.ts'
+import { DEFAULT_MAX_ATTEMPTS } from '@fairlead/chassis/graph'
+import { RETRY_BACKOFF } from '@fairlead/chassis/timing'
 import type { GraphCheck } from './refused.ts'
 
 /** All attempts and the longest pauses between them must fit into the caller's deadline: a retry that never gets its time is only load. */

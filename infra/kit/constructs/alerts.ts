@@ -1,6 +1,6 @@
+import { callersOf, type ServiceDefinition } from '@fairlead/chassis/graph'
 import type { IPrometheusRule } from '@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1/PrometheusRule'
 import type { Construct } from 'constructs'
-import { callersOf, type ServiceDefinition } from '../../../services/chassis/graph.ts'
 import { type Context, serviceOwner } from './context.ts'
 import { healthAlerts } from './health-alerts.ts'
 import { kubeObject } from './object.ts'

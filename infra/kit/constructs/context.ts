@@ -1,5 +1,5 @@
+import type { ServiceDefinition, SystemDefinition } from '@fairlead/chassis/graph'
 import packageJson from '../../../package.json' with { type: 'json' }
-import type { ServiceDefinition, SystemDefinition } from '../../../services/chassis/graph.ts'
 import type { Settings } from '../settings.ts'
 import type { Owner } from './object.ts'
 

@@ -1,7 +1,7 @@
+import type { SystemDefinition } from '@fairlead/chassis/graph'
 import type { Dashboard } from '@grafana/grafana-foundation-sdk/dashboard'
 import type { Construct } from 'constructs'
 import type { IConfigMap } from 'kubernetes-models/v1/ConfigMap'
-import type { SystemDefinition } from '../../../services/chassis/graph.ts'
 import { overviewDashboard } from '../dashboards/overview.ts'
 import { platformDashboard } from '../dashboards/platform.ts'
 import { runbooksDashboard } from '../dashboards/runbooks.ts'

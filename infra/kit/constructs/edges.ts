@@ -1,5 +1,5 @@
+import { ADMIN_PORT, callersOf, type ServiceDefinition } from '@fairlead/chassis/graph'
 import type { Construct } from 'constructs'
-import { ADMIN_PORT, callersOf, type ServiceDefinition } from '../../../services/chassis/graph.ts'
 import type { Settings } from '../settings.ts'
 import { type Context, serviceOwner } from './context.ts'
 import { entryServices } from './ingress.ts'

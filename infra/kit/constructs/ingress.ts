@@ -1,6 +1,6 @@
+import type { ServiceDefinition } from '@fairlead/chassis/graph'
 import type { Construct } from 'constructs'
 import type { IIngress } from 'kubernetes-models/networking.k8s.io/v1/Ingress'
-import type { ServiceDefinition } from '../../../services/chassis/graph.ts'
 import type { Settings } from '../settings.ts'
 import { type Context, serviceOwner } from './context.ts'
 import { kubeObject, type Owner } from './object.ts'

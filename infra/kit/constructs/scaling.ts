@@ -1,7 +1,7 @@
+import type { ServiceDefinition } from '@fairlead/chassis/graph'
 import type { Construct } from 'constructs'
 import type { IHorizontalPodAutoscaler } from 'kubernetes-models/autoscaling/v2/HorizontalPodAutoscaler'
 import type { IPodDisruptionBudget } from 'kubernetes-models/policy/v1/PodDisruptionBudget'
-import type { ServiceDefinition } from '../../../services/chassis/graph.ts'
 import { type Context, serviceOwner } from './context.ts'
 import { kubeObject, ownPods } from './object.ts'
 

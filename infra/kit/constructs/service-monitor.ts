@@ -1,6 +1,6 @@
+import type { ServiceDefinition } from '@fairlead/chassis/graph'
 import type { IServiceMonitor } from '@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1/ServiceMonitor'
 import type { Construct } from 'constructs'
-import type { ServiceDefinition } from '../../../services/chassis/graph.ts'
 import { type Context, serviceOwner } from './context.ts'
 import { kubeObject, selectorOf } from './object.ts'
 import { SCRAPED_PORTS } from './services.ts'

@@ -1,6 +1,6 @@
+import { ADMIN_PORT, podsHost, type ServiceDefinition } from '@fairlead/chassis/graph'
 import type { Construct } from 'constructs'
 import type { IService } from 'kubernetes-models/v1/Service'
-import { ADMIN_PORT, podsHost, type ServiceDefinition } from '../../../services/chassis/graph.ts'
 import { type Context, serviceOwner } from './context.ts'
 import { kubeObject, ownPods } from './object.ts'
 import { COLLECTOR_METRICS_PORT } from './tracing-sidecar.ts'

@@ -1,5 +1,5 @@
+import type { ServiceDefinition } from '@fairlead/chassis/graph'
 import { Construct } from 'constructs'
-import type { ServiceDefinition } from '../../../services/chassis/graph.ts'
 import { addAlerts } from './alerts.ts'
 import { type Context, serviceOwner } from './context.ts'
 import { addDeployment } from './deployment.ts'

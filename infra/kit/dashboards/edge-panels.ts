@@ -1,5 +1,5 @@
-import { DEFAULT_MAX_ATTEMPTS, type Edge } from '../../../services/chassis/graph.ts'
-import { RETRY_RATIO } from '../../../services/chassis/retry-budget.ts'
+import { DEFAULT_MAX_ATTEMPTS, type Edge } from '@fairlead/chassis/graph'
+import { RETRY_RATIO } from '@fairlead/chassis/retry-budget'
 import type { Panel } from './grafana.ts'
 import { OF, quantile, rate, share } from './queries.ts'
 

@@ -1,5 +1,5 @@
+import type { SystemDefinition } from '@fairlead/chassis/graph'
 import type { Dashboard } from '@grafana/grafana-foundation-sdk/dashboard'
-import type { SystemDefinition } from '../../../services/chassis/graph.ts'
 import { OUTBOX_AGE_SECONDS } from '../constructs/health-alerts.ts'
 import { grafanaDashboard, type Panel } from './grafana.ts'
 

@@ -1,5 +1,5 @@
+import type { SystemDefinition } from '@fairlead/chassis/graph'
 import type { Dashboard } from '@grafana/grafana-foundation-sdk/dashboard'
-import type { SystemDefinition } from '../../../services/chassis/graph.ts'
 import { CERTIFICATE_DAYS, ROUTER_REQUESTS } from '../platform/ingress-alerts.ts'
 import { grafanaDashboard, type Panel } from './grafana.ts'
 

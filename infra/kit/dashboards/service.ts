@@ -1,5 +1,5 @@
+import { hasOutbox, type MetricPanel, type ServiceDefinition } from '@fairlead/chassis/graph'
 import type { Dashboard } from '@grafana/grafana-foundation-sdk/dashboard'
-import { hasOutbox, type MetricPanel, type ServiceDefinition } from '../../../services/chassis/graph.ts'
 import { edgePanels } from './edge-panels.ts'
 import { grafanaDashboard, type Panel, type Row } from './grafana.ts'
 import { OF, rate } from './queries.ts'

@@ -1,6 +1,6 @@
+import type { ServiceDefinition, SystemDefinition } from '@fairlead/chassis/graph'
 import { parseDocument, stringify, type ToStringOptions } from 'yaml'
 import packageJson from '../../../package.json' with { type: 'json' }
-import type { ServiceDefinition, SystemDefinition } from '../../../services/chassis/graph.ts'
 import { DASHBOARD } from '../constructs/dashboards.ts'
 import { DNS_PORT } from '../constructs/network-policies.ts'
 import { COLLECTOR_CONFIG } from '../constructs/tracing-sidecar.ts'

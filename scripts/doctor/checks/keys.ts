@@ -1,5 +1,5 @@
-import { WORKLOAD_ISSUER } from '../../../infra/kit/constructs/deployment.ts'
-import { callersOf, type ServiceDefinition } from '../../../services/chassis/graph.ts'
+import { callersOf, type ServiceDefinition } from '@fairlead/chassis/graph'
+import { WORKLOAD_ISSUER } from '@fairlead/infra/constructs/deployment'
 import { CommandError } from '../../terminal.ts'
 import { type Check, NotHere } from '../check.ts'
 import { type Context, until } from '../context.ts'

@@ -1,5 +1,5 @@
-import { imagesFor } from '../../../infra/kit/platform/images.ts'
-import { podsHost } from '../../../services/chassis/graph.ts'
+import { podsHost } from '@fairlead/chassis/graph'
+import { imagesFor } from '@fairlead/infra/platform/images'
 import type { Live } from '../../cluster/cluster.ts'
 import { isReady, programOf, workloadsOf } from '../../cluster/rollout.ts'
 import { CommandError } from '../../terminal.ts'

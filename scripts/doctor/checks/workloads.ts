@@ -1,5 +1,5 @@
-import { DASHBOARD } from '../../../infra/kit/constructs/dashboards.ts'
-import type { Manifest } from '../../../infra/kit/synth.ts'
+import { DASHBOARD } from '@fairlead/infra/constructs/dashboards'
+import type { Manifest } from '@fairlead/infra/synth'
 import type { Reference } from '../../cluster/cluster.ts'
 import { describeState, programOf, stateOf, workloadsOf } from '../../cluster/rollout.ts'
 import { CommandError } from '../../terminal.ts'
