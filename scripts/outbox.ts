@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
-import { aborted } from '@fairlead/chassis/deadline'
-import { hasOutbox, type ServiceDefinition } from '@fairlead/chassis/graph'
+import { aborted } from '@fairlead/chassis/contract/deadline'
+import { hasOutbox, type ServiceDefinition } from '@fairlead/chassis/contract/graph'
 import { databaseSecret } from '@fairlead/infra/constructs/deployment'
 import { POSTGRES, POSTGRES_PORT } from '@fairlead/infra/constructs/postgres'
 import { someSettings } from '@fairlead/infra/settings'

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
-import { ACCESS_TOKEN } from '@fairlead/chassis/auth'
-import type { ServiceDefinition, SystemDefinition } from '@fairlead/chassis/graph'
+import type { ServiceDefinition, SystemDefinition } from '@fairlead/chassis/contract/graph'
+import { ACCESS_TOKEN } from '@fairlead/chassis/identity/auth'
 import { systemOwner } from '@fairlead/infra/constructs/context'
 import { DATABASE_CA, DATABASE_CA_FILE, databaseSecret, OWNER_CA_FILE, ownerSecret, WORKLOAD_ISSUER } from '@fairlead/infra/constructs/deployment'
 import { certificateSecret } from '@fairlead/infra/constructs/ingress'

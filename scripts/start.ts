@@ -1,6 +1,6 @@
 import { mkdir } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
-import type { ServiceDefinition } from '@fairlead/chassis/graph'
+import type { ServiceDefinition } from '@fairlead/chassis/contract/graph'
 import { refuseImpossibleGraph } from '@fairlead/infra/checks/refuse'
 import { system } from '../infra/system.ts'
 import { order } from '../services/order/service.ts'

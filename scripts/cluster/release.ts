@@ -1,4 +1,4 @@
-import type { SystemDefinition } from '@fairlead/chassis/graph'
+import type { SystemDefinition } from '@fairlead/chassis/contract/graph'
 import { buildImage, type ServiceImage, writeSbom } from '@fairlead/infra/image/image'
 import type { Settings } from '@fairlead/infra/settings'
 import { type Manifest, synthesize } from '@fairlead/infra/synth'

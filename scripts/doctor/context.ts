@@ -1,4 +1,4 @@
-import type { SystemDefinition } from '@fairlead/chassis/graph'
+import type { SystemDefinition } from '@fairlead/chassis/contract/graph'
 import type { Settings } from '@fairlead/infra/settings'
 import type { Manifest } from '@fairlead/infra/synth'
 import type { Cluster, Live } from '../cluster/cluster.ts'

@@ -1,9 +1,9 @@
-import { defineContract, strict } from '@fairlead/chassis/contract'
-import { id, timestamp } from '@fairlead/chassis/ids'
-import { money } from '@fairlead/chassis/money'
-import { openApiOperation, openApiOperationOf } from '@fairlead/chassis/openapi'
-import { pageQuery } from '@fairlead/chassis/page'
+import { defineContract, strict } from '@fairlead/chassis/contract/contract'
+import { id, timestamp } from '@fairlead/chassis/contract/ids'
+import { openApiOperation, openApiOperationOf } from '@fairlead/chassis/contract/openapi'
+import { pageQuery } from '@fairlead/chassis/contract/page'
 import { z } from 'zod'
+import { money } from '../money.ts'
 
 export const STATES = ['pending', 'confirmed', 'rejected', 'cancelling', 'cancelled'] as const
 

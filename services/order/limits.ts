@@ -1,6 +1,6 @@
-import { type Queries, statement } from '@fairlead/chassis/database'
-import { ProblemError } from '@fairlead/chassis/problem'
-import type { Scope } from '@fairlead/chassis/scope'
+import type { Scope } from '@fairlead/chassis/contract/scope'
+import { type Queries, statement } from '@fairlead/chassis/data/database'
+import { ProblemError } from '@fairlead/chassis/server/problem'
 
 /** What one user may hold; many at once may overshoot by as many as they are. */
 export interface OrderLimits {

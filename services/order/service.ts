@@ -1,4 +1,4 @@
-import { defineService } from '@fairlead/chassis/graph'
+import { defineService } from '@fairlead/chassis/contract/graph'
 import { user } from '../user/service.ts'
 import { orderSettings } from './config.ts'
 import { orderContract } from './contract.ts'

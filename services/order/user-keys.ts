@@ -1,8 +1,8 @@
-import type { Client } from '@fairlead/chassis/client'
-import { createDeadline } from '@fairlead/chassis/deadline'
-import { createJwksCache, type JwksCache } from '@fairlead/chassis/jwks'
-import type { Runtime } from '@fairlead/chassis/runtime'
-import { linkedSpan } from '@fairlead/chassis/tracing'
+import type { Client } from '@fairlead/chassis/client/client'
+import { createDeadline } from '@fairlead/chassis/contract/deadline'
+import { createJwksCache, type JwksCache } from '@fairlead/chassis/identity/jwks'
+import type { Runtime } from '@fairlead/chassis/telemetry/runtime'
+import { linkedSpan } from '@fairlead/chassis/telemetry/tracing'
 import type { JSONWebKeySet } from 'jose'
 import type { userContract } from '../user/contract.ts'
 

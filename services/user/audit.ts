@@ -1,4 +1,4 @@
-import type { Scope } from '@fairlead/chassis/scope'
+import type { Scope } from '@fairlead/chassis/contract/scope'
 
 export type AuditEvent =
   | 'registered'

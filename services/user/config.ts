@@ -1,5 +1,5 @@
-import { ACCESS_TOKEN } from '@fairlead/chassis/auth'
-import { count, seconds, text, workloadConfig } from '@fairlead/chassis/config'
+import { ACCESS_TOKEN } from '@fairlead/chassis/identity/auth'
+import { count, seconds, text, workloadConfig } from '@fairlead/chassis/run/config'
 
 /** What people may change. */
 export const userSettings = {

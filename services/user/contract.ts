@@ -1,8 +1,8 @@
-import { defineContract, strict } from '@fairlead/chassis/contract'
-import { id, timestamp } from '@fairlead/chassis/ids'
-import { money } from '@fairlead/chassis/money'
-import { openApiOperation, openApiOperationOf } from '@fairlead/chassis/openapi'
+import { defineContract, strict } from '@fairlead/chassis/contract/contract'
+import { id, timestamp } from '@fairlead/chassis/contract/ids'
+import { openApiOperation, openApiOperationOf } from '@fairlead/chassis/contract/openapi'
 import { z } from 'zod'
+import { money } from '../money.ts'
 
 const characters = (text: string) => [...text].length
 

@@ -1,8 +1,8 @@
 import { argon2, randomBytes, timingSafeEqual } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import type { Metrics } from '@fairlead/chassis/metrics'
-import { overloaded, ProblemError } from '@fairlead/chassis/problem'
-import type { Scope } from '@fairlead/chassis/scope'
+import type { Scope } from '@fairlead/chassis/contract/scope'
+import { overloaded, ProblemError } from '@fairlead/chassis/server/problem'
+import type { Metrics } from '@fairlead/chassis/telemetry/metrics'
 import { BulkheadRejectedError, bulkhead } from 'cockatiel'
 
 /** OWASP's Password Storage Cheat Sheet: argon2id with 19 MiB, 2 passes, 1 lane. */

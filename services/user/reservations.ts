@@ -1,7 +1,7 @@
-import { type Database, statement } from '@fairlead/chassis/database'
-import type { Money } from '@fairlead/chassis/money'
-import { ProblemError, unavailable } from '@fairlead/chassis/problem'
-import type { Scope } from '@fairlead/chassis/scope'
+import type { Scope } from '@fairlead/chassis/contract/scope'
+import { type Database, statement } from '@fairlead/chassis/data/database'
+import { ProblemError, unavailable } from '@fairlead/chassis/server/problem'
+import type { Money } from '../money.ts'
 
 interface ReservationRow {
   userId: string | null

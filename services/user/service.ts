@@ -1,4 +1,4 @@
-import { defineService } from '@fairlead/chassis/graph'
+import { defineService } from '@fairlead/chassis/contract/graph'
 import { userSettings } from './config.ts'
 import { userContract } from './contract.ts'
 

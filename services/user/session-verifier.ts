@@ -1,4 +1,4 @@
-import { createAccessTokenVerifier, type TokenRealm, unauthorized, type Verifier } from '@fairlead/chassis/auth'
+import { createAccessTokenVerifier, type TokenRealm, unauthorized, type Verifier } from '@fairlead/chassis/identity/auth'
 import type { UserStore } from './store.ts'
 import type { SigningKeys } from './tokens.ts'
 

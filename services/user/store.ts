@@ -1,8 +1,8 @@
-import { type Database, type Queries, statement } from '@fairlead/chassis/database'
-import { newId } from '@fairlead/chassis/ids'
-import { euros, type Money } from '@fairlead/chassis/money'
-import { ProblemError } from '@fairlead/chassis/problem'
-import type { Scope } from '@fairlead/chassis/scope'
+import { newId } from '@fairlead/chassis/contract/ids'
+import type { Scope } from '@fairlead/chassis/contract/scope'
+import { type Database, type Queries, statement } from '@fairlead/chassis/data/database'
+import { ProblemError } from '@fairlead/chassis/server/problem'
+import { euros, type Money } from '../money.ts'
 import type { User } from './contract.ts'
 import { newRefreshToken, refreshTokenHash } from './tokens.ts'
 

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
-import { type Database, statement } from '@fairlead/chassis/database'
-import { ProblemError } from '@fairlead/chassis/problem'
-import type { Scope } from '@fairlead/chassis/scope'
+import type { Scope } from '@fairlead/chassis/contract/scope'
+import { type Database, statement } from '@fairlead/chassis/data/database'
+import { ProblemError } from '@fairlead/chassis/server/problem'
 
 export interface ThrottleLimits {
   /** Failures of one address at one account in a window. @default 10 */

@@ -1,5 +1,5 @@
 -- What one order does to the databases, in pgbench's language: place and settle of services/order/store.ts with the statements of
--- services/chassis/idempotency.ts and outbox.ts, and between them reserve of services/user/reservations.ts. Ids are made here.
+-- services/chassis/data/idempotency.ts and outbox.ts, and between them reserve of services/user/reservations.ts. Ids are made here.
 \set user random(1, 16)
 \set key random(1, 1000000000000)
 

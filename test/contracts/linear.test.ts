@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest'
 import type { z } from 'zod'
 import { system } from '../../infra/system.ts'
-import { type Operation, parsePart } from '../../services/chassis/contract.ts'
-import { parseStrictJson } from '../../services/chassis/json.ts'
-import { ProblemError } from '../../services/chassis/problem.ts'
+import { type Operation, parsePart } from '../../services/chassis/contract/contract.ts'
+import { parseStrictJson } from '../../services/chassis/server/json.ts'
+import { ProblemError } from '../../services/chassis/server/problem.ts'
 
 const BYTES = 65_536
 /** How many times as long as a plain body of the same size, made of ordinary members: what quadratic time takes is hundreds. */

@@ -2,7 +2,7 @@ import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { freePort } from '../../scripts/postgres.ts'
-import { newId } from '../../services/chassis/ids.ts'
+import { newId } from '../../services/chassis/contract/ids.ts'
 import { type LocalShop, prepareLocalShop } from '../support/local-shop.ts'
 
 let shop: LocalShop

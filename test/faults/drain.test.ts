@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
-import { newId } from '../../services/chassis/ids.ts'
+import { newId } from '../../services/chassis/contract/ids.ts'
 import { adminStatus, type LocalShop, PATIENCE, prepareLocalShop } from '../support/local-shop.ts'
 import { type SlowProxy, startSlowProxy } from '../support/slow-proxy.ts'
 

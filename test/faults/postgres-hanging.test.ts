@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import type { ServiceProcess } from '../../scripts/local-system.ts'
-import { newId } from '../../services/chassis/ids.ts'
+import { newId } from '../../services/chassis/contract/ids.ts'
 import { adminStatus, type Customer, type LocalShop, PATIENCE, prepareLocalShop } from '../support/local-shop.ts'
 import { processTree, signalAll } from '../support/process-tree.ts'
 

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import type { ServiceProcess } from '../../scripts/local-system.ts'
-import { newId } from '../../services/chassis/ids.ts'
+import { newId } from '../../services/chassis/contract/ids.ts'
 import { type Customer, type LocalShop, PATIENCE, prepareLocalShop, scraped } from '../support/local-shop.ts'
 import { type SlowProxy, startSlowProxy } from '../support/slow-proxy.ts'
 

@@ -9,7 +9,7 @@ import { stringify } from 'yaml'
 import { bucketLabel } from '../../infra/kit/constructs/slo-alerts.ts'
 import { loadSettings } from '../../infra/kit/settings.ts'
 import { synthesize } from '../../infra/kit/synth.ts'
-import { defineService, type SystemDefinition } from '../../services/chassis/graph.ts'
+import { defineService, type SystemDefinition } from '../../services/chassis/contract/graph.ts'
 import { order, system, user } from '../support/graph.ts'
 
 interface Rule {

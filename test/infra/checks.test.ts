@@ -3,8 +3,8 @@ import { refuseImpossible, refuseImpossibleGraph } from '../../infra/kit/checks/
 import { Refused, type Subject } from '../../infra/kit/checks/refused.ts'
 import { loadSettings } from '../../infra/kit/settings.ts'
 import { type Manifest, synthesize } from '../../infra/kit/synth.ts'
-import type { Operation } from '../../services/chassis/contract.ts'
-import type { ServiceDefinition } from '../../services/chassis/graph.ts'
+import type { Operation } from '../../services/chassis/contract/contract.ts'
+import type { ServiceDefinition } from '../../services/chassis/contract/graph.ts'
 import { order, system, user } from '../support/graph.ts'
 
 const settings = loadSettings({})
@@ -72,7 +72,7 @@ describe('synth', () => {
       withObject('Deployment', 'user', d => Object.assign(d.spec.template.spec, { terminationGracePeriodSeconds: 25 })),
       withObject('Deployment', 'user', d => Object.assign(d.spec.template.spec, { terminationGracePeriodSeconds: 26 })),
       [
-        'Deployment user: preStop 5000 ms + drain 21000 ms (services/chassis/timing.ts) exceed terminationGracePeriodSeconds 25 (infra/kit/constructs/deployment.ts): pods would be killed with requests in flight',
+        'Deployment user: preStop 5000 ms + drain 21000 ms (services/chassis/contract/timing.ts) exceed terminationGracePeriodSeconds 25 (infra/kit/constructs/deployment.ts): pods would be killed with requests in flight',
       ],
     ],
     [
@@ -94,7 +94,7 @@ describe('synth', () => {
       shipped({ settings: { ...settings, INGRESS_IDLE_MS: 95_000 } }),
       shipped({ settings: { ...settings, INGRESS_IDLE_MS: 94_999 } }),
       [
-        'keep-alive 95000 ms (services/chassis/timing.ts) is not above the ingress idle timeout 95000 ms (INGRESS_IDLE_MS): the ingress would send on closed connections and answer 502',
+        'keep-alive 95000 ms (services/chassis/contract/timing.ts) is not above the ingress idle timeout 95000 ms (INGRESS_IDLE_MS): the ingress would send on closed connections and answer 502',
       ],
     ],
     [

@@ -8,7 +8,7 @@ import { describe, expect, test } from 'vitest'
 import { bundledDashboards, dashboardsOf, toJson } from '../../infra/kit/constructs/dashboards.ts'
 import { loadSettings } from '../../infra/kit/settings.ts'
 import { type Manifest, synthesize } from '../../infra/kit/synth.ts'
-import type { ServiceDefinition } from '../../services/chassis/graph.ts'
+import type { ServiceDefinition } from '../../services/chassis/contract/graph.ts'
 import { system } from '../support/graph.ts'
 
 interface Target {

@@ -10,7 +10,7 @@ import { type Layout, type Link, layOut, type Node, type Rect } from '../../infr
 import { diagramMermaid } from '../../infra/kit/diagram/mermaid.ts'
 import { diagramSvg } from '../../infra/kit/diagram/svg.ts'
 import { system as shop } from '../../infra/system.ts'
-import type { Edge, ServiceDefinition, SystemDefinition } from '../../services/chassis/graph.ts'
+import type { Edge, ServiceDefinition, SystemDefinition } from '../../services/chassis/contract/graph.ts'
 import { order, system, user } from '../support/graph.ts'
 
 const diagrams = { 'docs/diagram.svg': diagramSvg, 'docs/diagram.mmd': diagramMermaid }

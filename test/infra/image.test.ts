@@ -44,7 +44,7 @@ describe('an image', () => {
     expect(images.user.inputs).toEqual(
       expect.arrayContaining([
         'services/user/main.ts',
-        'services/chassis/auth.ts',
+        'services/chassis/identity/auth.ts',
         'services/user/migrations/001_users.sql',
         'services/user/migrations/002_refused_reservations.sql',
         'services/user/common-passwords.txt',

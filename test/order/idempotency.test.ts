@@ -1,6 +1,6 @@
 import { Agent } from 'undici'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
-import { newId } from '../../services/chassis/ids.ts'
+import { newId } from '../../services/chassis/contract/ids.ts'
 import { expectProblem, type Reply } from '../support/http.ts'
 import { type Shop, startShop } from '../support/shop.ts'
 

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { newId } from '../../services/chassis/ids.ts'
+import { newId } from '../../services/chassis/contract/ids.ts'
 import { expectProblem } from '../support/http.ts'
 import { type Shop, startShop } from '../support/shop.ts'
 

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { newId } from '../../services/chassis/ids.ts'
-import { encodeCursor } from '../../services/chassis/page.ts'
+import { newId } from '../../services/chassis/contract/ids.ts'
+import { encodeCursor } from '../../services/chassis/contract/page.ts'
 import { expectProblem } from '../support/http.ts'
 import { type Customer, type Shop, startShop } from '../support/shop.ts'
 

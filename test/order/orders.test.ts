@@ -1,6 +1,6 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
-import { newId } from '../../services/chassis/ids.ts'
+import { newId } from '../../services/chassis/contract/ids.ts'
 import { expectProblem } from '../support/http.ts'
 import { startOrderService, type TestOrderService } from '../support/order-service.ts'
 import { type Customer, type Shop, startShop } from '../support/shop.ts'

@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
-import { newId } from '../../services/chassis/ids.ts'
-import type { Message } from '../../services/chassis/outbox.ts'
+import { newId } from '../../services/chassis/contract/ids.ts'
+import type { Message } from '../../services/chassis/data/outbox.ts'
 import { type Shop, startShop } from '../support/shop.ts'
 
 const CABLE = [{ sku: 'usb-c-cable', quantity: 1 }]

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'
 import { objectionTo, patternsInSources, patternsOf, unboundedOf } from '../../scripts/patterns.ts'
-import { type Contract, strict } from '../../services/chassis/contract.ts'
+import { type Contract, strict } from '../../services/chassis/contract/contract.ts'
 
 process.env.RECHECK_BACKEND = 'pure'
 

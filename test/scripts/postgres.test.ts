@@ -5,7 +5,7 @@ import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { issueInternal } from '../../scripts/certificates.ts'
 import { asSuperuser, ensureDatabase, type Postgres, startPostgres } from '../../scripts/postgres.ts'
-import { openDatabase } from '../../services/chassis/database.ts'
+import { openDatabase } from '../../services/chassis/data/database.ts'
 import { isAlive, processesOf, signalAll } from '../support/process-tree.ts'
 import { testRuntime } from '../support/runtime.ts'
 

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import pg from 'pg'
 import { inject } from 'vitest'
-import { type Database, openDatabase } from '../../services/chassis/database.ts'
+import { type Database, openDatabase } from '../../services/chassis/data/database.ts'
 import { templateOf } from './global-setup.ts'
 import { type TestRuntime, testRuntime } from './runtime.ts'
 

@@ -5,8 +5,8 @@ import pg from 'pg'
 import type { TestProject } from 'vitest/node'
 import { system } from '../../infra/system.ts'
 import { asSuperuser, type Postgres, startPostgres } from '../../scripts/postgres.ts'
-import type { ServiceDefinition } from '../../services/chassis/graph.ts'
-import { migrate } from '../../services/chassis/migrate.ts'
+import type { ServiceDefinition } from '../../services/chassis/contract/graph.ts'
+import { migrate } from '../../services/chassis/data/migrate.ts'
 import { silentLog } from './runtime.ts'
 
 declare module 'vitest' {

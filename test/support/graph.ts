@@ -1,7 +1,7 @@
 import { z } from 'zod'
-import { defineContract, strict } from '../../services/chassis/contract.ts'
-import { defineService, defineSystem, type SystemDefinition } from '../../services/chassis/graph.ts'
-import { openApiOperation, openApiOperationOf } from '../../services/chassis/openapi.ts'
+import { defineContract, strict } from '../../services/chassis/contract/contract.ts'
+import { defineService, defineSystem, type SystemDefinition } from '../../services/chassis/contract/graph.ts'
+import { openApiOperation, openApiOperationOf } from '../../services/chassis/contract/openapi.ts'
 
 /**
  * The graph of the kit's own tests, which say what it becomes by names, paths and counts. It looks like the shop's and is no part of it:

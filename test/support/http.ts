@@ -2,9 +2,9 @@ import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type Koa from 'koa'
 import { expect } from 'vitest'
-import type { Contract } from '../../services/chassis/contract.ts'
-import { problemCodes } from '../../services/chassis/openapi.ts'
-import { createRouter } from '../../services/chassis/router.ts'
+import type { Contract } from '../../services/chassis/contract/contract.ts'
+import { problemCodes } from '../../services/chassis/contract/openapi.ts'
+import { createRouter } from '../../services/chassis/server/router.ts'
 
 export interface Reply {
   status: number

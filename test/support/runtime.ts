@@ -1,11 +1,11 @@
 import { InMemorySpanExporter, SimpleSpanProcessor } from '@opentelemetry/sdk-trace'
 import pino from 'pino'
-import { createDeadline } from '../../services/chassis/deadline.ts'
-import { createLog } from '../../services/chassis/log.ts'
-import { createMetrics } from '../../services/chassis/metrics.ts'
-import type { Runtime } from '../../services/chassis/runtime.ts'
-import type { Scope } from '../../services/chassis/scope.ts'
-import { createTracing } from '../../services/chassis/tracing.ts'
+import { createDeadline } from '../../services/chassis/contract/deadline.ts'
+import type { Scope } from '../../services/chassis/contract/scope.ts'
+import { createLog } from '../../services/chassis/telemetry/log.ts'
+import { createMetrics } from '../../services/chassis/telemetry/metrics.ts'
+import type { Runtime } from '../../services/chassis/telemetry/runtime.ts'
+import { createTracing } from '../../services/chassis/telemetry/tracing.ts'
 
 export const silentLog = pino({ level: 'silent' })
 

@@ -1,6 +1,6 @@
 import Koa from 'koa'
-import { defineService } from '../../services/chassis/graph.ts'
-import { startService } from '../../services/chassis/start.ts'
+import { defineService } from '../../services/chassis/contract/graph.ts'
+import { startService } from '../../services/chassis/run/start.ts'
 
 /** The least that a service can be: no database, no settings of its own. */
 const ping = defineService({

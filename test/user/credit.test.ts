@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { newId } from '../../services/chassis/ids.ts'
-import { euros } from '../../services/chassis/money.ts'
+import { newId } from '../../services/chassis/contract/ids.ts'
+import { euros } from '../../services/money.ts'
 import { expectProblem } from '../support/http.ts'
 import { startUserService, type TestUserService } from '../support/user-service.ts'
 

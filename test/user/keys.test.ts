@@ -2,7 +2,7 @@ import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createLocalJWKSet, jwtVerify } from 'jose'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { createAccessTokenVerifier } from '../../services/chassis/auth.ts'
+import { createAccessTokenVerifier } from '../../services/chassis/identity/auth.ts'
 import { REALM, startUserService, type TestUserService } from '../support/user-service.ts'
 
 let user: TestUserService

@@ -1,8 +1,8 @@
 import { readdir } from 'node:fs/promises'
 import { runner } from 'node-pg-migrate'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { newId } from '../../services/chassis/ids.ts'
-import { migrate } from '../../services/chassis/migrate.ts'
+import { newId } from '../../services/chassis/contract/ids.ts'
+import { migrate } from '../../services/chassis/data/migrate.ts'
 import { type TestDatabase, testDatabase } from '../support/database.ts'
 import { silentLog } from '../support/runtime.ts'
 

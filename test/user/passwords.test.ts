@@ -1,6 +1,6 @@
 import crypto from 'node:crypto'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
-import { createDeadline } from '../../services/chassis/deadline.ts'
+import { createDeadline } from '../../services/chassis/contract/deadline.ts'
 import { createPasswords, needsRehash } from '../../services/user/passwords.ts'
 import { expectProblem } from '../support/http.ts'
 import { testRuntime } from '../support/runtime.ts'

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { overloaded } from '../../services/chassis/problem.ts'
+import { overloaded } from '../../services/chassis/server/problem.ts'
 import { createPasswords } from '../../services/user/passwords.ts'
 import { createThrottle, type Throttle } from '../../services/user/throttle.ts'
 import { type TestDatabase, testDatabase } from '../support/database.ts'

@@ -1,4 +1,4 @@
-import { KEEP_ALIVE_MS } from '@fairlead/chassis/timing'
+import { KEEP_ALIVE_MS } from '@fairlead/chassis/contract/timing'
 import type { Check } from './refused.ts'
 
 /** The side that calls must drop an idle connection first, else it sends on one that is being closed. */
@@ -6,5 +6,5 @@ export const keepAlive: Check = ({ settings }) =>
   KEEP_ALIVE_MS > settings.INGRESS_IDLE_MS
     ? []
     : [
-        `keep-alive ${KEEP_ALIVE_MS} ms (services/chassis/timing.ts) is not above the ingress idle timeout ${settings.INGRESS_IDLE_MS} ms (INGRESS_IDLE_MS): the ingress would send on closed connections and answer 502`,
+        `keep-alive ${KEEP_ALIVE_MS} ms (services/chassis/contract/timing.ts) is not above the ingress idle timeout ${settings.INGRESS_IDLE_MS} ms (INGRESS_IDLE_MS): the ingress would send on closed connections and answer 502`,
       ]

@@ -1,4 +1,4 @@
-import type { ServiceDefinition, SystemDefinition } from '@fairlead/chassis/graph'
+import type { ServiceDefinition, SystemDefinition } from '@fairlead/chassis/contract/graph'
 import packageJson from '../../../package.json' with { type: 'json' }
 import type { Settings } from '../settings.ts'
 import type { Owner } from './object.ts'

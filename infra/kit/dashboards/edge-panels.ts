@@ -1,5 +1,5 @@
-import { DEFAULT_MAX_ATTEMPTS, type Edge } from '@fairlead/chassis/graph'
-import { RETRY_RATIO } from '@fairlead/chassis/retry-budget'
+import { RETRY_RATIO } from '@fairlead/chassis/client/retry-budget'
+import { DEFAULT_MAX_ATTEMPTS, type Edge } from '@fairlead/chassis/contract/graph'
 import type { Panel } from './grafana.ts'
 import { OF, quantile, rate, share } from './queries.ts'
 

@@ -1,4 +1,4 @@
-import type { ServiceDefinition, SystemDefinition } from '@fairlead/chassis/graph'
+import type { ServiceDefinition, SystemDefinition } from '@fairlead/chassis/contract/graph'
 import { parseDocument, stringify, type ToStringOptions } from 'yaml'
 import packageJson from '../../../package.json' with { type: 'json' }
 import { DASHBOARD } from '../constructs/dashboards.ts'

@@ -4,7 +4,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import { promisify } from 'node:util'
-import type { SystemDefinition } from '@fairlead/chassis/graph'
+import type { SystemDefinition } from '@fairlead/chassis/contract/graph'
 import { pack } from 'tar-stream'
 import packageJson from '../../../package.json' with { type: 'json' }
 import { type ImageSettings, imagesFor, pinned } from '../platform/images.ts'

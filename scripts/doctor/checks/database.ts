@@ -1,4 +1,4 @@
-import { ADMIN_PORT, type ServiceDefinition } from '@fairlead/chassis/graph'
+import { ADMIN_PORT, type ServiceDefinition } from '@fairlead/chassis/contract/graph'
 import { databaseSecret } from '@fairlead/infra/constructs/deployment'
 import { POSTGRES } from '@fairlead/infra/constructs/postgres'
 import { CommandError } from '../../terminal.ts'

@@ -1,6 +1,6 @@
 import { checkServerIdentity, connect, type PeerCertificate } from 'node:tls'
-import type { Contract } from '@fairlead/chassis/contract'
-import type { ServiceDefinition } from '@fairlead/chassis/graph'
+import type { Contract } from '@fairlead/chassis/contract/contract'
+import type { ServiceDefinition } from '@fairlead/chassis/contract/graph'
 import { certificateSecret, entryServices } from '@fairlead/infra/constructs/ingress'
 import { CERTIFICATE_DAYS } from '@fairlead/infra/platform/ingress-alerts'
 import { request } from 'undici'

@@ -1,4 +1,4 @@
-import { callersOf, type ServiceDefinition } from '@fairlead/chassis/graph'
+import { callersOf, type ServiceDefinition } from '@fairlead/chassis/contract/graph'
 import { WORKLOAD_ISSUER } from '@fairlead/infra/constructs/deployment'
 import { CommandError } from '../../terminal.ts'
 import { type Check, NotHere } from '../check.ts'

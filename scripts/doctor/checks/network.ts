@@ -1,4 +1,4 @@
-import { podsHost } from '@fairlead/chassis/graph'
+import { podsHost } from '@fairlead/chassis/contract/graph'
 import { imagesFor } from '@fairlead/infra/platform/images'
 import type { Live } from '../../cluster/cluster.ts'
 import { isReady, programOf, workloadsOf } from '../../cluster/rollout.ts'

@@ -8,7 +8,7 @@ import { type Certified, ensureAuthority, issueCertificate } from '../../../../s
 import { NotHere } from '../../../../scripts/doctor/check.ts'
 import { ingressChecks } from '../../../../scripts/doctor/checks/ingress.ts'
 import { CommandError } from '../../../../scripts/terminal.ts'
-import type { Contract } from '../../../../services/chassis/contract.ts'
+import type { Contract } from '../../../../services/chassis/contract/contract.ts'
 import { answering, contextOf, type FakeCluster, fakeCluster, hangingUp, type Routes, runCheck } from '../../../support/fake-cluster.ts'
 import { order, user } from '../../../support/graph.ts'
 

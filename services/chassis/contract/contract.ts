@@ -1,0 +1,122 @@
+import { z } from 'zod'
+import { type FieldProblem, invalidRequest } from '../server/problem.ts'
+import { type Bounds, boundsOf, MAX_PROBLEMS } from './bounds.ts'
+
+export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
+
+/** Who may call an operation: anybody, a user with an access token, or another service with a workload token. */
+export type Auth = 'none' | 'user' | 'workload'
+
+export interface ResponseSpec {
+  description: string
+  /** Shape of the JSON body; none for 204. */
+  body?: z.ZodType
+  /** Header names that this answer carries, with what they mean. */
+  headers?: Record<string, string>
+  example?: unknown
+}
+
+/** One row of a service's contract: types, validation, routing and OpenAPI all come from it. */
+export interface Operation {
+  method: Method
+  /** OpenAPI template, e.g. `/orders/{id}`. */
+  path: `/${string}`
+  summary: string
+  auth: Auth
+  params?: z.ZodObject
+  query?: z.ZodObject
+  /** Whether it wants an `Idempotency-Key` header. */
+  idempotencyKey?: true
+  /** Stays off the ingress although anybody may call it. */
+  internal?: true
+  body?: z.ZodType
+  bodyExample?: unknown
+  /** A longer body is 413. @default 65536 (64 KiB) */
+  maxBodyBytes?: number
+  responses: Record<number, ResponseSpec>
+  /** Problem codes beyond those that every operation can give, by status. */
+  problems?: Record<number, readonly string[]>
+}
+
+export type Contract = Record<string, Operation>
+
+/**
+ * Keeps the literal types of a contract.
+ * @throws Error naming every operation whose path and params differ, or that has the method and path of another
+ */
+export function defineContract<const C extends Contract>(contract: C): C {
+  const problems: string[] = []
+  const owners = new Map<string, string>()
+  for (const [name, { method, path, params }] of Object.entries<Operation>(contract)) {
+    const inPath = [...path.matchAll(/\{(\w+)\}/g)].map(([, parameter]) => parameter as string)
+    const inParams = Object.keys(params?.shape ?? {})
+    for (const parameter of inPath)
+      if (!inParams.includes(parameter)) problems.push(`${name}: the path ${path} has {${parameter}}, params has ${inParams.join(', ') || 'nothing'}`)
+    for (const parameter of inParams)
+      if (!inPath.includes(parameter)) problems.push(`${name}: params has ${parameter}, the path ${path} has no {${parameter}}`)
+    // Two templates that differ in names alone match the same requests.
+    const route = `${method} ${path.replace(/\{\w+\}/g, '{}')}`
+    const owner = owners.get(route)
+    if (owner) problems.push(`${name} and ${owner} both are ${method} ${path}`)
+    owners.set(route, name)
+  }
+  if (problems.length > 0) throw new Error(`the contract cannot work: ${problems.join('; ')}`)
+  return contract
+}
+
+type Out<T> = T extends z.ZodType ? z.output<T> : undefined
+type In<T> = T extends z.ZodType ? z.input<T> : undefined
+
+/** What a handler gets, validated. */
+export interface Input<O extends Operation> {
+  params: Out<O['params']>
+  query: Out<O['query']>
+  body: Out<O['body']>
+  idempotencyKey: O['idempotencyKey'] extends true ? string : undefined
+}
+
+type Keys<O extends Operation, K extends 'params' | 'query' | 'body'> = { [P in K as O[P] extends z.ZodType ? P : never]: In<O[P]> }
+
+/** What a caller sends. */
+export type Outgoing<O extends Operation> = Keys<O, 'params' | 'query' | 'body'>
+
+/** What a handler answers and a client receives: one member of the union for each declared response. */
+export type Answer<O extends Operation> = {
+  [S in keyof O['responses'] & number]: O['responses'][S] extends { body: z.ZodType }
+    ? { status: S; body: z.input<O['responses'][S]['body']>; headers?: Record<string, string> }
+    : { status: S; headers?: Record<string, string> }
+}[keyof O['responses'] & number]
+
+/** The object with unknown members refused, as every request body of ours wants it. */
+export const strict = z.strictObject
+
+const knownBounds = new WeakMap<z.ZodType, Bounds>()
+
+/**
+ * Parses one part of a request, its sizes first.
+ * @throws ProblemError 400 `invalid-request`, naming the first wrong fields as `part.path`
+ */
+export function parsePart<T extends z.ZodType>(part: string, schema: T, value: unknown): z.output<T> {
+  let bounds = knownBounds.get(schema)
+  if (!bounds) {
+    bounds = boundsOf(schema)
+    knownBounds.set(schema, bounds)
+  }
+  const outsized = bounds(part, value)
+  if (outsized.length > 0) throw invalidRequest(outsized)
+  const result = schema.safeParse(value, { reportInput: false })
+  if (result.success) return result.data
+  throw invalidRequest(fieldProblems(part, result.error))
+}
+
+function fieldProblems(part: string, error: z.ZodError): FieldProblem[] {
+  return error.issues.slice(0, MAX_PROBLEMS).flatMap(issue => {
+    if (issue.code === 'unrecognized_keys') {
+      return issue.keys.map(key => ({ field: [part, ...issue.path, key].join('.').slice(0, 200), message: 'is not a known field' }))
+    }
+    return [{ field: [part, ...issue.path].join('.').slice(0, 200), message: issue.message }]
+  })
+}
+
+/** Whether repeating the operation has the effect of doing it once (RFC 9110 section 9.2.2). */
+export const isIdempotent = (operation: Operation): boolean => operation.method !== 'POST' && operation.method !== 'PATCH'

@@ -1,0 +1,110 @@
+import { createHash } from 'node:crypto'
+import canonicalize from 'canonicalize'
+import type { Scope } from '../contract/scope.ts'
+import { invalidRequest, ProblemError } from '../server/problem.ts'
+import { type Queries, statement } from './database.ts'
+
+/** 1 to 255 visible ASCII characters, as JSON Schema. */
+export const KEY_SCHEMA = { type: 'string', pattern: '^[\\x21-\\x7e]{1,255}$' }
+export const REPLAYED_HEADER = 'Idempotency-Replayed'
+
+const KEY = new RegExp(KEY_SCHEMA.pattern)
+
+/** @throws ProblemError 400 `idempotency-key-required` without a key, `invalid-request` for an illegal one */
+export function requireKey(header: string): string {
+  if (header === '')
+    throw new ProblemError(400, 'idempotency-key-required', 'Send an Idempotency-Key header, new for each order, so that repeating is safe')
+  if (!KEY.test(header)) throw invalidRequest([{ field: 'header.idempotency-key', message: 'is not 1 to 255 visible ASCII characters' }])
+  return header
+}
+
+/** What was answered first, to be sent again unchanged. */
+export interface StoredAnswer {
+  status: number
+  /** JSON text. */
+  body: string
+  location: string | null
+}
+
+/** What a key stands for: nothing yet, an answer, or a request whose process died before it answered. */
+export type Claim = { kind: 'new' } | { kind: 'answered'; answer: StoredAnswer } | { kind: 'died'; subjectId: string }
+
+interface KeyRow {
+  fingerprint: Buffer
+  subjectId: string
+  alive: boolean
+  status: number | null
+  body: string | null
+  location: string | null
+}
+
+const LOCK = statement<{ locked: boolean }>('idempotency-lock', "select pg_try_advisory_xact_lock(hashtextextended($1 || ' ' || $2, 0)) as locked")
+const FIND = statement<KeyRow>(
+  'idempotency-find',
+  `select fingerprint, subject_id as "subjectId", alive_until > now() as alive, answer_status as status, answer_body as body,
+     answer_location as location
+   from idempotency_keys where owner = $1 and key = $2 and created_at > now() - interval '24 hours'`,
+)
+const RECORD = statement(
+  'idempotency-record',
+  `insert into idempotency_keys (owner, key, fingerprint, subject_id, alive_until)
+   values ($1, $2, $3, $4, now() + $5 * interval '1 millisecond')
+   on conflict (owner, key) do update set fingerprint = excluded.fingerprint, subject_id = excluded.subject_id,
+     alive_until = excluded.alive_until, created_at = now(), answer_status = null, answer_body = null, answer_location = null`,
+)
+// The first answer stays; whoever comes second is told it.
+const ANSWER = statement<StoredAnswer>(
+  'idempotency-answer',
+  `update idempotency_keys set answer_status = coalesce(answer_status, $3), answer_body = coalesce(answer_body, $4),
+     answer_location = case when answer_status is null then $5 else answer_location end
+   where owner = $1 and key = $2
+   returning answer_status as status, answer_body as body, answer_location as location`,
+)
+const PURGE = statement('idempotency-purge', "delete from idempotency_keys where created_at < now() - interval '24 hours'")
+
+/** SHA-256 of the body in canonical form (RFC 8785), so that white space and member order do not matter. */
+export const fingerprintOf = (body: unknown): Buffer =>
+  createHash('sha256')
+    .update(canonicalize(body) as string)
+    .digest()
+
+/**
+ * Looks a key up, holding its lock until the transaction ends. Keys belong to one owner and live 24 hours.
+ * @throws ProblemError 409 `idempotency-conflict` while the first request is under way, 422 `idempotency-key-reused` for another body
+ */
+export async function claimKey(
+  queries: Queries,
+  scope: Scope,
+  { owner, key, fingerprint }: { owner: string; key: string; fingerprint: Buffer },
+): Promise<Claim> {
+  const [lock] = await queries.query(scope, LOCK, [owner, key])
+  if (!lock?.locked) throw conflict()
+  const [row] = await queries.query(scope, FIND, [owner, key])
+  if (!row) return { kind: 'new' }
+  if (!row.fingerprint.equals(fingerprint)) {
+    throw new ProblemError(422, 'idempotency-key-reused', 'This Idempotency-Key was used with another body; take a new one')
+  }
+  if (row.status !== null && row.body !== null) return { kind: 'answered', answer: { status: row.status, body: row.body, location: row.location } }
+  if (row.alive) throw conflict()
+  return { kind: 'died', subjectId: row.subjectId }
+}
+
+/** Writes a new key; `aliveMs` bounds how long others get 409 while there is no answer. */
+export async function recordKey(
+  queries: Queries,
+  scope: Scope,
+  { owner, key, fingerprint, subjectId, aliveMs }: { owner: string; key: string; fingerprint: Buffer; subjectId: string; aliveMs: number },
+): Promise<void> {
+  await queries.query(scope, RECORD, [owner, key, fingerprint, subjectId, Math.ceil(aliveMs)])
+}
+
+/** Stores the answer unless there is one. @returns what is stored, which is what the caller must be told */
+export async function recordAnswer(queries: Queries, scope: Scope, owner: string, key: string, answer: StoredAnswer): Promise<StoredAnswer> {
+  const [stored] = await queries.query(scope, ANSWER, [owner, key, answer.status, answer.body, answer.location])
+  return stored ?? answer
+}
+
+export const purgeKeys = (queries: Queries, scope: Scope): Promise<unknown> => queries.query(scope, PURGE)
+
+const conflict = () =>
+  new ProblemError(409, 'idempotency-conflict', 'The first request with this Idempotency-Key is still under way', { headers: { 'retry-after': '1' } })

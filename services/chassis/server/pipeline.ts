@@ -1,0 +1,64 @@
+import Koa, { type Middleware } from 'koa'
+import type { Contract } from '../contract/contract.ts'
+import { callerDeadline, withDeadline } from '../contract/deadline.ts'
+import type { ServiceDefinition } from '../contract/graph.ts'
+import { authenticate, type Verifiers } from '../identity/auth.ts'
+import { measureRequests } from '../telemetry/metrics.ts'
+import type { Runtime } from '../telemetry/runtime.ts'
+import { type IngressTraces, traceContext } from '../telemetry/tracing.ts'
+import { accessLog } from './access-log.ts'
+import { type BodyLimits, closeUnread, receiveBody } from './body.ts'
+import { clientAddress } from './client-address.ts'
+import { logStray, problems } from './problem.ts'
+import { matchRoute } from './router.ts'
+import { type Handlers, routes } from './routes.ts'
+import { securityHeaders } from './security-headers.ts'
+import { type LoopDelay, type ShedLimits, shed } from './shed.ts'
+
+/** Whose word counts for what a request says of itself; see docs/trust.md. */
+export interface Trust {
+  /** Proxies in front whose X-Forwarded-For entries are believed. */
+  trustedHops: number
+  /** Whether a request that no workload sends continues the trace that it names (the ingress began it), or only links it. @default 'link' */
+  ingressTraces?: IngressTraces
+  /** Whose deadline counts. @default 'workloads' */
+  deadlinesOf?: 'workloads' | 'everybody'
+}
+
+export interface PipelineOptions<C extends Contract> extends Trust {
+  service: Pick<ServiceDefinition, 'timeoutMs' | 'maxConcurrency'> & { contract: C }
+  handlers: NoInfer<Handlers<C>>
+  verifiers?: Verifiers
+  loopDelay: LoopDelay
+  body?: BodyLimits
+  shedding?: Partial<ShedLimits>
+}
+
+/** The whole way of a request, top to bottom, by the names of its stages. */
+export const pipeline = <C extends Contract>({ tracer, log, metrics }: Runtime, options: PipelineOptions<C>) => {
+  const { service, handlers, verifiers = {}, loopDelay, trustedHops, ingressTraces, deadlinesOf, body, shedding } = options
+  const { contract, timeoutMs, maxConcurrency } = service
+  return {
+    closeUnread: closeUnread(),
+    matchRoute: matchRoute(contract),
+    traceContext: traceContext(tracer, log, ingressTraces),
+    measureRequests: measureRequests(metrics),
+    accessLog: accessLog(log),
+    securityHeaders: securityHeaders(),
+    problems: problems(log),
+    clientAddress: clientAddress(trustedHops),
+    withDeadline: withDeadline(timeoutMs),
+    receiveBody: receiveBody(metrics, body),
+    shed: shed({ maxConcurrency, ...shedding }, loopDelay, metrics),
+    authenticate: authenticate(contract, verifiers),
+    callerDeadline: callerDeadline(timeoutMs, deadlinesOf),
+    routes: routes(handlers),
+  } satisfies Record<string, Middleware>
+}
+
+export function createApp<C extends Contract>(runtime: Runtime, options: PipelineOptions<C>): Koa {
+  const app = new Koa()
+  app.on('error', logStray(runtime.log))
+  for (const stage of Object.values(pipeline(runtime, options))) app.use(stage)
+  return app
+}

@@ -1,0 +1,152 @@
+import { createServer, type RequestListener, type Server, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import type { Duplex } from 'node:stream'
+import type { Logger } from 'pino'
+import { FINISH_MS, KEEP_ALIVE_MS, LINGER_MS } from '../contract/timing.ts'
+import { flushLog } from '../telemetry/log.ts'
+import type { Metrics } from '../telemetry/metrics.ts'
+import { createAdminServer } from './admin.ts'
+import { boundConnections, MAX_CONNECTIONS } from './connections.ts'
+import type { Health } from './health.ts'
+import type { PlaceLimits } from './places.ts'
+import { PROBLEM_CONTENT_TYPE, ProblemError } from './problem.ts'
+
+export interface ServeOptions {
+  handler: RequestListener
+  host?: string
+  port: number
+  adminPort: number
+  health: Health
+  metrics: Metrics
+  log: Logger
+  /** Time after SIGTERM in which new connections are still taken, in milliseconds. @default 1000 */
+  lingerMs?: number
+  /** Time for requests in flight after that, in milliseconds. @default 10000 */
+  finishMs?: number
+  /** Time for a request's head to arrive, in milliseconds. @default 10000 */
+  headersTimeoutMs?: number
+  /** Closed in order when the last request is done: relay, telemetry, pool. Each must be bounded in time. */
+  closers?: (() => Promise<unknown>)[]
+  /** Connections that may be open at once. @default 4096, half of them from one address */
+  connections?: PlaceLimits
+}
+
+export interface Running {
+  port: number
+  adminPort: number
+  /** Stops taking work, finishes what is in flight, closes everything. Idempotent. */
+  drain(): Promise<void>
+}
+
+/** Listens on both ports. */
+export async function serve({
+  handler,
+  host,
+  port,
+  adminPort,
+  health,
+  metrics,
+  log,
+  lingerMs = LINGER_MS,
+  finishMs = FINISH_MS,
+  headersTimeoutMs = 10_000,
+  closers = [],
+  connections = { total: MAX_CONNECTIONS, perSource: MAX_CONNECTIONS / 2 },
+}: ServeOptions): Promise<Running> {
+  let draining = false
+  const server = createServer(
+    {
+      keepAliveTimeout: KEEP_ALIVE_MS,
+      headersTimeout: headersTimeoutMs,
+      requestTimeout: 30_000,
+      maxHeaderSize: 16_384,
+      connectionsCheckingInterval: headersTimeoutMs / 5,
+    },
+    (req, res) => {
+      if (draining) res.setHeader('connection', 'close')
+      handler(req, res)
+    },
+  )
+  boundConnections(server, connections, metrics)
+  server.on('clientError', answerClientError)
+  const admin = createAdminServer(health, metrics)
+  metrics.readiness(async () => (await health.failing()).length === 0)
+  await listen(server, port, host)
+  await listen(admin, adminPort, host)
+  const running = { port: portOf(server), adminPort: portOf(admin) }
+  log.info(running, 'listening')
+
+  let drained: Promise<void> | undefined
+  const drain = async () => {
+    log.info({ lingerMs, finishMs }, 'draining')
+    health.drain()
+    draining = true
+    await sleep(lingerMs)
+    const closed = new Promise<void>(resolve => server.close(() => resolve()))
+    // Again and again: a connection becomes idle when the request that was in flight on it is answered.
+    const sweep = setInterval(() => server.closeIdleConnections(), 50)
+    const force = setTimeout(() => server.closeAllConnections(), finishMs)
+    await closed
+    clearTimeout(force)
+    clearInterval(sweep)
+    for (const close of closers) await close().catch((error: unknown) => log.warn({ err: error }, 'a resource did not close'))
+    admin.close()
+    admin.closeAllConnections()
+    log.info('drained')
+    await flushLog(log)
+  }
+  return {
+    ...running,
+    drain: () => {
+      drained ??= drain()
+      return drained
+    },
+  }
+}
+
+/** Drains on SIGTERM and SIGINT and then exits 0. A second signal exits at once. */
+export function drainOnSignal(running: Running, exit: (code: number) => never = process.exit): void {
+  let signalled = false
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.on(signal, () => {
+      if (signalled) exit(1)
+      signalled = true
+      void running.drain().then(() => exit(0))
+    })
+  }
+}
+
+const sleep = (ms: number) => new Promise<void>(resolve => setTimeout(resolve, ms))
+
+const portOf = (server: Server) => (server.address() as AddressInfo).port
+
+const listen = (server: Server, port: number, host: string | undefined) =>
+  new Promise<void>((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(port, host, () => {
+      server.off('error', reject)
+      resolve()
+    })
+  })
+
+const CLIENT_ERRORS: Record<string, [number, string, string, string]> = {
+  HPE_HEADER_OVERFLOW: [431, 'Request Header Fields Too Large', 'headers-too-large', 'The request head is larger than 16 KiB'],
+  ERR_HTTP_REQUEST_TIMEOUT: [408, 'Request Timeout', 'request-timeout', 'The request did not arrive in time'],
+}
+
+/** What never became a request (RFC 9112 section 2.2) is still answered with a problem document. */
+function answerClientError(error: NodeJS.ErrnoException, socket: Duplex): void {
+  // Node's own field, which its default for this event looks at as well: what is written now would be part of that answer.
+  const answerHasBegun = (socket as { _httpMessage?: ServerResponse })._httpMessage?.headersSent
+  if (error.code === 'ECONNRESET' || !socket.writable || answerHasBegun) {
+    socket.destroy()
+    return
+  }
+  const [status, reason, code, detail] = CLIENT_ERRORS[error.code ?? ''] ?? [400, 'Bad Request', 'malformed-request', 'This is not valid HTTP']
+  const body = JSON.stringify(new ProblemError(status, code, detail))
+  socket.end(
+    `HTTP/1.1 ${status} ${reason}\r\nconnection: close\r\ncontent-type: ${PROBLEM_CONTENT_TYPE}\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+    // Otherwise a client that does not close its half keeps the connection for ever.
+    () => socket.destroy(),
+  )
+}

@@ -1,0 +1,128 @@
+import { describe, expect, test } from 'vitest'
+import {
+  callersOf,
+  defineService,
+  defineSystem,
+  edgeTo,
+  hasOutbox,
+  podsHost,
+  type ServiceDefinition,
+} from '../../../services/chassis/contract/graph.ts'
+import { order, system, user } from '../../support/graph.ts'
+
+const service = (changes: Partial<ServiceDefinition> = {}): ServiceDefinition => ({
+  name: 'stock',
+  port: 8_082,
+  contract: {},
+  calls: [],
+  timeoutMs: 1_000,
+  maxConcurrency: 10,
+  slo: { availability: 0.99, latency: { thresholdMs: 250, objective: 0.99 } },
+  scale: { min: 1, max: 1 },
+  ...changes,
+})
+
+describe('defineService', () => {
+  test.each(['a', 'stock', 'stock-2', `a${'b'.repeat(41)}`])('takes the name %s', name => {
+    expect(defineService(service({ name })).name).toBe(name)
+  })
+
+  test.each(['', 'Stock', '2stock', '-stock', 'stock-', 'sto_ck', 'sto.ck', 'stock\n', `a${'b'.repeat(42)}`])('refuses the name %j', name => {
+    expect(() => defineService(service({ name }))).toThrow(`service name '${name}' is not a DNS label of at most 42 characters`)
+  })
+
+  test.each([0, 80, 1_023, 65_536, 8_080.5, Number.NaN])('refuses the port %s and names service and port', port => {
+    expect(() => defineService(service({ port }))).toThrow(`stock: port ${port} is not between 1024 and 65535`)
+  })
+
+  test.each([
+    [4, 2],
+    [0, 1],
+    [Number.NaN, 1],
+    [1, Number.NaN],
+  ])('refuses from %s to %s pods and names both', (min, max) => {
+    expect(() => defineService(service({ scale: { min, max } }))).toThrow(
+      `stock: scale.min ${min} and scale.max ${max} are no bounds: 1 <= min <= max`,
+    )
+  })
+
+  test('refuses an attempt that takes longer than the whole request, and names both', () => {
+    const edge = { to: user, mode: 'optional' as const, attemptTimeoutMs: 1_001 }
+    expect(() => defineService(service({ calls: [edge] }))).toThrow("stock -> user: attemptTimeoutMs 1001 exceeds stock's timeoutMs 1000")
+    expect(defineService(service({ calls: [{ ...edge, attemptTimeoutMs: 1_000 }] })).calls).toHaveLength(1)
+  })
+})
+
+describe('defineSystem', () => {
+  describe('a command', () => {
+    const responses = { 204: { description: 'Done' } }
+    const callee = service({
+      name: 'ledger',
+      contract: {
+        book: { method: 'PUT', path: '/bookings', summary: 'Book', auth: 'workload', responses },
+        add: { method: 'POST', path: '/bookings', summary: 'Add', auth: 'workload', responses },
+        show: { method: 'PUT', path: '/shown', summary: 'Show', auth: 'user', responses },
+      },
+    })
+    const caller = (command: string, database?: string) =>
+      service({
+        name: 'caller',
+        port: 8_099,
+        ...(database && { database }),
+        calls: [{ to: callee, mode: 'optional', attemptTimeoutMs: 1, commands: [command] }],
+      })
+
+    test('is an operation of the callee that may come again, from a service with an outbox', () => {
+      expect(hasOutbox(caller('book', 'caller'))).toBe(true)
+      expect(
+        hasOutbox(service({ name: 'plain', port: 8_099, database: 'plain', calls: [{ to: callee, mode: 'optional', attemptTimeoutMs: 1 }] })),
+      ).toBe(false)
+    })
+
+    test.each([
+      ['nothing', 'caller', 'caller -> ledger: the command nothing is no operation of ledger, which has book, add, show'],
+      ['add', 'caller', "caller -> ledger: the command add is POST with auth 'workload'"],
+      ['show', 'caller', "caller -> ledger: the command show is PUT with auth 'user'"],
+      ['book', undefined, 'caller -> ledger: the command book needs an outbox, and caller has no database for one'],
+    ])('%s from a service with the database %s is refused', (command, database, message) => {
+      expect(() => defineService(caller(command, database))).toThrow(message)
+    })
+  })
+
+  test('refuses a secret that two services have', () => {
+    const secrets = [{ name: 'keys', env: 'KEYS_DIR' }]
+    const services = [service({ secrets }), service({ name: 'other', port: 8_099, secrets })]
+    expect(() => defineSystem({ name: 'shop', services })).toThrow('other and stock both have a secret keys, which only one of them may read')
+  })
+
+  test('names every problem at once', () => {
+    const outsider = service({ name: 'outsider', port: 8_090 })
+    const twin = service({ name: 'stock', port: 8_090, calls: [{ to: outsider, mode: 'required', attemptTimeoutMs: 1 }] })
+    const third = service({ name: 'third', port: 8_082 })
+    expect(() => defineSystem({ name: 'shop', services: [service(), twin, third] })).toThrow(
+      new Error(
+        'system shop: stock and stock both use name stock; stock calls outsider, which is not in the system; third and stock both use port 8082',
+      ),
+    )
+  })
+
+  test('takes the shop as it is', () => {
+    expect(defineSystem(system)).toBe(system)
+  })
+})
+
+describe('the edges of a system', () => {
+  test('edgeTo gives the edge, or says how to add it', () => {
+    expect(edgeTo(order, 'user').to).toBe(user)
+    expect(() => edgeTo(user, 'order')).toThrow('user has no edge to order; add { to: order, ... } to its calls')
+  })
+
+  test('callersOf names the services with an edge to one', () => {
+    expect(callersOf(system, user)).toEqual(['order'])
+    expect(callersOf(system, order)).toEqual([])
+  })
+
+  test('podsHost is the name of the headless Service', () => {
+    expect(podsHost(user)).toBe('user-pods')
+  })
+})

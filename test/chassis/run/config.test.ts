@@ -1,0 +1,114 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { z } from 'zod'
+import { databaseUrlFile } from '../../../services/chassis/data/database-url.ts'
+import { baseConfig, ConfigError, count, list, loadConfig, milliseconds, port, text } from '../../../services/chassis/run/config.ts'
+import { orderConfig } from '../../../services/order/config.ts'
+import { order } from '../../../services/order/service.ts'
+import { userConfig } from '../../../services/user/config.ts'
+import { user } from '../../../services/user/service.ts'
+
+let dir: string
+let urlFile: string
+
+beforeAll(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'fairlead-config-'))
+  urlFile = join(dir, 'url')
+  await writeFile(urlFile, '  postgres://localhost/a\n')
+  await writeFile(join(dir, 'empty'), ' \n')
+})
+afterAll(() => rm(dir, { recursive: true, force: true }))
+
+const problemsOf = (fields: Record<string, z.ZodType>, env: Record<string, string | undefined>): string[] => {
+  try {
+    loadConfig(fields, env)
+  } catch (error) {
+    expect(error).toBeInstanceOf(ConfigError)
+    return (error as ConfigError).message.split('\n')
+  }
+  return []
+}
+
+describe('loadConfig', () => {
+  test('names every missing and wrong variable at once, with what it takes', () => {
+    expect(
+      problemsOf(
+        { PORT: port(80), NAME: text('a name'), WAIT_MS: milliseconds(5), URL_FILE: databaseUrlFile, PLAIN: z.string() },
+        { PORT: 'http', WAIT_MS: '1.5', URL_FILE: join(dir, 'none') },
+      ),
+    ).toEqual([
+      'the environment has 5 problems:',
+      expect.stringMatching(/^ {2}PORT is wrong \(.+\): it takes a port number; 0 picks a free one$/),
+      '  NAME is missing: it takes a name',
+      expect.stringMatching(/^ {2}WAIT_MS is wrong \(.+\): it takes whole milliseconds$/),
+      `  URL_FILE is wrong (${join(dir, 'none')} cannot be read: ENOENT): it takes the path of a file with the Postgres URL`,
+      '  PLAIN is missing: it takes a value',
+    ])
+  })
+
+  test('counts one problem as one', () => {
+    expect(problemsOf({ NAME: text('a name') }, {})).toEqual(['the environment has 1 problem:', '  NAME is missing: it takes a name'])
+  })
+
+  test('takes an empty variable for a missing one', () => {
+    expect(problemsOf({ NAME: text('a name') }, { NAME: '' })).toHaveLength(2)
+    expect(loadConfig({ PORT: port(80) }, { PORT: '' })).toEqual({ PORT: 80 })
+  })
+
+  test('does not repeat a wrong value', () => {
+    expect(
+      problemsOf(baseConfig({ port: 80 }), { OTEL_EXPORTER_OTLP_ENDPOINT: 'hunter2', LOG_LEVEL: 'hunter2', PORT: 'hunter2' }).join(),
+    ).not.toContain('hunter2')
+  })
+
+  test('reads no variable beyond its fields', () => {
+    expect(loadConfig({ NAME: text('a name') }, { NAME: 'a', OTHER: 'b' })).toEqual({ NAME: 'a' })
+  })
+})
+
+describe('fields', () => {
+  test.each([
+    ['port', port(80), { '0': 0, '8080': 8_080, '65535': 65_535 }, ['-1', '65536', '80.5', 'http', '80a']],
+    ['milliseconds', milliseconds(5), { '0': 0, '3600000': 3_600_000 }, ['-1', '0.5', '3600001', '1s']],
+    ['count', count(5), { '0': 0, '12': 12 }, ['-1', '0.5', 'many']],
+    ['list', list('names'), { a: ['a'], ' a , b ,': ['a', 'b'] }, []],
+  ] as [string, z.ZodType, Record<string, unknown>, string[]][])('%s takes what it says', (_name, schema, taken, refused) => {
+    for (const [value, expected] of Object.entries(taken)) expect(loadConfig({ A: schema }, { A: value })).toEqual({ A: expected })
+    for (const value of refused) expect(problemsOf({ A: schema }, { A: value })).toHaveLength(2)
+  })
+})
+
+describe('the settings of the services', () => {
+  test('have defaults where nothing is required', () => {
+    expect(loadConfig(baseConfig({ port: 8_080, database: 'a' }), { DATABASE_URL_FILE: urlFile, NAMESPACE: 'shop' })).toEqual({
+      HOST: undefined,
+      INGRESS_TRACES: 'link',
+      PORT: 8_080,
+      ADMIN_PORT: 9_090,
+      DATABASE_URL_FILE: expect.any(Function),
+      DATABASE_POOL_SIZE: 10,
+      NAMESPACE: 'shop',
+      TRUSTED_HOPS: 0,
+      LINGER_MS: 1_000,
+      LOG_LEVEL: 'info',
+      OTEL_EXPORTER_OTLP_ENDPOINT: undefined,
+    })
+  })
+
+  test('have no URL of a database where the service has none', () => {
+    const fields = baseConfig({ port: 8_080 })
+    expect(loadConfig(fields, { NAMESPACE: 'shop' }).DATABASE_URL_FILE).toBeUndefined()
+    expect(() => loadConfig(fields, { NAMESPACE: 'shop', DATABASE_URL_FILE: urlFile })).toThrow('it takes nothing: the service has no database')
+  })
+
+  test.each([
+    ['user', { ...baseConfig(user), ...userConfig }],
+    ['order', { ...baseConfig(order), ...orderConfig }],
+  ] as [string, Record<string, z.ZodType>][])('say what each required variable of %s takes', (_name, fields) => {
+    const problems = problemsOf(fields, {})
+    expect(problems.length).toBeGreaterThan(3)
+    expect(problems.filter(problem => problem.endsWith('it takes a value'))).toEqual([])
+  })
+})

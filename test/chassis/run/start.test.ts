@@ -1,0 +1,208 @@
+import { spawn } from 'node:child_process'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { type AddressInfo, createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { text } from 'node:stream/consumers'
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
+import { ensureSigningKeys, LOCAL_ISSUER, LOCAL_NAMESPACE, openLocalIssuer } from '../../../scripts/credentials.ts'
+import { freePort } from '../../../scripts/postgres.ts'
+import { userContract } from '../../../services/user/contract.ts'
+import { type TestDatabase, testDatabase } from '../../support/database.ts'
+import { httpTo, listen } from '../../support/http.ts'
+import { REALM } from '../../support/user-service.ts'
+
+const MAIN = fileURLToPath(new URL('../../../services/user/main.ts', import.meta.url))
+const STATELESS = fileURLToPath(new URL('../../support/stateless-main.ts', import.meta.url))
+
+let dir: string
+let db: TestDatabase
+let env: Record<string, string>
+
+beforeAll(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'fairlead-start-'))
+  db = await testDatabase('user')
+  const issuer = await openLocalIssuer(join(dir, 'issuer'))
+  env = {
+    HOST: '127.0.0.1',
+    PORT: '0',
+    ADMIN_PORT: '0',
+    LINGER_MS: '0',
+    DATABASE_URL_FILE: await urlFile(db.url),
+    NAMESPACE: LOCAL_NAMESPACE,
+    SIGNING_DIR: await ensureSigningKeys(join(dir, 'keys')),
+    AUTH_ISSUER: REALM.issuer,
+    AUTH_AUDIENCE: REALM.audience,
+    WORKLOAD_ISSUER: LOCAL_ISSUER,
+    WORKLOAD_JWKS: issuer.jwksFile,
+    WORKLOAD_CALLERS: 'order',
+  }
+})
+afterAll(async () => {
+  await db?.close()
+  await rm(dir, { recursive: true, force: true })
+})
+
+let count = 0
+
+/** A file with a database's URL. */
+async function urlFile(url: string): Promise<string> {
+  const file = join(dir, `url-${++count}`)
+  await writeFile(file, `${url}\n`)
+  return file
+}
+
+/** Starts a service, the user service without another, with this environment and nothing else of ours. */
+function start(environment: Record<string, string>, args: string[] = [], main = MAIN) {
+  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', main, ...args], {
+    env: environment,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  onTestFinished(() => void child.kill('SIGKILL'))
+  const lines: Record<string, unknown>[] = []
+  createInterface(child.stdout).on('line', line => lines.push(JSON.parse(line)))
+  const stderr = text(child.stderr)
+  const code = new Promise<number | null>(resolve => child.on('close', resolve))
+  return { child, lines, ended: async () => ({ code: await code, stderr: await stderr, lines }) }
+}
+
+describe('node services/user/main.ts', () => {
+  test('without an environment exits 1 and names every missing setting, and that alone', async () => {
+    const { code, stderr, lines } = await start({}).ended()
+    expect(code).toBe(1)
+    expect(stderr).toBe(
+      `user cannot start: the environment has 8 problems:
+  DATABASE_URL_FILE is missing: it takes the path of a file with the Postgres URL
+  NAMESPACE is missing: it takes the Kubernetes namespace
+  SIGNING_DIR is missing: it takes the folder of the access token signing keys
+  AUTH_ISSUER is missing: it takes the issuer of access tokens, a URL
+  AUTH_AUDIENCE is missing: it takes the audience of access tokens
+  WORKLOAD_ISSUER is missing: it takes the cluster's token issuer, a URL
+  WORKLOAD_JWKS is missing: it takes where the issuer's keys are: the path of a file, or an https URL
+  WORKLOAD_CALLERS is missing: it takes names of the services that may call, separated by commas
+`,
+    )
+    expect(lines).toEqual([])
+  })
+
+  test('with wrong settings exits 1 and names each of them, the level of the log among them', async () => {
+    const wrong = { ...env, PORT: 'http', LOG_LEVEL: 'loud', DATABASE_URL_FILE: join(dir, 'nothing'), CREDIT_LIMIT: '-1' }
+    const { code, stderr } = await start(wrong).ended()
+    expect(code).toBe(1)
+    expect(
+      stderr
+        .split('\n')
+        .map(line => /^ {2}(\w+) is wrong/.exec(line)?.[1])
+        .filter(Boolean),
+    ).toEqual(['PORT', 'DATABASE_URL_FILE', 'LOG_LEVEL', 'CREDIT_LIMIT'])
+    expect(stderr).toContain('cannot be read: ENOENT')
+    expect(stderr).not.toMatch(/^\s+at /m)
+  })
+
+  test('that cannot have its port exits 1 and logs why', async () => {
+    const taken = await listen((_req, res) => void res.end())
+    onTestFinished(taken.close)
+    const { code, stderr, lines } = await start({ ...env, PORT: String(taken.port) }).ended()
+    expect({ code, stderr }).toEqual({ code: 1, stderr: '' })
+    expect(lines.at(-1)).toMatchObject({ level: 'fatal', msg: 'cannot start', service: 'user', err: { code: 'EADDRINUSE' } })
+  })
+
+  test('serves, and on SIGTERM drains and exits 0', async () => {
+    const sent: string[] = []
+    const collector = await listen(async (req, res) => {
+      sent.push(`${req.url} ${await text(req)}`)
+      res.end('{}')
+    })
+    onTestFinished(collector.close)
+    const { child, lines, ended } = start({ ...env, OTEL_EXPORTER_OTLP_ENDPOINT: collector.url })
+    const listening = await vi.waitUntil(() => lines.find(line => line.msg === 'listening'), { timeout: 15_000, interval: 20 })
+    const http = httpTo(`http://127.0.0.1:${listening.port}`, userContract)
+    const admin = httpTo(`http://127.0.0.1:${listening.adminPort}`)
+    expect((await admin('GET', '/readyz')).body).toBe('ok\n')
+    const keys = await http('GET', '/.well-known/jwks.json')
+    expect({ status: keys.status, keys: keys.body.keys.length }).toEqual({ status: 200, keys: 1 })
+    child.kill('SIGTERM')
+    const { code, stderr } = await ended()
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    expect(lines.slice(-2).map(line => line.msg)).toEqual(['draining', 'drained'])
+    // Spans of the last moment are sent before the end.
+    expect(sent).toContainEqual(expect.stringMatching(/^\/v1\/traces .*GET \/\.well-known\/jwks\.json/))
+  })
+
+  test('listens when all connections of its pool were tried', async () => {
+    let tried = 0
+    const database = createServer(socket => {
+      setTimeout(() => {
+        tried++
+        socket.destroy()
+      }, 300)
+    })
+    await new Promise<void>(resolve => database.listen(0, '127.0.0.1', resolve))
+    onTestFinished(() => void database.close())
+    const { port } = database.address() as AddressInfo
+    const url = await urlFile(`postgres://a:b@127.0.0.1:${port}/c`)
+    const { lines } = start({ ...env, DATABASE_URL_FILE: url, DATABASE_POOL_SIZE: '4' })
+    await vi.waitUntil(() => lines.find(line => line.msg === 'listening'), { timeout: 15_000, interval: 20 })
+    expect(tried).toBe(4)
+  })
+
+  test('is not ready while its database is away, but alive', async () => {
+    const { lines } = start({ ...env, DATABASE_URL_FILE: await urlFile(`postgres://a:b@127.0.0.1:${await freePort()}/c`) })
+    const listening = await vi.waitUntil(() => lines.find(line => line.msg === 'listening'), { timeout: 15_000, interval: 20 })
+    const admin = httpTo(`http://127.0.0.1:${listening.adminPort}`)
+    const ready = await admin('GET', '/readyz')
+    expect({ status: ready.status, body: ready.body }).toEqual({ status: 503, body: 'not ready: database\n' })
+    expect((await admin('GET', '/livez')).status).toBe(200)
+  })
+})
+
+describe('a service without a database', () => {
+  const least = { HOST: '127.0.0.1', PORT: '0', ADMIN_PORT: '0', LINGER_MS: '0', NAMESPACE: LOCAL_NAMESPACE }
+
+  test('needs no URL of one, is ready without it, and ends as any other', async () => {
+    const { child, lines, ended } = start(least, [], STATELESS)
+    const listening = await vi.waitUntil(() => lines.find(line => line.msg === 'listening'), { timeout: 15_000, interval: 20 })
+    expect((await httpTo(`http://127.0.0.1:${listening.adminPort}`)('GET', '/readyz')).body).toBe('ok\n')
+    expect((await httpTo(`http://127.0.0.1:${listening.port}`)('GET', '/')).body).toEqual({ database: 'undefined' })
+    child.kill('SIGTERM')
+    expect(await ended()).toMatchObject({ code: 0, stderr: '' })
+  })
+
+  test('has nothing to migrate, and says so', async () => {
+    const { code, lines } = await start(least, ['migrate'], STATELESS).ended()
+    expect(code).toBe(1)
+    expect(lines.at(-1)).toMatchObject({ msg: 'cannot start', err: { message: 'ping has no migrations: name their folder in main.ts' } })
+  })
+})
+
+describe('node services/user/main.ts migrate', () => {
+  test('migrates with the URL of the database as its only setting, and exits 0', async () => {
+    const empty = await testDatabase()
+    onTestFinished(empty.close)
+    const settings = { DATABASE_URL_FILE: await urlFile(empty.url) }
+    const first = await start(settings, ['migrate']).ended()
+    expect({ code: first.code, stderr: first.stderr }).toEqual({ code: 0, stderr: '' })
+    expect(first.lines.at(-1)).toMatchObject({ msg: 'migrated', ran: ['001_users', '002_refused_reservations'] })
+    expect(await empty.sql('select count(*)::int as users from users')).toEqual([{ users: 0 }])
+    const second = await start(settings, ['migrate']).ended()
+    expect({ code: second.code, last: second.lines.at(-1) }).toMatchObject({ code: 0, last: { msg: 'migrated', ran: [] } })
+  })
+
+  test('without it exits 1 and names it alone', async () => {
+    const { code, stderr } = await start({ LOG_LEVEL: 'loud' }, ['migrate']).ended()
+    expect({ code, stderr }).toEqual({
+      code: 1,
+      stderr:
+        'user cannot start: the environment has 1 problem:\n  DATABASE_URL_FILE is missing: it takes the path of a file with the Postgres URL\n',
+    })
+  })
+
+  test('without a database exits 1 and logs why', async () => {
+    const settings = { DATABASE_URL_FILE: await urlFile(`postgres://a:b@127.0.0.1:${await freePort()}/c`), DATABASE_WAIT_MS: '0' }
+    const { code, stderr, lines } = await start(settings, ['migrate']).ended()
+    expect({ code, stderr }).toEqual({ code: 1, stderr: '' })
+    expect(lines.at(-1)).toMatchObject({ level: 'fatal', msg: 'cannot start', err: { code: 'ECONNREFUSED' } })
+  })
+})

@@ -1,0 +1,146 @@
+import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
+import { defineContract } from '../../../services/chassis/contract/contract.ts'
+import { watchLoopDelay } from '../../../services/chassis/server/shed.ts'
+import { expectProblem } from '../../support/http.ts'
+import { startTinyService, type TinyService } from '../../support/tiny-service.ts'
+
+vi.mock('node:perf_hooks', async importOriginal => {
+  const original = await importOriginal<typeof import('node:perf_hooks')>()
+  return { ...original, monitorEventLoopDelay: vi.fn(original.monitorEventLoopDelay) }
+})
+
+let service: TinyService
+let delayMs = 0
+let release: () => void
+let held: Promise<void>
+
+beforeAll(async () => {
+  const responses = { 204: { description: 'Done' } }
+  const contract = defineContract({
+    hold: { method: 'GET', path: '/hold', summary: 'Held', auth: 'none', responses },
+    fail: { method: 'GET', path: '/fail', summary: 'Fails', auth: 'none', responses },
+    plain: { method: 'GET', path: '/plain', summary: 'At once', auth: 'none', responses },
+  })
+  service = await startTinyService(
+    contract,
+    {
+      hold: async () => {
+        await held
+        return { status: 204 }
+      },
+      fail: async () => {
+        throw new Error('boom')
+      },
+      plain: async () => ({ status: 204 }),
+    },
+    { maxConcurrency: 3, shedding: { maxPerSource: 2 }, trustedHops: 1, loopDelay: { currentMs: () => delayMs, close: () => {} } },
+  )
+})
+afterAll(() => service?.close())
+beforeEach(() => {
+  delayMs = 0
+  ;({ promise: held, resolve: release } = Promise.withResolvers<void>())
+})
+
+const refused = (reason: string) => service.runtime.metric(`http_server_shed_requests_total{reason="${reason}"}`)
+const inFlight = (count: number) => vi.waitFor(async () => expect(await service.runtime.metric('http_server_active_requests')).toBe(count))
+
+describe('shed()', () => {
+  const from = (address: string, path: string) => service.http('GET', path, { headers: { 'x-forwarded-for': address } })
+
+  test('answers 429 to a source that has its share, and lets others in', async () => {
+    const before = await refused('source')
+    const holding = [from('192.0.2.1', '/hold'), from('192.0.2.1', '/hold')]
+    await inFlight(2)
+    const reply = await from('192.0.2.1', '/plain')
+    expectProblem(reply, 429, 'too-many-requests')
+    expect(reply.headers.get('retry-after')).toBe('1')
+    expect(await refused('source')).toBe(before + 1)
+    expect((await from('192.0.2.2', '/plain')).status).toBe(204)
+    release()
+    expect((await Promise.all(holding)).map(({ status }) => status)).toEqual([204, 204])
+    expect((await from('192.0.2.1', '/plain')).status).toBe(204)
+  })
+
+  test('answers 503 overloaded above the limit, counts it, and lets in again', async () => {
+    const before = await refused('concurrency')
+    const holding = [from('192.0.2.1', '/hold'), from('192.0.2.1', '/hold'), from('192.0.2.2', '/hold')]
+    await inFlight(3)
+    for (let i = 0; i < 3; i++) {
+      const reply = await service.http('GET', '/plain')
+      expectProblem(reply, 503, 'overloaded')
+      expect(reply.headers.get('retry-after')).toBe('1')
+    }
+    expect(await refused('concurrency')).toBe(before + 3)
+    release()
+    expect((await Promise.all(holding)).map(reply => reply.status)).toEqual([204, 204, 204])
+    expect((await service.http('GET', '/plain')).status).toBe(204)
+  })
+
+  test('a request that fails gives its place back', async () => {
+    for (let i = 0; i < 4; i++) expectProblem(await service.http('GET', '/fail'), 500, 'internal')
+    expect((await service.http('GET', '/plain')).status).toBe(204)
+  })
+
+  test('answers 503 overloaded while the event loop is more than 500 ms late', async () => {
+    const before = await refused('event-loop')
+    delayMs = 500
+    expect((await service.http('GET', '/plain')).status).toBe(204)
+    delayMs = 501
+    const reply = await service.http('GET', '/plain')
+    expectProblem(reply, 503, 'overloaded')
+    expect(reply.headers.get('retry-after')).toBe('1')
+    expect(await refused('event-loop')).toBe(before + 1)
+    delayMs = 0
+    expect((await service.http('GET', '/plain')).status).toBe(204)
+  })
+
+  test('what it refuses is not logged as a failure', async () => {
+    service.runtime.lines.length = 0
+    delayMs = 501
+    await service.http('GET', '/plain')
+    expect(service.runtime.lines).toEqual([expect.objectContaining({ msg: 'request', status: 503, code: 'overloaded' })])
+  })
+})
+
+describe('watchLoopDelay', () => {
+  test('sees a blocked event loop', async () => {
+    const delay = watchLoopDelay()
+    expect(delay.currentMs()).toBe(0)
+    const block = setInterval(() => {
+      const until = performance.now() + 100
+      while (performance.now() < until);
+    }, 1)
+    await vi.waitFor(() => expect(delay.currentMs()).toBeGreaterThan(30), { timeout: 10_000 })
+    clearInterval(block)
+    delay.close()
+  })
+
+  test('tells the mean of the last half second alone, less the resolution', () => {
+    vi.useFakeTimers()
+    const histogram = {
+      count: 5,
+      mean: 120e6,
+      enable: vi.fn(),
+      disable: vi.fn(),
+      reset: () => Object.assign(histogram, { count: 0, mean: Number.NaN }),
+    }
+    vi.mocked(monitorEventLoopDelay).mockReturnValueOnce(histogram as never)
+    const delay = watchLoopDelay(20)
+    expect(histogram.enable).toHaveBeenCalled()
+    vi.advanceTimersByTime(499)
+    expect(delay.currentMs()).toBe(0)
+    vi.advanceTimersByTime(1)
+    expect(delay.currentMs()).toBe(100)
+    vi.advanceTimersByTime(500)
+    expect(delay.currentMs()).toBe(0)
+    Object.assign(histogram, { count: 5, mean: 19e6 })
+    vi.advanceTimersByTime(500)
+    expect(delay.currentMs()).toBe(0)
+    delay.close()
+    expect(histogram.disable).toHaveBeenCalled()
+    expect(vi.getTimerCount()).toBe(0)
+    vi.useRealTimers()
+  })
+})
