@@ -75,8 +75,10 @@ const settingFields = {
     .number()
     .int()
     .positive()
-    .default(100)
-    .describe('how many requests of one source the bundled ingress has in flight at once; beyond that it answers 429'),
+    .default(50)
+    .describe(
+      'how many requests of one source the bundled ingress has in flight at once, per public path and entry point; beyond that it answers 429',
+    ),
   /** A body of 64 KiB at 7 KB/s just makes it; what takes longer ends here, whatever is missing. */
   INGRESS_READ_MS: z.coerce
     .number()

@@ -125,9 +125,9 @@ const stepOf = (message: Message, what: 'answered' | 'settled'): SagaStep =>
       ? 'reservation-answered'
       : 'order-settled'
 
-/** 401, 408 and 429 pass by themselves; another 4xx never will. */
+/** 401, 408 and 429 pass by themselves, and 431 in the relay's own trace, which carries nothing of a caller's; another 4xx never will. */
 function failed({ status, problem }: ProblemAnswer): Exclude<Outcome, { kind: 'done' }> {
-  return { kind: [401, 408, 429].includes(status) ? 'retry' : 'park', reason: problem.code }
+  return { kind: [401, 408, 429, 431].includes(status) ? 'retry' : 'park', reason: problem.code }
 }
 
 function refused(answer: ProblemAnswer): Decision {

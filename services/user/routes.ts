@@ -1,7 +1,8 @@
 import { serveOpenApi } from '@fairlead/chassis/contract/openapi'
 import type { Scope } from '@fairlead/chassis/contract/scope'
 import { unauthorized } from '@fairlead/chassis/identity/auth'
-import { ProblemError, unavailable } from '@fairlead/chassis/server/problem'
+import { createPlaces } from '@fairlead/chassis/server/places'
+import { ProblemError, tooManyRequests, unavailable } from '@fairlead/chassis/server/problem'
 import type { Handlers } from '@fairlead/chassis/server/routes'
 import type { JWK } from 'jose'
 import type { Counter } from 'prom-client'
@@ -52,25 +53,32 @@ export function userRoutes({
     address: string,
     password: string,
   ) => {
-    await throttle.attempt(scope, key, address)
-    const right = await passwords.verify(scope, password, account?.passwordHash).catch(async error => {
-      await throttle.takeBack(scope, key, address).catch(() => {})
-      throw error
+    return shares.use(address, async () => {
+      await throttle.attempt(scope, key, address)
+      const right = await passwords.verify(scope, password, account?.passwordHash).catch(async error => {
+        await throttle.takeBack(scope, key, address).catch(() => {})
+        throw error
+      })
+      if (!right) return undefined
+      await throttle.succeed(scope, key, address)
+      return account
     })
-    if (!right) return undefined
-    await throttle.succeed(scope, key, address)
-    return account
   }
 
+  // Whoever logs in to accounts of their own, again and again, fails at nothing that the throttle counts.
+  const shares = passwordShares(10)
+  const newcomers = passwordShares(10)
   const document = serveOpenApi(userContract, { title: 'user', version: '1', description: 'Accounts, sessions and credit of the shop.' })
 
   return {
     register: async ({ scope, body, address }) => {
       refuseWeak(body.password)
-      await throttle.register(scope, address())
-      const passwordHash = await passwords.hashOfNewcomer(scope, body.password).catch(async error => {
-        await throttle.takeBackRegistration(scope, address()).catch(() => {})
-        throw error
+      const passwordHash = await newcomers.use(address(), async () => {
+        await throttle.register(scope, address())
+        return passwords.hashOfNewcomer(scope, body.password).catch(async error => {
+          await throttle.takeBackRegistration(scope, address()).catch(() => {})
+          throw error
+        })
       })
       const user = await store.register(scope, { email: body.email, name: body.name, passwordHash, creditLimit })
       audit(scope, 'registered', { userId: user.id })
@@ -158,6 +166,22 @@ export function userRoutes({
 
     getOpenApi: document,
     getOpenApiByName: document,
+  }
+}
+
+/** Password checks that one source has under way or waiting: the queue (passwords.ts) is for all of them. */
+function passwordShares(perSource: number) {
+  const places = createPlaces({ total: Number.POSITIVE_INFINITY, perSource })
+  return {
+    /** @throws ProblemError 429 `too-many-requests` */
+    use: async <T>(address: string, work: () => Promise<T>): Promise<T> => {
+      if (places.take(address)) throw tooManyRequests('Too many passwords from your address are being checked')
+      try {
+        return await work()
+      } finally {
+        places.give(address)
+      }
+    },
   }
 }
 

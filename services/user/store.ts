@@ -59,6 +59,22 @@ const INSERT_REFRESH = statement(
   'refresh-insert',
   "insert into refresh_tokens (token_hash, session_id, expires_at) values ($1, $2, now() + interval '14 days')",
 )
+/** Kept of one user, the newest: whoever logs in again and again ends the oldest, and leaves no more rows. */
+const MAX_SESSIONS = 100
+const FORGET_SESSIONS = statement(
+  'session-forget',
+  `delete from sessions where id in (
+     select id from sessions where user_id = $1
+       and created_at < (select created_at from sessions where user_id = $1 order by created_at desc offset ${MAX_SESSIONS - 1} limit 1)
+     for update skip locked)`,
+)
+/** Used tokens that a session remembers, the newest, to tell a reuse; older ones are unknown. */
+const MAX_USED_TOKENS = 100
+const FORGET_REFRESH = statement(
+  'refresh-forget',
+  `delete from refresh_tokens where session_id = $1 and used_at <
+     (select used_at from refresh_tokens where session_id = $1 and used_at is not null order by used_at desc offset ${MAX_USED_TOKENS - 1} limit 1)`,
+)
 const CONSUME_REFRESH = statement<{ id: string; userId: string }>(
   'refresh-consume',
   `update refresh_tokens t set used_at = now() from sessions s
@@ -139,6 +155,7 @@ export function createUserStore(database: Database) {
     startSession: (scope: Scope, userId: string, passwordHash: string): Promise<Session | undefined> =>
       database.transaction(scope, async queries => {
         const [session] = await queries.query(scope, INSERT_SESSION, [newId(), userId, passwordHash])
+        if (session) await queries.query(scope, FORGET_SESSIONS, [userId])
         return session && { id: session.id, userId, refreshToken: await addRefreshToken(queries, scope, session.id) }
       }),
 
@@ -147,6 +164,7 @@ export function createUserStore(database: Database) {
       const hash = refreshTokenHash(token)
       const session = await database.transaction(scope, async queries => {
         const [row] = await queries.query(scope, CONSUME_REFRESH, [hash])
+        if (row) await queries.query(scope, FORGET_REFRESH, [row.id])
         return row && { ...row, refreshToken: await addRefreshToken(queries, scope, row.id) }
       })
       if (session) return { kind: 'traded', session }

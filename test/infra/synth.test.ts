@@ -498,6 +498,9 @@ describe('the way in', () => {
     expect([memRequestBodyBytes, maxRequestBodyBytes]).toEqual([66_560, 66_560])
     expect(memResponseBodyBytes).toBe(maxResponseBodyBytes)
     expect(ofEntry(args, entry, 'transport.respondingTimeouts.readTimeout')).toBe('3000ms')
+    expect(ofEntry(args, entry, 'http.maxHeaderBytes')).toBe('16384')
+    // The longest request of the graph, and 20 s to read its answer.
+    expect(ofEntry(args, entry, 'transport.respondingTimeouts.writeTimeout')).toBe('25000ms')
     expect(ofEntry(args, entry, 'transport.respondingTimeouts.idleTimeout')).toBe(`${settings.INGRESS_IDLE_MS}ms`)
   })
 

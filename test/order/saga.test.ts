@@ -131,6 +131,7 @@ describe.each([
     [401, 'unauthorized', 'retry'],
     [408, 'request-timeout', 'retry'],
     [429, 'too-many-requests', 'retry'],
+    [431, 'headers-too-large', 'retry'],
     [500, 'internal', 'retry'],
     [503, 'overloaded', 'retry'],
     [504, 'deadline-exceeded', 'retry'],

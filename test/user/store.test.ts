@@ -107,6 +107,35 @@ describe('createUserStore()', () => {
     expect(await endedAt()).toEqual(first)
   })
 
+  test('startSession() keeps the newest hundred sessions of a user, ended ones included, and those of others', async () => {
+    const [{ id }, other] = [await register(), await register()]
+    const theirs = await startSession(other.id)
+    const first = await startSession(id)
+    await store.endSession(runtime.scope(), first.id)
+    const second = await startSession(id)
+    for (let i = 0; i < 98; i++) await startSession(id)
+    expect(await db.sql('select 1 from sessions where id = $1', [first.id])).toHaveLength(1)
+    await Promise.all([startSession(id), startSession(id)])
+    const last = await startSession(id)
+    expect(await db.sql('select 1 from sessions where user_id = $1', [id])).toHaveLength(100)
+    expect([await isAlive(second), await isAlive(last), await isAlive(theirs)]).toEqual([false, true, true])
+  })
+
+  test('refreshSession() remembers the last hundred used tokens of a session', async () => {
+    const { id } = await register()
+    const session = await startSession(id)
+    const tokens = [session.refreshToken]
+    for (let i = 0; i < 150; i++) {
+      const traded = await store.refreshSession(runtime.scope(), tokens.at(-1) as string)
+      if (traded.kind !== 'traded') throw new Error(traded.kind)
+      tokens.push(traded.session.refreshToken)
+    }
+    expect((await db.sql('select 1 from refresh_tokens where session_id = $1', [session.id])).length).toBe(101)
+    expect(await store.refreshSession(runtime.scope(), tokens[0] as string)).toEqual({ kind: 'invalid' })
+    expect(await isAlive(session)).toBe(true)
+    expect(await store.refreshSession(runtime.scope(), tokens[60] as string)).toMatchObject({ kind: 'reused', ended: true })
+  })
+
   test('purgeSessions() drops what ended 90 days or expired a day ago, with its tokens, and nothing else', async () => {
     const { id } = await register()
     const [alive, endedLately, endedLongAgo, expiredLately, expiredLongAgo] = [

@@ -1,9 +1,9 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { overloaded } from '../../services/chassis/server/problem.ts'
 import { createPasswords } from '../../services/user/passwords.ts'
 import { createThrottle, type Throttle } from '../../services/user/throttle.ts'
 import { type TestDatabase, testDatabase } from '../support/database.ts'
-import { expectProblem } from '../support/http.ts'
+import { expectProblem, type Reply } from '../support/http.ts'
 import { testRuntime } from '../support/runtime.ts'
 import { expectNoSecrets, startUserService, type TestUserService } from '../support/user-service.ts'
 
@@ -272,6 +272,34 @@ describe('POST /users', () => {
     const replies = await Promise.all(Array.from({ length: 20 }, (_, i) => register(address, undefined, undefined, i % 2 === 0 ? user : replica)))
     await replica.close()
     expect(replies.map(({ status }) => status).sort()).toEqual([...Array(3).fill(201), ...Array(17).fill(429)])
+  })
+
+  test('and log-ins of one address have a share of the places for passwords, whatever they fail at', async () => {
+    const gate = Promise.withResolvers<void>()
+    const busy = await startUserService({
+      replicaOf: user,
+      passwords: metrics => {
+        const real = createPasswords(metrics)
+        return {
+          ...real,
+          hashOfNewcomer: (...input) => gate.promise.then(() => real.hashOfNewcomer(...input)),
+          verify: (...input) => gate.promise.then(() => real.verify(...input)),
+        }
+      },
+    })
+    onTestFinished(() => busy.close())
+    const [greedy, other] = [newAddress(), newAddress()]
+    const accounts = Array.from({ length: 12 }, newAccount)
+    for (const email of accounts) expect((await register(newAddress(), email)).status).toBe(201)
+    const logIns = accounts.map(email => busy.logIn(email, 'correct horse battery', greedy))
+    const registrations = Array.from({ length: 12 }, () => register(greedy, undefined, undefined, busy))
+    const refused = (replies: Promise<Reply>[]) => Promise.race(replies)
+    for (const replies of [logIns, registrations]) expectProblem(await refused(replies), 429, 'too-many-requests')
+    const elsewhere = busy.logIn(accounts[0] as string, 'correct horse battery', other)
+    gate.resolve()
+    expect((await elsewhere).status).toBe(201)
+    for (const replies of [logIns, registrations])
+      expect((await Promise.all(replies)).map(({ status }) => status).sort()).toEqual([...Array(10).fill(201), 429, 429])
   })
 
   test('neither a weak password nor an overload is counted, nor does it stop a log-in', async () => {

@@ -4,6 +4,11 @@ import { TRAEFIK_ADMIN_PORT, TRAEFIK_PORTS } from './ports.ts'
 import { API_ENDPOINT, apiEntryPoint } from './traefik-api.ts'
 import { entryMiddlewares } from './traefik-config.ts'
 
+/** As the services have it (server/serve.ts); Go's own default is 1 MiB, of which a source could have any number before it is a request. */
+const MAX_HEAD_BYTES = 16_384
+/** Left to whoever reads an answer, beyond the time in which it is made. */
+const READ_ANSWER_MS = 20_000
+
 /** What Traefik is told when it starts; what it reads again when it changes is in `traefik-config.ts`. */
 export function traefikArgs(context: PlatformContext): string[] {
   const { settings } = context
@@ -49,13 +54,17 @@ function routeProvider({ settings: { ROUTE, NAMESPACE, INGRESS_NAMESPACE } }: Pl
   ]
 }
 
-function entryPoint({ settings }: PlatformContext, name: 'web' | 'websecure', port: number): string[] {
+function entryPoint({ system, settings }: PlatformContext, name: 'web' | 'websecure', port: number): string[] {
   const prefix = `--entryPoints.${name}`
+  const longest = Math.max(...system.services.map(({ timeoutMs }) => timeoutMs))
   return [
     `${prefix}.address=:${port}`,
     `${prefix}.asDefault=true`,
     `${prefix}.http.middlewares=${entryMiddlewares(settings, name).join(',')}`,
     `${prefix}.transport.respondingTimeouts.readTimeout=${settings.INGRESS_READ_MS}ms`,
+    // From the head of the request to the last byte of the answer.
+    `${prefix}.transport.respondingTimeouts.writeTimeout=${settings.INGRESS_READ_MS + longest + READ_ANSWER_MS}ms`,
+    `${prefix}.http.maxHeaderBytes=${MAX_HEAD_BYTES}`,
     `${prefix}.transport.respondingTimeouts.idleTimeout=${settings.INGRESS_IDLE_MS}ms`,
     `${prefix}.transport.lifeCycle.graceTimeOut=20s`,
     ...(settings.TRUSTED_PROXIES.length > 0 ? [`${prefix}.forwardedHeaders.trustedIPs=${settings.TRUSTED_PROXIES.join(',')}`] : []),

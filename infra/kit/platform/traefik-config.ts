@@ -10,7 +10,7 @@ import { apiRoutes } from './traefik-api.ts'
 /** Above the services' own limit, so that theirs is the answer to a body that is a little too large. */
 const BODY_MARGIN_BYTES = 1_024
 /** Answers are JSON and pages of it; what is larger is an error rather than a file on the ingress' disk. */
-const MAX_ANSWER_BYTES = 4 << 20
+const MAX_ANSWER_BYTES = 1 << 20
 /** A year, as browsers' preload lists ask for (RFC 6797 section 6.1.1). */
 const HSTS_SECONDS = 31_536_000
 
@@ -37,7 +37,7 @@ export function traefikConfig(context: PlatformContext) {
 
 const middlewares = ({ system, settings }: PlatformContext) => ({
   hsts: { headers: { stsSeconds: HSTS_SECONDS } },
-  // Whoever sends slowly holds one of a few places of their own, here instead of in a service.
+  // Whoever sends slowly holds one of a few places of their own, here instead of in a service. Traefik counts per route and entry point.
   'requests-of-a-source': {
     inFlightReq: {
       amount: settings.INGRESS_SOURCE_REQUESTS,

@@ -1,5 +1,6 @@
 import type { Server } from 'node:http'
 import type { Metrics } from '../telemetry/metrics.ts'
+import { normalizeAddress } from './client-address.ts'
 import { createPlaces, type PlaceLimits } from './places.ts'
 
 /** Connections that a process holds; each costs it some kilobytes, and the kernel more. */
@@ -18,7 +19,7 @@ export function boundConnections(server: Server, limits: PlaceLimits, metrics: M
     [{ limit: 'total' }, { limit: 'source' }],
   )
   server.on('connection', socket => {
-    const source = socket.remoteAddress ?? ''
+    const source = normalizeAddress(socket.remoteAddress ?? '') ?? ''
     const full = places.take(source)
     if (full) {
       dropped.inc({ limit: full })

@@ -1,5 +1,5 @@
-import { createServer, type RequestListener, type Server, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http'
+import type { AddressInfo, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { Logger } from 'pino'
 import { FINISH_MS, KEEP_ALIVE_MS, LINGER_MS } from '../contract/timing.ts'
@@ -25,6 +25,8 @@ export interface ServeOptions {
   finishMs?: number
   /** Time for a request's head to arrive, in milliseconds. @default 10000 */
   headersTimeoutMs?: number
+  /** Longest time in which nothing moves on a connection with a request, in milliseconds; above every deadline of one. @default 60000 */
+  silenceMs?: number
   /** Closed in order when the last request is done: relay, telemetry, pool. Each must be bounded in time. */
   closers?: (() => Promise<unknown>)[]
   /** Connections that may be open at once. @default 4096, half of them from one address */
@@ -50,6 +52,7 @@ export async function serve({
   lingerMs = LINGER_MS,
   finishMs = FINISH_MS,
   headersTimeoutMs = 10_000,
+  silenceMs = 60_000,
   closers = [],
   connections = { total: MAX_CONNECTIONS, perSource: MAX_CONNECTIONS / 2 },
 }: ServeOptions): Promise<Running> {
@@ -63,10 +66,13 @@ export async function serve({
       connectionsCheckingInterval: headersTimeoutMs / 5,
     },
     (req, res) => {
+      if (!boundPipeline(req, res)) return
       if (draining) res.setHeader('connection', 'close')
       handler(req, res)
     },
   )
+  // Whoever does not read an answer, or says nothing at all.
+  server.timeout = silenceMs
   boundConnections(server, connections, metrics)
   server.on('clientError', answerClientError)
   const admin = createAdminServer(health, metrics)
@@ -102,6 +108,22 @@ export async function serve({
       return drained
     },
   }
+}
+
+/** Requests of one connection that wait for an answer at once: pipelining (RFC 9112 section 9.3.2), which no client of today does. */
+const MAX_PIPELINED = 16
+const unanswered = new WeakMap<Socket, number>()
+
+/** Whether a connection may have one more request under way; one that has too many is closed. */
+function boundPipeline({ socket }: IncomingMessage, res: ServerResponse): boolean {
+  const waiting = (unanswered.get(socket) ?? 0) + 1
+  if (waiting > MAX_PIPELINED) {
+    socket.destroy()
+    return false
+  }
+  unanswered.set(socket, waiting)
+  res.once('close', () => unanswered.set(socket, (unanswered.get(socket) ?? 1) - 1))
+  return true
 }
 
 /** Drains on SIGTERM and SIGINT and then exits 0. A second signal exits at once. */

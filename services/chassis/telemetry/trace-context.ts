@@ -34,10 +34,12 @@ export function formatTraceparent({ traceId, spanId, sampled, random }: TracePar
 const KEY = /^[a-z0-9][_0-9a-z\-*/@]{0,255}$/
 const VALUE = /^[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e]$/
 const MAX_MEMBERS = 32
+/** What section 3.3.1.5 asks everybody to carry. More would let a stranger's list outgrow the next service's limit of a request head. */
+const MAX_CHARACTERS = 512
 
 /**
- * The `tracestate` to send on: members in their order, without empty ones. A list with an illegal member, or more than 32 of them,
- * is dropped as a whole; a repeated key is its sender's affair and stays (section 3.5).
+ * The `tracestate` to send on: members in their order, without empty ones. A list with an illegal member, or more than 32 of them
+ * or 512 characters, is dropped as a whole; a repeated key is its sender's affair and stays (section 3.5).
  */
 export function parseTracestate(header: string | string[] | undefined): string | undefined {
   const joined = Array.isArray(header) ? header.join(',') : header
@@ -52,5 +54,6 @@ export function parseTracestate(header: string | string[] | undefined): string |
     const at = member.indexOf('=')
     if (at < 1 || !KEY.test(member.slice(0, at)) || !VALUE.test(member.slice(at + 1))) return undefined
   }
-  return members.join(',')
+  const list = members.join(',')
+  return list.length > MAX_CHARACTERS ? undefined : list
 }

@@ -1,6 +1,8 @@
-import { Agent, get as httpGet, type IncomingMessage, type RequestListener } from 'node:http'
+import { EventEmitter, once } from 'node:events'
+import { Agent, get as httpGet, type IncomingMessage, type RequestListener, type Server } from 'node:http'
 import { connect } from 'node:net'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
+import { boundConnections } from '../../../services/chassis/server/connections.ts'
 import { type Check, createHealth } from '../../../services/chassis/server/health.ts'
 import { drainOnSignal, type ServeOptions, serve } from '../../../services/chassis/server/serve.ts'
 import { expectProblem, type Http, httpTo } from '../../support/http.ts'
@@ -313,6 +315,54 @@ describe('drainOnSignal', () => {
 })
 
 describe('connections', () => {
+  test('with more than 16 requests that wait for an answer are closed', async () => {
+    const handled = vi.fn()
+    const { port } = await start({ handler: handled })
+    const { socket, reply } = openRaw(port)
+    socket.write('GET / HTTP/1.1\r\nhost: a\r\n\r\n'.repeat(1_000))
+    await reply
+    expect(handled).toHaveBeenCalledTimes(16)
+  })
+
+  test('may send any number of requests one after the other', async () => {
+    const { port } = await start()
+    const { socket, reply } = openRaw(port)
+    for (let i = 0; i < 40; i++) {
+      socket.write('GET / HTTP/1.1\r\nhost: a\r\n\r\n')
+      await once(socket, 'data')
+    }
+    socket.write('GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n')
+    expect((await reply).status).toBe(200)
+  })
+
+  test('whose client does not read the answer are closed', async () => {
+    const closed = Promise.withResolvers<void>()
+    const { port } = await start({
+      silenceMs: 200,
+      handler: (_req, res) => {
+        res.once('close', closed.resolve)
+        res.end(Buffer.alloc(16 << 20))
+      },
+    })
+    const { socket } = openRaw(port)
+    socket.pause()
+    socket.write('GET / HTTP/1.1\r\nhost: a\r\n\r\n')
+    await closed.promise
+    socket.destroy()
+  })
+
+  test('of two addresses of one IPv6 network are of one source', async () => {
+    const server = new EventEmitter()
+    const runtime = testRuntime()
+    boundConnections(server as Server, { total: 3, perSource: 1 }, runtime.metrics)
+    const arrive = (remoteAddress: string) => {
+      const socket = Object.assign(new EventEmitter(), { remoteAddress, destroy: vi.fn() })
+      server.emit('connection', socket)
+      return socket.destroy.mock.calls.length === 0 ? 'taken' : 'closed'
+    }
+    expect(['2001:db8::1', '2001:db8::2', '2001:db8:0:1::1'].map(arrive)).toEqual(['taken', 'closed', 'taken'])
+  })
+
   /** Opens one and waits for what becomes of it: closed by the server, or still open after it answered. */
   const open = async (port: number, localAddress: string) => {
     const socket = connect({ port, host: '127.0.0.1', localAddress })

@@ -124,6 +124,7 @@ const KEPT: [string, string, string?][] = [
   ['the same member twice', 'a=1,a=1'],
   ['a key twice with two values', 'a=1,a=2'],
   ['32 members', members(32)],
+  ['512 characters', `a=${'x'.repeat(255)},b=${'x'.repeat(252)}`],
   ['32 members and empty ones', `,${members(32)},,`, members(32)],
   ['a key of one character', 'a=1'],
   ['a key of 256 characters', `${'z'.repeat(256)}=1`],
