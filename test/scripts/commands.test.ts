@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
@@ -38,6 +38,8 @@ async function blocked(name: string): Promise<string> {
   const dir = await mkdtemp(join(tmpdir(), 'fairlead-blocked-'))
   onTestFinished(() => rm(dir, { recursive: true, force: true }))
   await writeFile(join(dir, name), '')
+  await writeFile(join(dir, 'package.json'), '{"version":"0.1.0"}')
+  await symlink(resolve('services'), join(dir, 'services'))
   return dir
 }
 

@@ -20,6 +20,7 @@ test('a service more in the graph leaves all tests of the kit green', async () =
   const args = ['vitest', 'run', 'test/infra', 'test/scripts', 'test/chassis', '--exclude', 'test/infra/adding-a-service.test.ts']
   const { code, stdout, stderr } = await runProgram('npx', [...args, '--reporter', 'dot', '--reporter', './test/support/summary-reporter.ts'], {
     cwd: copy,
+    env: { NO_COLOR: '1', FORCE_COLOR: '' },
     timeoutMs: 900_000,
   })
   const failed = (stdout + stderr).split('\n').filter(line => line.includes(' FAIL '))

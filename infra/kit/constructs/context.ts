@@ -1,5 +1,5 @@
 import type { ServiceDefinition, SystemDefinition } from '@fairlead/chassis/contract/graph'
-import packageJson from '../../../package.json' with { type: 'json' }
+import { projectIn } from '../project.ts'
 import type { Settings } from '../settings.ts'
 import type { Owner } from './object.ts'
 
@@ -15,7 +15,7 @@ export const serviceOwner = ({ system }: Pick<Context, 'system'>, { name }: Serv
   name,
   component: 'service',
   partOf: system.name,
-  version: packageJson.version,
+  version: projectIn().version,
 })
 
 /** Where a service's files are mounted in its pod. */
@@ -26,5 +26,5 @@ export const systemOwner = ({ system }: Pick<Context, 'system'>): Owner => ({
   name: system.name,
   component: 'system',
   partOf: system.name,
-  version: packageJson.version,
+  version: projectIn().version,
 })

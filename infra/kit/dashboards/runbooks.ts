@@ -1,13 +1,23 @@
-import { readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { type Dashboard, DashboardBuilder } from '@grafana/grafana-foundation-sdk/dashboard'
 import { PanelBuilder as TextBuilder, TextMode } from '@grafana/grafana-foundation-sdk/text'
+import { projectIn } from '../project.ts'
 import type { Settings } from '../settings.ts'
 
-const FOLDER = new URL('../../../docs/runbooks/', import.meta.url)
-const names = readdirSync(FOLDER)
-  .filter(file => file.endsWith('.md'))
-  .map(file => file.slice(0, -'.md'.length))
-  .sort()
+/** Those of the kit's own alerts. */
+const KIT = fileURLToPath(new URL('../runbooks', import.meta.url))
+
+/** Paths by name, sorted: the kit's, and the project's, which may replace them. */
+function runbookFiles(): Map<string, string> {
+  const own = join(projectIn().root, 'docs', 'runbooks')
+  const found = [KIT, own]
+    .filter(folder => existsSync(folder))
+    .flatMap(folder => readdirSync(folder).map(file => [file.slice(0, -'.md'.length), join(folder, file)] as const))
+    .filter(([, path]) => path.endsWith('.md'))
+  return new Map([...new Map(found)].sort(([a], [b]) => (a < b ? -1 : 1)))
+}
 
 export const uidOf = (system: string, name: string): string => `${system}-${name}`
 
@@ -16,7 +26,7 @@ export const uidOf = (system: string, name: string): string => `${system}-${name
  * @throws Error naming the file that is missing
  */
 export function runbookPanel(runbook: string): number {
-  const index = names.indexOf(runbook)
+  const index = [...runbookFiles().keys()].indexOf(runbook)
   if (index < 0) throw new Error(`docs/runbooks/${runbook}.md is not there`)
   return index + 1
 }
@@ -31,8 +41,8 @@ export function runbooksDashboard(system: string, settings: Pick<Settings, (type
     .description('What to look at and do, one an alert: docs/runbooks.')
     .tags([system])
     .readonly()
-  for (const name of names) {
-    const text = readFileSync(new URL(`${name}.md`, FOLDER), 'utf8')
+  for (const [name, file] of runbookFiles()) {
+    const text = readFileSync(file, 'utf8')
     const content = FILLED_IN.reduce((filled, word) => filled.replaceAll(new RegExp(`\\b${word}\\b`, 'g'), () => settings[word]), text)
     const panel = new TextBuilder().id(runbookPanel(name)).title(name).description(`docs/runbooks/${name}.md`)
     builder.withPanel(panel.mode(TextMode.Markdown).content(content).span(12).height(14))

@@ -1,10 +1,10 @@
 import type { ServiceDefinition, SystemDefinition } from '@fairlead/chassis/contract/graph'
 import { parseDocument, stringify, type ToStringOptions } from 'yaml'
-import packageJson from '../../../package.json' with { type: 'json' }
 import { DASHBOARD } from '../constructs/dashboards.ts'
 import { DNS_PORT } from '../constructs/network-policies.ts'
 import { COLLECTOR_CONFIG } from '../constructs/tracing-sidecar.ts'
 import { OLDEST_KUBERNETES } from '../kubernetes-version.ts'
+import { projectIn } from '../project.ts'
 import type { Settings } from '../settings.ts'
 import { type Manifest, synthesize } from '../synth.ts'
 import { bare, block, entries, text, toTemplate } from './expressions.ts'
@@ -31,8 +31,8 @@ export function helmChart(system: SystemDefinition, settings: Settings, tags: Re
         apiVersion: 'v2',
         name: system.name,
         type: 'application',
-        version: packageJson.version,
-        appVersion: packageJson.version,
+        version: projectIn().version,
+        appVersion: projectIn().version,
         description: `The ${system.name}, made from its system graph`,
         kubeVersion: `>=${OLDEST_KUBERNETES}.0-0`,
       }),

@@ -1,9 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { basename, join, relative } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
-
-export const ROOT = fileURLToPath(new URL('../../..', import.meta.url))
+import { projectIn } from '../project.ts'
 
 export interface Bundle {
   /** Content by path in the image's /app. */
@@ -16,7 +14,7 @@ export interface Bundle {
 const REQUIRE = "import { createRequire as requireFrom } from 'node:module'; const require = requireFrom(import.meta.url);"
 
 /** One service as a few files of JavaScript, and beside it what it reads at run time: migrations, word lists. */
-export async function bundleService(name: string, root = ROOT): Promise<Bundle> {
+export async function bundleService(name: string, root = projectIn().root): Promise<Bundle> {
   const folder = join(root, 'services', name)
   const { outputFiles, metafile } = await build({
     absWorkingDir: root,

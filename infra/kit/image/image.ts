@@ -6,11 +6,11 @@ import { buffer } from 'node:stream/consumers'
 import { promisify } from 'node:util'
 import type { SystemDefinition } from '@fairlead/chassis/contract/graph'
 import { pack } from 'tar-stream'
-import packageJson from '../../../package.json' with { type: 'json' }
 import { type ImageSettings, imagesFor, pinned } from '../platform/images.ts'
+import { projectIn } from '../project.ts'
 import type { Settings } from '../settings.ts'
 import { identityOf } from './base.ts'
-import { type Bundle, bundleService, ROOT } from './bundle.ts'
+import { type Bundle, bundleService } from './bundle.ts'
 import { sbomOf } from './sbom.ts'
 
 export interface ServiceImage extends Bundle {
@@ -38,14 +38,14 @@ export interface ImageOptions {
   tag?: string | undefined
   /** @default the pinned one, by its name */
   base?: Base
-  /** Folder of the project. @default this one */
+  /** Folder of the project. @default that of this process */
   root?: string
 }
 
 /** The pinned base as every machine knows it: by its name alone. */
 export const NAMED: Base = { reference: pinned.node, identity: pinned.node }
 
-export async function describeImage(service: string, { registry, tag, base = NAMED, root = ROOT }: ImageOptions): Promise<ServiceImage> {
+export async function describeImage(service: string, { registry, tag, base = NAMED, root = projectIn().root }: ImageOptions): Promise<ServiceImage> {
   const bundle = await bundleService(service, root)
   const named = tag ?? (await digest(bundle, base, root))
   return { ...bundle, service, base, tag: named, reference: `${registry}/${service}:${named}` }
@@ -74,7 +74,7 @@ export async function imageReferences(system: SystemDefinition, settings: BuildS
 
 /** Of the sources too, so that it tells which ones an image was made of, and of what the bundler made of them. */
 async function digest({ files, inputs }: Bundle, { reference, identity }: Base, root: string): Promise<string> {
-  const hash = createHash('sha256').update(JSON.stringify([reference, identity, packageJson.version]))
+  const hash = createHash('sha256').update(JSON.stringify([reference, identity, projectIn(root).version]))
   hash.update(await readFile(DOCKERFILE))
   for (const path of inputs) hash.update(`\0${path}\0`).update(await readFile(join(root, path)))
   for (const [path, content] of [...files].sort()) hash.update(`\0${path}\0`).update(content)
@@ -94,7 +94,7 @@ export async function buildImage(image: ServiceImage, { signal }: { signal?: Abo
   )
   signal?.throwIfAborted()
   if (present) return 'present'
-  const args = { BASE: image.base.reference, BASE_DIGEST: image.base.identity, SERVICE: image.service, VERSION: packageJson.version, TAG: image.tag }
+  const args = { BASE: image.base.reference, BASE_DIGEST: image.base.identity, SERVICE: image.service, VERSION: projectIn().version, TAG: image.tag }
   const flags = Object.entries(args).flatMap(([name, value]) => ['--build-arg', `${name}=${value}`])
   const context = await archive({ Dockerfile: await readFile(DOCKERFILE), 'app.tar': await appArchive(image) })
   await docker(['build', '--tag', image.reference, ...flags, '-'], context, signal)
@@ -104,8 +104,9 @@ export async function buildImage(image: ServiceImage, { signal }: { signal?: Abo
 /** Writes the image's bill of materials beside the manifests. @returns its path */
 export async function writeSbom(image: ServiceImage): Promise<string> {
   const path = join('dist', 'images', `${image.service}-${image.tag}.cdx.json`)
-  await mkdir(join(ROOT, 'dist', 'images'), { recursive: true })
-  await writeFile(join(ROOT, path), await sbomOf(image))
+  const { root } = projectIn()
+  await mkdir(join(root, 'dist', 'images'), { recursive: true })
+  await writeFile(join(root, path), await sbomOf(image))
   return path
 }
 

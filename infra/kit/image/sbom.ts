@@ -1,9 +1,8 @@
 import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import packageJson from '../../../package.json' with { type: 'json' }
 import { partsOf } from '../platform/images.ts'
-import { ROOT } from './bundle.ts'
+import { type Project, projectIn } from '../project.ts'
 import type { ServiceImage } from './image.ts'
 
 interface Package {
@@ -17,12 +16,14 @@ async function packagesOf(inputs: readonly string[]): Promise<Package[]> {
   const folders = new Set(inputs.flatMap(path => /^(?:.*\/)?node_modules\/(?:@[^/]+\/)?[^/]+/.exec(path)?.[0] ?? []))
   const packages = await Promise.all(
     [...folders].map(async folder => {
-      const { name, version, license } = JSON.parse(await readFile(join(ROOT, folder, 'package.json'), 'utf8'))
+      const { name, version, license } = JSON.parse(await readFile(join(projectIn().root, folder, 'package.json'), 'utf8'))
       return { name, version, ...(typeof license === 'string' && { license }) } as Package
     }),
   )
   return packages.sort((a, b) => (`${a.name}@${a.version}` < `${b.name}@${b.version}` ? -1 : 1))
 }
+
+const licenseOf = ({ license }: Project) => license && { licenses: [{ license: { id: license } }] }
 
 const purlOf = ({ name, version }: Package) => `pkg:npm/${name.replace('@', '%40')}@${version}`
 
@@ -43,7 +44,7 @@ export async function sbomOf({
       specVersion: '1.6',
       serialNumber: `urn:uuid:${uuid}`,
       version: 1,
-      metadata: { component: { type: 'container', name: service, version: tag, licenses: [{ license: { id: packageJson.license } }] } },
+      metadata: { component: { type: 'container', name: service, version: tag, ...licenseOf(projectIn()) } },
       components: [
         { type: 'container', name: base, version: baseTag, purl: `pkg:docker/${base}@${baseTag}` },
         ...packages.map(({ license, ...found }) => ({

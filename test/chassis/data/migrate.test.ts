@@ -9,7 +9,7 @@ import { type TestDatabase, testDatabase } from '../../support/database.ts'
 import { testRuntime } from '../../support/runtime.ts'
 
 const USER = 'services/user/migrations'
-const USER_MIGRATIONS = ['001_users', '002_refused_reservations']
+const USER_MIGRATIONS = ['001_users', '002_refused_reservations', '003_sessions_of_a_user']
 const { log } = testRuntime()
 
 let db: TestDatabase

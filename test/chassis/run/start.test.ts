@@ -184,7 +184,7 @@ describe('node services/user/main.ts migrate', () => {
     const settings = { DATABASE_URL_FILE: await urlFile(empty.url) }
     const first = await start(settings, ['migrate']).ended()
     expect({ code: first.code, stderr: first.stderr }).toEqual({ code: 0, stderr: '' })
-    expect(first.lines.at(-1)).toMatchObject({ msg: 'migrated', ran: ['001_users', '002_refused_reservations'] })
+    expect(first.lines.at(-1)).toMatchObject({ msg: 'migrated', ran: ['001_users', '002_refused_reservations', '003_sessions_of_a_user'] })
     expect(await empty.sql('select count(*)::int as users from users')).toEqual([{ users: 0 }])
     const second = await start(settings, ['migrate']).ended()
     expect({ code: second.code, last: second.lines.at(-1) }).toMatchObject({ code: 0, last: { msg: 'migrated', ran: [] } })
