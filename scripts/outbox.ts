@@ -1,14 +1,12 @@
 import { readFile } from 'node:fs/promises'
 import { aborted } from '@fairlead/chassis/contract/deadline'
 import { hasOutbox, type ServiceDefinition } from '@fairlead/chassis/contract/graph'
-import { databaseSecret } from '@fairlead/infra/constructs/deployment'
-import { POSTGRES, POSTGRES_PORT } from '@fairlead/infra/constructs/postgres'
 import { someSettings } from '@fairlead/infra/settings'
 import pg from 'pg'
 import { system } from '../infra/system.ts'
 import { openCluster } from './cluster/cluster.ts'
+import { reachDatabase } from './cluster/database.ts'
 import { parseWords, usageError } from './cluster/options.ts'
-import { isReady } from './cluster/rollout.ts'
 import { CommandError, runCommand, say } from './terminal.ts'
 
 /** Services that have an outbox. */
@@ -68,38 +66,14 @@ function workOf([command, ...ids]: readonly string[], options: { all: boolean; j
   return change(command, ids)
 }
 
-interface Place {
-  url: string
-  close(): Promise<void>
-}
-
-async function inFile(file: string): Promise<Place> {
+async function inFile(file: string): ReturnType<typeof reachDatabase> {
   const url = await readFile(file, 'utf8').catch(() => {
     throw usageError(`--database-url-file ${file} cannot be read; has npm start run here?`)
   })
-  return { url: url.trim(), close: async () => {} }
+  return { connection: { connectionString: url.trim() }, close: async () => {} }
 }
 
-/** The service's database in a cluster: through the API server where the database is ours, else straight at it. */
-async function inCluster(contextName: string, service: string): Promise<Place> {
-  const cluster = openCluster(contextName)
-  const { NAMESPACE, DATABASE } = someSettings(process.env, 'NAMESPACE', 'DATABASE')
-  const name = databaseSecret({ name: service })
-  const secret = await cluster.read({ apiVersion: 'v1', kind: 'Secret', metadata: { name, namespace: NAMESPACE } })
-  if (!secret?.data?.url)
-    throw new CommandError(
-      `Secret ${NAMESPACE}/${name} is not there: --service ${service} has no database here`,
-      `npm run status -- --context ${contextName}`,
-    )
-  const url = new URL(Buffer.from(secret.data.url, 'base64').toString())
-  if (DATABASE === 'external') return { url: url.href, close: async () => {} }
-  const pods = await cluster.list('v1', 'Pod', NAMESPACE, `app.kubernetes.io/name=${POSTGRES}`)
-  const pod = pods.find(isReady)
-  if (!pod) throw new CommandError(`${NAMESPACE}/${POSTGRES} has no ready pod`, `npm run status -- --context ${contextName}`)
-  const forwarded = await cluster.forward(NAMESPACE, pod.metadata.name, POSTGRES_PORT)
-  url.host = new URL(forwarded.url).host
-  return { url: url.href, close: forwarded.close }
-}
+const inCluster = (context: string, name: string) => reachDatabase(openCluster(context), { name }, someSettings(process.env, 'NAMESPACE', 'DATABASE'))
 
 await runCommand('npm run outbox', async signal => {
   const { values: flags, positionals } = parseWords({
@@ -121,7 +95,7 @@ await runCommand('npm run outbox', async signal => {
   if (!owners.includes(service)) throw usageError(`--service '${service}' has no outbox; ${owners.join(', ')} has`)
   const place = context === undefined ? await inFile(file ?? `.data/database-urls/${service}`) : await inCluster(context, service)
   // The server gives up first: what only the client gave up would still be done.
-  const client = new pg.Client({ connectionString: place.url, connectionTimeoutMillis: 5_000, statement_timeout: 8_000, query_timeout: 10_000 })
+  const client = new pg.Client({ ...place.connection, connectionTimeoutMillis: 5_000, statement_timeout: 8_000, query_timeout: 10_000 })
   const interrupted = aborted(signal)
   interrupted.catch(() => {})
   try {

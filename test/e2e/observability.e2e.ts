@@ -4,15 +4,17 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { entryServices } from '../../infra/kit/constructs/ingress.ts'
 import { synthesize } from '../../infra/kit/synth.ts'
 import { system } from '../../infra/system.ts'
+import { reachDatabase } from '../../scripts/cluster/database.ts'
 import type { Forwarded } from '../../scripts/cluster/forward.ts'
 import { keptTraceId } from '../../scripts/doctor/checks/order.ts'
 import { edgesOf, type Trace } from '../../scripts/doctor/checks/traces.ts'
 import { isKept, KEPT_SHARE } from '../../services/chassis/telemetry/tracing.ts'
+import { user } from '../../services/user/service.ts'
 import { forwardTo, getJson } from './support/monitoring.ts'
 import { http, newCustomer, type Reply } from './support/shop.ts'
 import { cluster, eventually, readyPods, report, settings, sleep } from './support/target.ts'
 
-const open: Forwarded[] = []
+const open: Pick<Forwarded, 'close'>[] = []
 let prometheus: string
 let jaeger: string
 let alertmanager: string
@@ -280,11 +282,9 @@ test('a user service that fails is told to Alertmanager', async () => {
 
 /** The user service's database, by a port of this machine. */
 async function openDatabase(): Promise<pg.Client> {
-  const secret = await cluster.read({ apiVersion: 'v1', kind: 'Secret', metadata: { name: 'user-database', namespace: settings.NAMESPACE } })
-  const url = new URL(Buffer.from(secret?.data?.url ?? '', 'base64').toString())
-  const forwarded = await cluster.forward(settings.NAMESPACE, 'postgres-0', 5_432)
-  open.push(forwarded)
-  const client = new pg.Client({ connectionString: Object.assign(url, { host: new URL(forwarded.url).host }).href })
+  const { connection, close } = await reachDatabase(cluster, user, settings)
+  open.push({ close })
+  const client = new pg.Client(connection)
   await client.connect()
   return client
 }

@@ -53,6 +53,7 @@ const ELSEWHERE: Record<string, Trial> = {
   'npm run logs -- SERVICE': by('test/e2e/logs.e2e.ts'),
   'npm run logs -- order': by('test/e2e/logs.e2e.ts'),
   'npm run logs -- user': by('test/e2e/logs.e2e.ts'),
+  'npm run pack': by('test/slow/packages.slow.ts'),
   'npm run up': by('.ci/run'),
   'npm start': by('test/scripts/start.test.ts'),
   'npm test': by('.ci/run'),

@@ -1,0 +1,103 @@
+import { execFile } from 'node:child_process'
+import { cp, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { basename, dirname, join, relative, resolve } from 'node:path'
+import { promisify } from 'node:util'
+import { parseFlags } from 'fairlead/cluster/options'
+import { CommandError, runCommand, say } from 'fairlead/terminal'
+
+const HELP = `npm run pack
+
+Writes the packages of this repository to dist/packages as npm tarballs: compiled, with declarations and source maps that hold the sources.
+
+  --help  this text
+`
+
+/** Folders of the packages, each after those that it imports. */
+const PACKAGES = ['services/chassis', 'infra/kit']
+const OUT = resolve('dist', 'packages')
+
+const run = promisify(execFile)
+
+interface Manifest {
+  name: string
+  version: string
+  exports: Record<string, string>
+  [key: string]: unknown
+}
+
+const readManifest = async (folder: string): Promise<Manifest> => JSON.parse(await readFile(join(folder, 'package.json'), 'utf8'))
+
+/** Where a package is made before it is packed. */
+const stageOf = (folder: string) => join(OUT, basename(folder))
+
+/** What goes in as it is: all that is neither code nor npm's. */
+async function assetsOf(folder: string): Promise<string[]> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true })
+  const files = entries.filter(entry => entry.isFile()).map(entry => relative(folder, join(entry.parentPath, entry.name)))
+  return files.filter(path => !/\.ts$|^package\.json$|^node_modules\//.test(path))
+}
+
+/** @returns the path of its tarball */
+async function pack(folder: string): Promise<string> {
+  const stage = stageOf(folder)
+  await mkdir(stage, { recursive: true })
+  await compile(folder, stage)
+  for (const asset of await assetsOf(folder)) {
+    await mkdir(dirname(join(stage, asset)), { recursive: true })
+    await cp(join(folder, asset), join(stage, asset))
+  }
+  await cp('LICENSE', join(stage, 'LICENSE'))
+  const manifest = await readManifest(folder)
+  // Last: until it is there the folder is no package.
+  await writeFile(join(stage, 'package.json'), `${JSON.stringify({ ...manifest, exports: packed(manifest.exports) }, null, 2)}\n`)
+  const { stdout } = await run('npm', ['pack', '--json', '--pack-destination', OUT], { cwd: stage, maxBuffer: 16 << 20, timeout: 120_000 })
+  const [{ filename = '' } = {}] = Object.values(JSON.parse(stdout)) as { filename?: string }[]
+  return join(OUT, filename)
+}
+
+/** Entry points as they are once compiled. */
+const packed = (entries: Record<string, string>) =>
+  Object.fromEntries(
+    Object.entries(entries).map(([entry, path]) =>
+      path.endsWith('.ts') ? [entry, { types: path.replace(/\.ts$/, '.d.ts'), default: path.replace(/\.ts$/, '.js') }] : [entry, path],
+    ),
+  )
+
+async function compile(folder: string, stage: string): Promise<void> {
+  const config = join(OUT, `tsconfig.${basename(folder)}.json`)
+  const others = await Promise.all(PACKAGES.slice(0, PACKAGES.indexOf(folder)).map(async other => [(await readManifest(other)).name, stageOf(other)]))
+  const compilerOptions = {
+    noEmit: false,
+    allowImportingTsExtensions: false,
+    rewriteRelativeImportExtensions: true,
+    declaration: true,
+    sourceMap: true,
+    // No source lies beside: a user's compiler would check it by the user's rules.
+    inlineSources: true,
+    rootDir: resolve(folder),
+    outDir: stage,
+    // Another package's declarations as its users get them, not its sources.
+    paths: Object.fromEntries(others.map(([name, path]) => [`${name}/*`, [`${path}/*.d.ts`]])),
+  }
+  await writeFile(config, JSON.stringify({ extends: resolve('tsconfig.json'), compilerOptions, include: [resolve(folder)], exclude: [] }))
+  await run(join('node_modules', '.bin', 'tsc'), ['-p', config], { maxBuffer: 16 << 20, timeout: 300_000 }).catch(error => {
+    throw new CommandError(`${folder} does not compile: ${String(error.stdout).trim().split('\n')[0]}`)
+  })
+  // tsc rewrites specifiers in code alone.
+  for (const path of await readdir(stage, { recursive: true })) {
+    if (!path.endsWith('.d.ts')) continue
+    const text = await readFile(join(stage, path), 'utf8')
+    await writeFile(join(stage, path), text.replace(/((?:from|import\()\s*['"]\.{1,2}\/[^'"]*)\.ts(['"])/g, '$1.js$2'))
+  }
+}
+
+await runCommand('npm run pack', async () => {
+  const flags = parseFlags({ help: { type: 'boolean', default: false } })
+  if (flags.help) {
+    process.stdout.write(HELP)
+    return 0
+  }
+  await rm(OUT, { recursive: true, force: true })
+  for (const folder of PACKAGES) say(relative('.', await pack(folder)))
+  return 0
+})

@@ -1,0 +1,13 @@
+import { defineService } from '@fairlead/chassis/contract/graph'
+import { helloContract } from './contract.ts'
+
+export const hello = defineService({
+  name: 'hello',
+  port: 8080,
+  contract: helloContract,
+  calls: [],
+  timeoutMs: 500,
+  maxConcurrency: 100,
+  slo: { availability: 0.999, latency: { thresholdMs: 100, objective: 0.99 } },
+  scale: { min: 2, max: 4 },
+})
