@@ -1,6 +1,6 @@
+import { Failure } from '@fairlead/chassis/contract/failure'
 import type { Scope } from '@fairlead/chassis/contract/scope'
 import { type Queries, statement } from '@fairlead/chassis/data/database'
-import { ProblemError } from '@fairlead/chassis/server/problem'
 
 /** What one user may hold; many at once may overshoot by as many as they are. */
 export interface OrderLimits {
@@ -28,12 +28,11 @@ const WAIT_FOR_REFUSED = statement<{ seconds: number }>(
 const OPEN_RETRY_SECONDS = 5
 
 /** Says which limit an order that was not inserted ran into. */
-export async function overLimit(queries: Queries, scope: Scope, userId: string, { open, refused }: OrderLimits): Promise<ProblemError> {
+export async function overLimit(queries: Queries, scope: Scope, userId: string, { open, refused }: OrderLimits): Promise<Failure> {
   const [wait] = await queries.query(scope, WAIT_FOR_REFUSED, [userId, Math.max(0, refused - 1)])
   return wait
     ? tooMany('too-many-refused-orders', `${refused} orders were refused within a day; order again later, within the credit`, wait.seconds)
     : tooMany('too-many-open-orders', `${open} orders are not settled yet; order again when they are`, OPEN_RETRY_SECONDS)
 }
 
-const tooMany = (code: string, detail: string, seconds: number) =>
-  new ProblemError(429, code, detail, { headers: { 'retry-after': String(Math.max(1, seconds)) } })
+const tooMany = (code: string, detail: string, seconds: number) => new Failure('too-many', code, detail, { retryAfterSeconds: Math.max(1, seconds) })

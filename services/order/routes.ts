@@ -1,8 +1,10 @@
 import { hash } from 'node:crypto'
+import { Failure } from '@fairlead/chassis/contract/failure'
+import { REPLAYED_HEADER } from '@fairlead/chassis/contract/idempotency-key'
 import { serveOpenApi } from '@fairlead/chassis/contract/openapi'
 import { encodeCursor } from '@fairlead/chassis/contract/page'
 import { type Scope, within } from '@fairlead/chassis/contract/scope'
-import { fingerprintOf, REPLAYED_HEADER, type StoredAnswer } from '@fairlead/chassis/data/idempotency'
+import { fingerprintOf, type StoredAnswer } from '@fairlead/chassis/data/idempotency'
 import { ProblemError } from '@fairlead/chassis/server/problem'
 import type { Handlers } from '@fairlead/chassis/server/routes'
 import { type Order, orderContract } from './contract.ts'
@@ -39,7 +41,7 @@ export function orderRoutes({ store, saga }: OrderDependencies): Handlers<typeof
 
     getProduct: async ({ scope, params, ifNoneMatch }) => {
       const row = await store.product(scope, params.sku)
-      if (!row) throw new ProblemError(404, 'unknown-sku', `There is no product ${params.sku}`)
+      if (!row) throw new Failure('not-found', 'unknown-sku', `There is no product ${params.sku}`)
       return cacheable(toProduct(row), ifNoneMatch)
     },
 

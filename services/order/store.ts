@@ -1,9 +1,9 @@
+import { Failure } from '@fairlead/chassis/contract/failure'
 import { newId } from '@fairlead/chassis/contract/ids'
 import type { Scope } from '@fairlead/chassis/contract/scope'
 import { type Database, type Queries, statement } from '@fairlead/chassis/data/database'
 import { claimKey, recordAnswer, recordKey, type StoredAnswer } from '@fairlead/chassis/data/idempotency'
 import { dequeue, enqueue, type Message } from '@fairlead/chassis/data/outbox'
-import { ProblemError } from '@fairlead/chassis/server/problem'
 import { euros, total } from '../money.ts'
 import type { Order, OrderItem, OrderState, Product } from './contract.ts'
 import { DEFAULT_LIMITS, type OrderLimits, overLimit, WITHIN_LIMITS } from './limits.ts'
@@ -75,7 +75,7 @@ export function createOrderStore(database: Database, limits: OrderLimits = DEFAU
     const products = new Map((await queries.query(scope, PRODUCTS_BY_SKU, [lines.map(line => line.sku)])).map(row => [row.sku, row]))
     const items = lines.map(({ sku, quantity }): OrderItem => {
       const product = products.get(sku)
-      if (!product) throw new ProblemError(404, 'unknown-sku', `There is no product ${sku}`)
+      if (!product) throw new Failure('not-found', 'unknown-sku', `There is no product ${sku}`)
       return { sku, name: product.name, quantity, unitPrice: euros(product.price) }
     })
     const { amount, currency } = total(items)
@@ -96,7 +96,7 @@ export function createOrderStore(database: Database, limits: OrderLimits = DEFAU
      * In one transaction: the order, its idempotency record, and the leased message that reserves its credit; or what the key
      * was answered. When its first request died, that is `answerTo` the order as it is now, stored while the key is still locked,
      * so that repeats at the same moment cannot differ.
-     * @throws ProblemError 429 `too-many-open-orders` or `too-many-refused-orders` for a new order
+     * @throws Failure `too-many-open-orders` or `too-many-refused-orders` for a new order
      */
     place: (
       scope: Scope,
@@ -153,13 +153,13 @@ export function createOrderStore(database: Database, limits: OrderLimits = DEFAU
     /**
      * Starts a cancellation in one transaction: the reservation's message goes, the release's comes.
      * @returns the order, and the message when this call is the one that started it
-     * @throws ProblemError 404 `unknown-order`, 409 `not-cancellable`
+     * @throws Failure `unknown-order`, `not-cancellable`
      */
     cancel: (scope: Scope, id: string, userId: string): Promise<{ order: StoredOrder; message?: Message }> =>
       database.transaction(scope, async queries => {
         const [order] = await queries.query(scope, LOCK_ORDER, [id, userId])
         if (!order) throw unknownOrder()
-        if (order.state === 'rejected') throw new ProblemError(409, 'not-cancellable', 'The order was rejected; there is nothing to cancel')
+        if (order.state === 'rejected') throw new Failure('conflict', 'not-cancellable', 'The order was rejected; there is nothing to cancel')
         const after = nextState(order.state, 'cancel')
         if (!after) return { order }
         const [moved] = await queries.query(scope, MOVE_ORDER, [id, after, null, order.version, [order.state]])
@@ -185,7 +185,7 @@ export function createOrderStore(database: Database, limits: OrderLimits = DEFAU
   }
 }
 
-const unknownOrder = () => new ProblemError(404, 'unknown-order', 'There is no such order')
+const unknownOrder = () => new Failure('not-found', 'unknown-order', 'There is no such order')
 
 export const toProduct = ({ sku, name, description, price }: ProductRow): Product => ({ sku, name, description, price: euros(price) })
 

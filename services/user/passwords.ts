@@ -1,7 +1,7 @@
 import { argon2, randomBytes, timingSafeEqual } from 'node:crypto'
 import { readFileSync } from 'node:fs'
+import { Failure, overloaded } from '@fairlead/chassis/contract/failure'
 import type { Scope } from '@fairlead/chassis/contract/scope'
-import { overloaded, ProblemError } from '@fairlead/chassis/server/problem'
 import type { Metrics } from '@fairlead/chassis/telemetry/metrics'
 import { BulkheadRejectedError, bulkhead } from 'cockatiel'
 
@@ -25,14 +25,14 @@ export interface Passwords {
   verify(scope: Scope, password: string, hash: string | undefined): Promise<boolean>
 }
 
-/** @throws ProblemError 400 `weak-password` */
+/** @throws Failure `weak-password` */
 export function refuseWeak(password: string): void {
   const normal = password.normalize('NFC')
   if ([...normal].length < MIN_CHARACTERS) throw weak(`A password has at least ${MIN_CHARACTERS} characters`)
   if (COMMON.has(normal.toLowerCase())) throw weak('This is one of the commonest passwords; take another')
 }
 
-const weak = (detail: string) => new ProblemError(400, 'weak-password', detail)
+const weak = (detail: string) => new Failure('invalid', 'weak-password', detail)
 
 /**
  * Hashing is bounded: two at once, and one for newcomers, for each holds 19 MiB and a thread, and short queues; beyond them 503 `overloaded`.

@@ -1,6 +1,6 @@
+import { Failure, unavailable } from '@fairlead/chassis/contract/failure'
 import type { Scope } from '@fairlead/chassis/contract/scope'
 import { type Database, statement } from '@fairlead/chassis/data/database'
-import { ProblemError, unavailable } from '@fairlead/chassis/server/problem'
 import type { Money } from '../money.ts'
 
 interface ReservationRow {
@@ -43,7 +43,7 @@ const PURGE = statement('reservation-purge', "delete from reservations where sta
 export interface ReservationStore {
   /**
    * Holds credit. The first decision for an order is final and is told again to every repeat.
-   * @throws ProblemError 422 `credit-exceeded`, 404 `unknown-user`, 409 `reservation-mismatch` or `reservation-released`
+   * @throws Failure `credit-exceeded`, `unknown-user`, `reservation-mismatch` or `reservation-released`
    */
   reserve(scope: Scope, orderId: string, userId: string, total: Money): Promise<void>
   /** Gives credit back, or refuses a reservation that has not come yet. Idempotent. */
@@ -64,13 +64,13 @@ export function createReservationStore(database: Database): ReservationStore {
     reserve: async (scope, orderId, userId, total) => {
       const [first] = await database.query(scope, DECIDE, [orderId, userId, total.amount, total.currency]).catch(error => {
         // Nobody has this id. Nothing is recorded.
-        if (error.code === FOREIGN_KEY_VIOLATION) throw new ProblemError(404, 'unknown-user', 'There is no such user')
+        if (error.code === FOREIGN_KEY_VIOLATION) throw new Failure('not-found', 'unknown-user', 'There is no such user')
         // Another request decided meanwhile, and what this one held is undone.
         if (error.code === UNIQUE_VIOLATION) return []
         throw error
       })
       const state = first?.state ?? repeat(await decided(scope, orderId), userId, total)
-      if (state === 'refused') throw new ProblemError(422, 'credit-exceeded', 'The order exceeds the credit that is left')
+      if (state === 'refused') throw new Failure('refused', 'credit-exceeded', 'The order exceeds the credit that is left')
     },
 
     release: (scope, orderId) =>
@@ -96,9 +96,9 @@ export function createReservationStore(database: Database): ReservationStore {
 }
 
 function repeat(decided: ReservationRow, userId: string, total: Money): 'reserved' | 'refused' {
-  if (decided.state === 'released') throw new ProblemError(409, 'reservation-released', 'The order was released; it cannot reserve again')
+  if (decided.state === 'released') throw new Failure('conflict', 'reservation-released', 'The order was released; it cannot reserve again')
   if (decided.userId !== userId || decided.amount !== total.amount) {
-    throw new ProblemError(409, 'reservation-mismatch', 'The order has a reservation with another user or total')
+    throw new Failure('conflict', 'reservation-mismatch', 'The order has a reservation with another user or total')
   }
   return decided.state
 }

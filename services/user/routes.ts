@@ -1,8 +1,8 @@
+import { Failure, tooManyRequests, unavailable } from '@fairlead/chassis/contract/failure'
 import { serveOpenApi } from '@fairlead/chassis/contract/openapi'
 import type { Scope } from '@fairlead/chassis/contract/scope'
 import { unauthorized } from '@fairlead/chassis/identity/auth'
 import { createPlaces } from '@fairlead/chassis/server/places'
-import { ProblemError, tooManyRequests, unavailable } from '@fairlead/chassis/server/problem'
 import type { Handlers } from '@fairlead/chassis/server/routes'
 import type { JWK } from 'jose'
 import type { Counter } from 'prom-client'
@@ -10,7 +10,7 @@ import { audit } from './audit.ts'
 import { userContract } from './contract.ts'
 import { needsRehash, type Passwords, refuseWeak } from './passwords.ts'
 import type { ReservationStore } from './reservations.ts'
-import { CHALLENGE, emailKey, type Session, toUser, type UserStore } from './store.ts'
+import { emailKey, type Session, toUser, type UserStore } from './store.ts'
 import type { Throttle } from './throttle.ts'
 import type { SigningKeys } from './tokens.ts'
 
@@ -94,7 +94,7 @@ export function userRoutes({
       })
       logins.inc({ outcome: account ? 'ok' : 'bad-credentials' })
       if (found && !account) audit(scope, 'log-in-failed', { userId: found.id })
-      if (!account) throw new ProblemError(401, 'bad-credentials', 'The e-mail address or the password is wrong', { headers: CHALLENGE })
+      if (!account) throw new Failure('unauthenticated', 'bad-credentials', 'The e-mail address or the password is wrong')
       const session = await store.startSession(scope, account.id, account.passwordHash)
       if (!session) throw unavailable('The password was replaced during this log-in; try again')
       audit(scope, 'logged-in', { userId: account.id, sessionId: session.id })
@@ -142,7 +142,7 @@ export function userRoutes({
           oldHash: account.passwordHash,
         }))
       audit(scope, changed ? 'password-changed' : 'password-change-failed', { userId: principal.id, sessionId: principal.sessionId })
-      if (!changed) throw new ProblemError(401, 'bad-credentials', 'The old password is wrong', { headers: CHALLENGE })
+      if (!changed) throw new Failure('unauthenticated', 'bad-credentials', 'The old password is wrong')
       return { status: 204 }
     },
 
@@ -173,7 +173,7 @@ export function userRoutes({
 function passwordShares(perSource: number) {
   const places = createPlaces({ total: Number.POSITIVE_INFINITY, perSource })
   return {
-    /** @throws ProblemError 429 `too-many-requests` */
+    /** @throws Failure `too-many-requests` */
     use: async <T>(address: string, work: () => Promise<T>): Promise<T> => {
       if (places.take(address)) throw tooManyRequests('Too many passwords from your address are being checked')
       try {
@@ -185,7 +185,7 @@ function passwordShares(perSource: number) {
   }
 }
 
-const refreshRefused = (code: string, detail: string) => new ProblemError(401, code, detail, { headers: CHALLENGE })
+const refreshRefused = (code: string, detail: string) => new Failure('unauthenticated', code, detail)
 
 /** A valid token whose user is gone is no longer valid. */
 function known<T>(found: T | undefined): T {

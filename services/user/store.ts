@@ -1,7 +1,7 @@
+import { Failure } from '@fairlead/chassis/contract/failure'
 import { newId } from '@fairlead/chassis/contract/ids'
 import type { Scope } from '@fairlead/chassis/contract/scope'
 import { type Database, type Queries, statement } from '@fairlead/chassis/data/database'
-import { ProblemError } from '@fairlead/chassis/server/problem'
 import { euros, type Money } from '../money.ts'
 import type { User } from './contract.ts'
 import { newRefreshToken, refreshTokenHash } from './tokens.ts'
@@ -108,14 +108,14 @@ export type UserStore = ReturnType<typeof createUserStore>
 /** Accounts and sessions. */
 export function createUserStore(database: Database) {
   return {
-    /** @throws ProblemError 409 `email-taken` */
+    /** @throws Failure `email-taken` */
     register: (
       scope: Scope,
       { email, name, passwordHash, creditLimit }: { email: string; name: string; passwordHash: string; creditLimit: number },
     ): Promise<User> =>
       database.transaction(scope, async queries => {
         const [row] = await queries.query(scope, INSERT_USER, [newId(), email, emailKey(email), name, passwordHash])
-        if (!row) throw new ProblemError(409, 'email-taken', 'There is an account with this e-mail address')
+        if (!row) throw new Failure('conflict', 'email-taken', 'There is an account with this e-mail address')
         await queries.query(scope, INSERT_CREDIT, [row.id, creditLimit])
         return toUser(row)
       }),
@@ -182,8 +182,6 @@ export function createUserStore(database: Database) {
     purgeSessions: (scope: Scope): Promise<unknown> => database.query(scope, PURGE_SESSIONS),
   }
 }
-
-export const CHALLENGE = { 'www-authenticate': 'Bearer realm="fairlead"' }
 
 async function addRefreshToken(queries: Queries, scope: Scope, sessionId: string): Promise<string> {
   const { token, hash } = newRefreshToken()

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
+import { Failure } from '@fairlead/chassis/contract/failure'
 import type { Scope } from '@fairlead/chassis/contract/scope'
 import { type Database, statement } from '@fairlead/chassis/data/database'
-import { ProblemError } from '@fairlead/chassis/server/problem'
 
 export interface ThrottleLimits {
   /** Failures of one address at one account in a window. @default 10 */
@@ -58,7 +58,7 @@ const PURGE = statement(
 export interface Throttle {
   /**
    * Counts an attempt before the password is looked at, so that parallel guesses are counted too.
-   * @throws ProblemError 429 `too-many-attempts` with Retry-After
+   * @throws Failure `too-many-attempts` with Retry-After
    */
   attempt(scope: Scope, account: string, address: string): Promise<void>
   /** Takes the attempt back and remembers the address as one that the account's owner uses. */
@@ -67,7 +67,7 @@ export interface Throttle {
   takeBack(scope: Scope, account: string, address: string): Promise<void>
   /**
    * Counts a registration, also one of an e-mail address that is taken: who probes for accounts is stopped as well.
-   * @throws ProblemError 429 `too-many-attempts` with Retry-After
+   * @throws Failure `too-many-attempts` with Retry-After
    */
   register(scope: Scope, address: string): Promise<void>
   /** Takes a registration back that came to no decision. */
@@ -95,8 +95,8 @@ export function createThrottle(
   /** @param most failures, this attempt included when it is counted already */
   const hold = (row: AttemptRow | undefined, most: number, what = 'failed logins') => {
     if (row && row.failures > most) {
-      throw new ProblemError(429, 'too-many-attempts', `Too many ${what}; try again in ${row.retryAfter} seconds`, {
-        headers: { 'retry-after': String(Math.max(1, row.retryAfter)) },
+      throw new Failure('too-many', 'too-many-attempts', `Too many ${what}; try again in ${row.retryAfter} seconds`, {
+        retryAfterSeconds: Math.max(1, row.retryAfter),
       })
     }
   }

@@ -2,8 +2,8 @@ import { describe, expect, test } from 'vitest'
 import type { z } from 'zod'
 import { system } from '../../infra/system.ts'
 import { type Operation, parsePart } from '../../services/chassis/contract/contract.ts'
+import { Failure } from '../../services/chassis/contract/failure.ts'
 import { parseStrictJson } from '../../services/chassis/server/json.ts'
-import { ProblemError } from '../../services/chassis/server/problem.ts'
 
 const BYTES = 65_536
 /** How many times as long as a plain body of the same size, made of ordinary members: what quadratic time takes is hundreds. */
@@ -52,7 +52,7 @@ const receive = ({ body }: Operation, bytes: Uint8Array) => {
   try {
     parsePart('body', body as z.ZodType, parseStrictJson(bytes))
   } catch (error) {
-    if (!(error instanceof ProblemError)) throw error
+    if (!(error instanceof Failure)) throw error
   }
 }
 

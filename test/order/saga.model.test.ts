@@ -2,10 +2,11 @@ import fc from 'fast-check'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { Client } from '../../services/chassis/client/client.ts'
 import { CallError } from '../../services/chassis/contract/call-error.ts'
+import { Failure } from '../../services/chassis/contract/failure.ts'
 import { newId } from '../../services/chassis/contract/ids.ts'
 import { fingerprintOf } from '../../services/chassis/data/idempotency.ts'
 import type { Message } from '../../services/chassis/data/outbox.ts'
-import { ProblemError } from '../../services/chassis/server/problem.ts'
+import { toProblem } from '../../services/chassis/server/problem.ts'
 import type { OrderState } from '../../services/order/contract.ts'
 import { createSaga, type Saga } from '../../services/order/saga.ts'
 import { createOrderStore, type OrderStore } from '../../services/order/store.ts'
@@ -87,7 +88,7 @@ function network(world: World): Client<typeof userContract> {
       await reservations.reserve(scope(), orderId, body.userId, body.total)
       return { status: 200, body: { ...body, orderId, state: 'reserved' } }
     } catch (error) {
-      if (error instanceof ProblemError) return { status: error.status, problem: error.toJSON() }
+      if (error instanceof Failure) return { status: toProblem(error).status, problem: toProblem(error).toJSON() }
       throw error
     }
   }
@@ -155,7 +156,7 @@ const cancel = (n: number, fate: Fate | 'die'): Command => ({
     const { id, userId, state } = pickOrder(model, n)
     const work = store.cancel(scope(), id, userId)
     if (state === 'rejected') {
-      await expect(work).rejects.toMatchObject({ status: 409, code: 'not-cancellable' })
+      await expect(work).rejects.toMatchObject({ kind: 'conflict', code: 'not-cancellable' })
     } else {
       const { message } = await work
       expect(message !== undefined).toBe(state === 'pending' || state === 'confirmed')

@@ -199,6 +199,6 @@ describe('a database with a certificate of its own', () => {
     expect(rows).not.toContainEqual({ ssl: false })
     await expect(connect(by('localhost', wrong))).rejects.toThrow(/certificate/)
     await expect(connect(by('127.0.0.1', ca))).rejects.toThrow(/certificate|altnames/)
-    await expect(database(by('localhost', wrong)).ping(5_000)).rejects.toMatchObject({ status: 503 })
+    await expect(database(by('localhost', wrong)).ping(5_000)).rejects.toMatchObject({ kind: 'unavailable' })
   })
 })

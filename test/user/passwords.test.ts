@@ -99,7 +99,7 @@ describe('createPasswords()', () => {
     // Those that wait are no longer wanted when their turn comes, which spares the test their work.
     const taken = deadlines.map((deadline, i) => hash({ ...scope(), deadline: i < 2 ? deadline : { ...deadline, signal: abort.signal } }, PASSWORD))
     const settled = Promise.allSettled(taken)
-    await expect(hash(scope(), PASSWORD)).rejects.toMatchObject({ status: 503, code: 'overloaded', headers: { 'retry-after': '1' } })
+    await expect(hash(scope(), PASSWORD)).rejects.toMatchObject({ kind: 'unavailable', code: 'overloaded', options: { retryAfterSeconds: 1 } })
     expect(await own.metric('password_hash_queue')).toBe(40)
     expect(watch.calls).toHaveLength(2)
     abort.abort(new Error('gone'))

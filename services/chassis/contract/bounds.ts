@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import type { FieldProblem } from '../server/problem.ts'
+import type { FieldProblem } from './failure.ts'
 
 /** Wrong fields that a caller is told of; more would only cost. */
 export const MAX_PROBLEMS = 20

@@ -1,6 +1,6 @@
 import { z } from 'zod'
-import { type FieldProblem, invalidRequest } from '../server/problem.ts'
 import { type Bounds, boundsOf, MAX_PROBLEMS } from './bounds.ts'
+import { type FieldProblem, invalidRequest } from './failure.ts'
 
 export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
 
@@ -94,7 +94,7 @@ const knownBounds = new WeakMap<z.ZodType, Bounds>()
 
 /**
  * Parses one part of a request, its sizes first.
- * @throws ProblemError 400 `invalid-request`, naming the first wrong fields as `part.path`
+ * @throws Failure `invalid-request`, naming the first wrong fields as `part.path`
  */
 export function parsePart<T extends z.ZodType>(part: string, schema: T, value: unknown): z.output<T> {
   let bounds = knownBounds.get(schema)

@@ -1,8 +1,8 @@
 import { z } from 'zod'
-import { KEY_SCHEMA, REPLAYED_HEADER } from '../data/idempotency.ts'
-import { PROBLEM_CONTENT_TYPE, ProblemError } from '../server/problem.ts'
 import type { Contract, Operation } from './contract.ts'
 import { DEADLINE_HEADER } from './deadline.ts'
+import { KEY_SCHEMA, REPLAYED_HEADER } from './idempotency-key.ts'
+import { PROBLEM_CONTENT_TYPE, problemDocument } from './problem-document.ts'
 
 export interface OpenApiInfo {
   title: string
@@ -162,7 +162,7 @@ function problemResponses(operation: Operation): Json {
         content: {
           [PROBLEM_CONTENT_TYPE]: {
             schema: problemSchema(Number(status), codes),
-            example: new ProblemError(Number(status), codes[0] as string, 'What went wrong, for people').toJSON(),
+            example: problemDocument({ status: Number(status), code: codes[0] as string, detail: 'What went wrong, for people' }),
           },
         },
       },

@@ -1,7 +1,7 @@
 import type { Span } from '@opentelemetry/api'
 import type { Logger } from 'pino'
-import { deadlineExceeded } from '../server/problem.ts'
 import { aborted, createDeadline, type Deadline } from './deadline.ts'
+import { deadlineExceeded } from './failure.ts'
 
 /** What one unit of work (a request, a relay's attempt) carries along: how long it may take, its span and its log. */
 export interface Scope {
@@ -12,7 +12,7 @@ export interface Scope {
 
 /**
  * Runs `work` with a deadline that ends `marginMs` before the scope's, which leaves its caller that time to answer without it.
- * @throws ProblemError 504 when that deadline or the scope's is spent, at once and even while the work has not noticed: on a starved
+ * @throws Failure `deadline-exceeded` when that deadline or the scope's is spent, at once and even while the work has not noticed: on a starved
  *   machine timers are late and out of order, and a socket that was destroyed is heard of only after all of them
  */
 export async function within<T>(scope: Scope, marginMs: number, work: (inner: Scope) => Promise<T>): Promise<T> {

@@ -1,9 +1,9 @@
 import { SpanKind, type Tracer } from '@opentelemetry/api'
 import pg from 'pg'
 import type { Logger } from 'pino'
+import { deadlineExceeded, Failure, unavailable } from '../contract/failure.ts'
 import { DEFAULT_POOL_SIZE } from '../contract/graph.ts'
 import type { Scope } from '../contract/scope.ts'
-import { deadlineExceeded, ProblemError, unavailable } from '../server/problem.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import { childSpan, failSpan } from '../telemetry/tracing.ts'
 import type { DatabaseUrl } from './database-url.ts'
@@ -229,7 +229,7 @@ const RETRYABLE = new Set(['40001', '40P01', '53300', '53400'])
 const TIMED_OUT = new Set(['57014', '55P03', '25P03'])
 
 function toDatabaseProblem(error: unknown): unknown {
-  if (error instanceof ProblemError) return error
+  if (error instanceof Failure) return error
   const code = (error as { code?: string }).code ?? ''
   if (isConnectionLost(error)) return unavailable('The database cannot be reached', error)
   if (RETRYABLE.has(code)) return unavailable('The database is busy', error)

@@ -1,22 +1,8 @@
 import { createHash } from 'node:crypto'
 import canonicalize from 'canonicalize'
+import { Failure } from '../contract/failure.ts'
 import type { Scope } from '../contract/scope.ts'
-import { invalidRequest, ProblemError } from '../server/problem.ts'
 import { type Queries, statement } from './database.ts'
-
-/** 1 to 255 visible ASCII characters, as JSON Schema. */
-export const KEY_SCHEMA = { type: 'string', pattern: '^[\\x21-\\x7e]{1,255}$' }
-export const REPLAYED_HEADER = 'Idempotency-Replayed'
-
-const KEY = new RegExp(KEY_SCHEMA.pattern)
-
-/** @throws ProblemError 400 `idempotency-key-required` without a key, `invalid-request` for an illegal one */
-export function requireKey(header: string): string {
-  if (header === '')
-    throw new ProblemError(400, 'idempotency-key-required', 'Send an Idempotency-Key header, new for each order, so that repeating is safe')
-  if (!KEY.test(header)) throw invalidRequest([{ field: 'header.idempotency-key', message: 'is not 1 to 255 visible ASCII characters' }])
-  return header
-}
 
 /** What was answered first, to be sent again unchanged. */
 export interface StoredAnswer {
@@ -70,7 +56,7 @@ export const fingerprintOf = (body: unknown): Buffer =>
 
 /**
  * Looks a key up, holding its lock until the transaction ends. Keys belong to one owner and live 24 hours.
- * @throws ProblemError 409 `idempotency-conflict` while the first request is under way, 422 `idempotency-key-reused` for another body
+ * @throws Failure `idempotency-conflict` while the first request is under way, `idempotency-key-reused` for another body
  */
 export async function claimKey(
   queries: Queries,
@@ -82,7 +68,7 @@ export async function claimKey(
   const [row] = await queries.query(scope, FIND, [owner, key])
   if (!row) return { kind: 'new' }
   if (!row.fingerprint.equals(fingerprint)) {
-    throw new ProblemError(422, 'idempotency-key-reused', 'This Idempotency-Key was used with another body; take a new one')
+    throw new Failure('refused', 'idempotency-key-reused', 'This Idempotency-Key was used with another body; take a new one')
   }
   if (row.status !== null && row.body !== null) return { kind: 'answered', answer: { status: row.status, body: row.body, location: row.location } }
   if (row.alive) throw conflict()
@@ -107,4 +93,4 @@ export async function recordAnswer(queries: Queries, scope: Scope, owner: string
 export const purgeKeys = (queries: Queries, scope: Scope): Promise<unknown> => queries.query(scope, PURGE)
 
 const conflict = () =>
-  new ProblemError(409, 'idempotency-conflict', 'The first request with this Idempotency-Key is still under way', { headers: { 'retry-after': '1' } })
+  new Failure('conflict', 'idempotency-conflict', 'The first request with this Idempotency-Key is still under way', { retryAfterSeconds: 1 })

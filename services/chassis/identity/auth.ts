@@ -1,9 +1,6 @@
 import { errors, type JWTPayload, jwtVerify } from 'jose'
-import type { Middleware } from 'koa'
-import type { Contract } from '../contract/contract.ts'
+import { Failure } from '../contract/failure.ts'
 import type { Scope } from '../contract/scope.ts'
-import { ProblemError } from '../server/problem.ts'
-import type { Match } from '../server/router.ts'
 import type { KeyLookup } from './jwks.ts'
 
 /** Who a request comes from: a user by id, or a service by its ServiceAccount. */
@@ -15,7 +12,7 @@ export interface Principal {
   sessionId?: string
 }
 
-/** Checks a bearer token. @throws ProblemError 401, 403 or 503 */
+/** Checks a bearer token. @throws Failure `unauthorized`, `forbidden` or `unavailable` */
 export type Verifier = (token: string, scope: Scope) => Promise<Principal>
 
 /**
@@ -30,13 +27,11 @@ export interface TokenRealm {
   audience: string
 }
 
-/** 401 with the challenge that RFC 6750 section 3 asks for. */
-export function unauthorized(detail: string, error?: 'invalid_token'): ProblemError {
-  const challenge = error ? `Bearer realm="fairlead", error="${error}"` : 'Bearer realm="fairlead"'
-  return new ProblemError(401, 'unauthorized', detail, { headers: { 'www-authenticate': challenge } })
-}
+/** @param error whether a token was sent, and is not good */
+export const unauthorized = (detail: string, error?: 'invalid_token'): Failure =>
+  new Failure('unauthenticated', 'unauthorized', detail, error && { invalidToken: true })
 
-export const forbidden = (detail: string) => new ProblemError(403, 'forbidden', detail)
+export const forbidden = (detail: string): Failure => new Failure('forbidden', 'forbidden', detail)
 
 /** Verifies users' access tokens (RFC 9068) with the algorithm and type pinned, as RFC 8725 sections 3.1 and 3.11 ask. */
 export function createAccessTokenVerifier(keys: KeyLookup, { issuer, audience }: TokenRealm): Verifier {
@@ -57,7 +52,7 @@ export async function verifyJwt(token: string, keys: KeyLookup, options: Paramet
   try {
     return (await jwtVerify(token, keys, { clockTolerance: ACCESS_TOKEN.clockToleranceSeconds, ...options })).payload
   } catch (error) {
-    if (error instanceof ProblemError) throw error
+    if (error instanceof Failure) throw error
     if (error instanceof errors.JWTExpired) throw unauthorized('The token has expired', 'invalid_token')
     throw unauthorized('The token is not valid here', 'invalid_token')
   }
@@ -66,29 +61,4 @@ export async function verifyJwt(token: string, keys: KeyLookup, options: Paramet
 export interface Verifiers {
   user?: Verifier
   workload?: Verifier
-}
-
-/**
- * Holds each route to the `auth` that its contract declares.
- * @throws Error at once when an operation asks for tokens that nobody here can verify
- */
-export function authenticate(contract: Contract, verifiers: Verifiers): Middleware {
-  for (const [name, { auth }] of Object.entries(contract))
-    if (auth !== 'none' && !verifiers[auth]) throw new Error(`${name} has auth '${auth}', and there is no verifier for it: give authenticate() one`)
-  return async (ctx, next) => {
-    const { operation }: Match = ctx.state.match
-    if (operation && operation.auth !== 'none') {
-      const token = bearer(ctx.get('authorization'))
-      const verify = verifiers[operation.auth] as Verifier
-      ctx.state.principal = await verify(token, ctx.state.scope)
-    }
-    return next()
-  }
-}
-
-function bearer(header: string): string {
-  if (header === '') throw unauthorized('Send a bearer token in the Authorization header')
-  const [, token] = /^Bearer +([A-Za-z0-9\-._~+/]+=*)$/i.exec(header) ?? []
-  if (!token || token.length > 8_192) throw unauthorized('The Authorization header holds no bearer token', 'invalid_token')
-  return token
 }

@@ -1,12 +1,11 @@
 import { type CryptoKey, createLocalJWKSet, type FlattenedJWSInput, type JSONWebKeySet, type JWSHeaderParameters } from 'jose'
 import type { Logger } from 'pino'
-import { ProblemError } from '../server/problem.ts'
+import { unavailable } from '../contract/failure.ts'
 
 /** Finds the public key for a token's header, as jose's jwtVerify wants it. */
 export type KeyLookup = (header: JWSHeaderParameters, token: FlattenedJWSInput) => Promise<CryptoKey>
 
-export const keysUnavailable = () =>
-  new ProblemError(503, 'unavailable', 'Tokens cannot be checked yet; try again shortly', { headers: { 'retry-after': '1' } })
+export const keysUnavailable = () => unavailable('Tokens cannot be checked yet; try again shortly')
 
 export interface JwksCache {
   lookup: KeyLookup

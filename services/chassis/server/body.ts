@@ -1,10 +1,11 @@
 import type { IncomingMessage } from 'node:http'
 import { setImmediate } from 'node:timers/promises'
 import type { Middleware } from 'koa'
+import { overloaded, tooManyRequests } from '../contract/failure.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import { parseStrictJson } from './json.ts'
 import { createPlaces, type PlaceLimits } from './places.ts'
-import { overloaded, ProblemError, tooManyRequests } from './problem.ts'
+import { ProblemError, problemOf } from './problem.ts'
 
 /** Of an operation that names no `maxBodyBytes`. */
 export const MAX_BODY_BYTES = 65_536
@@ -47,7 +48,7 @@ export function receiveBody(
       const full = places.take(source)
       if (full) {
         refused.inc({ limit: full })
-        throw full === 'source' ? tooManyRequests('Too many bodies from your address are still arriving', CLOSE) : overloaded(CLOSE)
+        throw problemOf(full === 'source' ? tooManyRequests('Too many bodies from your address are still arriving') : overloaded(), CLOSE)
       }
       try {
         const bytes = await readBytes(ctx.req, limit, timeoutMs)

@@ -1,4 +1,4 @@
-import { invalidRequest } from './problem.ts'
+import { invalidRequest } from '../contract/failure.ts'
 
 /** Levels of objects and arrays that a request body may nest. */
 const MAX_DEPTH = 16
@@ -6,7 +6,7 @@ const MAX_DEPTH = 16
 /**
  * Parses a JSON text as I-JSON (RFC 7493) asks: valid UTF-8, no duplicate member names, no lone surrogates, no number beyond a
  * double; besides no NUL (Postgres cannot store one) and at most 16 levels. Takes time linear in the text.
- * @throws ProblemError 400 `invalid-request`
+ * @throws Failure `invalid-request`
  */
 export function parseStrictJson(bytes: Uint8Array): unknown {
   const text = decode(bytes)

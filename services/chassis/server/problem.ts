@@ -1,16 +1,18 @@
 import type { Middleware } from 'koa'
 import type { Logger } from 'pino'
 import { CallError } from '../contract/call-error.ts'
+import { deadlineExceeded, Failure, type FailureKind, unavailable } from '../contract/failure.ts'
+import { PROBLEM_CONTENT_TYPE, problemDocument } from '../contract/problem-document.ts'
 
 export interface ProblemOptions {
   /** Further members of the problem object, e.g. `{ orderId }`. Never secrets. */
   extra?: Record<string, unknown>
-  /** Response headers, e.g. `{ 'retry-after': '5' }`. */
+  /** Response headers, e.g. `{ connection: 'close' }`. */
   headers?: Record<string, string>
   cause?: unknown
 }
 
-/** An error that a caller may see. `code` is stable and is what programs test; `detail` is for people. */
+/** A failure as HTTP has it, and what HTTP alone knows, e.g. 405 and 413. */
 export class ProblemError extends Error {
   override name = 'ProblemError'
   readonly status: number
@@ -26,48 +28,36 @@ export class ProblemError extends Error {
     this.headers = options.headers ?? {}
   }
 
-  /** The RFC 9457 object. `type` is a URN made from `code`, so that it needs no host to resolve. */
   toJSON(): Record<string, unknown> {
-    return {
-      type: `urn:problem:${this.code}`,
-      title: titleOf(this.code),
-      status: this.status,
-      detail: this.message,
-      code: this.code,
-      ...this.extra,
-    }
+    return problemDocument({ status: this.status, code: this.code, detail: this.message, extra: this.extra })
   }
 }
 
-export const PROBLEM_CONTENT_TYPE = 'application/problem+json'
-
-const titleOf = (code: string) => code.charAt(0).toUpperCase() + code.slice(1).replaceAll('-', ' ')
-
-/** One wrong place in a request, e.g. `{ field: 'body.email', message: 'is missing' }`. */
-export interface FieldProblem {
-  field: string
-  message: string
+/** RFC 9110 section 15, RFC 6585 for 429. */
+const STATUS: Record<FailureKind, number> = {
+  invalid: 400,
+  unauthenticated: 401,
+  forbidden: 403,
+  'not-found': 404,
+  conflict: 409,
+  refused: 422,
+  'too-many': 429,
+  internal: 500,
+  unavailable: 503,
+  'deadline-exceeded': 504,
 }
 
-export function invalidRequest(errors: FieldProblem[]): ProblemError {
-  const told = errors.slice(0, 20)
-  const detail = told.map(e => `${e.field} ${e.message}`).join('; ')
-  return new ProblemError(400, 'invalid-request', detail.slice(0, 1_000), { extra: { errors: told } })
+/** A failure with its status and headers: 401 with the challenge that RFC 6750 section 3 asks for. @param more headers */
+export function problemOf(failure: Failure, more: Record<string, string> = {}): ProblemError {
+  const { kind, code, message, options } = failure
+  const { extra, retryAfterSeconds, invalidToken } = options
+  const headers = {
+    ...(kind === 'unauthenticated' && { 'www-authenticate': `Bearer realm="fairlead"${invalidToken ? ', error="invalid_token"' : ''}` }),
+    ...(retryAfterSeconds !== undefined && { 'retry-after': String(retryAfterSeconds) }),
+    ...more,
+  }
+  return new ProblemError(STATUS[kind], code, message, { ...(extra && { extra }), headers, cause: failure.cause })
 }
-
-export const unavailable = (detail: string, cause?: unknown) =>
-  new ProblemError(503, 'unavailable', detail, { cause, headers: { 'retry-after': '1' } })
-
-/** Too much work under way for one more. @param headers beside Retry-After */
-export const overloaded = (headers: Record<string, string> = {}) =>
-  new ProblemError(503, 'overloaded', 'Too much work is under way; try again shortly', { headers: { 'retry-after': '1', ...headers } })
-
-/** One source has taken its share (RFC 6585 section 4): the others' is left to them. */
-export const tooManyRequests = (detail: string, headers: Record<string, string> = {}) =>
-  new ProblemError(429, 'too-many-requests', detail, { headers: { 'retry-after': '1', ...headers } })
-
-export const deadlineExceeded = (cause?: unknown) =>
-  new ProblemError(504, 'deadline-exceeded', 'The time for this request is spent; repeat it when it is idempotent', { cause })
 
 /**
  * Whatever was thrown, as a problem: a callee that a handler cannot do without and that did not answer becomes a 503, a stranger a 500 that
@@ -75,8 +65,11 @@ export const deadlineExceeded = (cause?: unknown) =>
  */
 export function toProblem(error: unknown): ProblemError {
   if (error instanceof ProblemError) return error
+  if (error instanceof Failure) return problemOf(error)
   if (error instanceof CallError)
-    return error.code === 'deadline-exceeded' ? deadlineExceeded(error) : unavailable('A service that is needed for this did not answer', error)
+    return problemOf(
+      error.code === 'deadline-exceeded' ? deadlineExceeded(error) : unavailable('A service that is needed for this did not answer', error),
+    )
   return new ProblemError(500, 'internal', 'Something went wrong here; the log has it under this traceId', { cause: error })
 }
 
@@ -100,7 +93,7 @@ export function problems(log: Logger): Middleware {
       ctx.state.problem = problem
       if (problem.status >= 500 && problem.code !== 'overloaded') {
         log.error(
-          { trace_id: ctx.state.traceId, code: problem.code, route: ctx.state.match?.operation?.path, err: problem.cause ?? problem },
+          { trace_id: ctx.state.traceId, code: problem.code, route: ctx.state.match?.operation?.path, err: problem.cause ?? error },
           'request failed',
         )
       }

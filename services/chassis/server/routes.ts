@@ -1,9 +1,10 @@
 import type { Middleware } from 'koa'
 import { type Answer, type Contract, type Input, type Operation, parsePart } from '../contract/contract.ts'
+import { invalidRequest } from '../contract/failure.ts'
+import { requireKey } from '../contract/idempotency-key.ts'
 import type { Scope } from '../contract/scope.ts'
-import { requireKey } from '../data/idempotency.ts'
 import type { Principal } from '../identity/auth.ts'
-import { invalidRequest, ProblemError } from './problem.ts'
+import { ProblemError } from './problem.ts'
 import type { Match } from './router.ts'
 
 export interface Call<O extends Operation> extends Input<O> {

@@ -2,6 +2,7 @@ import { createServer, type IncomingMessage, type RequestListener, type Server, 
 import type { AddressInfo, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { Logger } from 'pino'
+import { PROBLEM_CONTENT_TYPE } from '../contract/problem-document.ts'
 import { FINISH_MS, KEEP_ALIVE_MS, LINGER_MS } from '../contract/timing.ts'
 import { flushLog } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
@@ -9,7 +10,7 @@ import { createAdminServer } from './admin.ts'
 import { boundConnections, MAX_CONNECTIONS } from './connections.ts'
 import type { Health } from './health.ts'
 import type { PlaceLimits } from './places.ts'
-import { PROBLEM_CONTENT_TYPE, ProblemError } from './problem.ts'
+import { ProblemError } from './problem.ts'
 
 export interface ServeOptions {
   handler: RequestListener

@@ -1,8 +1,8 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import type { Middleware } from 'koa'
+import { overloaded, tooManyRequests } from '../contract/failure.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import { createPlaces } from './places.ts'
-import { overloaded, tooManyRequests } from './problem.ts'
 
 /** Event-loop delay above which requests are refused, by default. */
 export const MAX_LOOP_DELAY_MS = 500

@@ -1,5 +1,4 @@
 import type { Span } from '@opentelemetry/api'
-import type { Middleware } from 'koa'
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 import { isKept, KEPT_SHARE } from './tracing.ts'
 
@@ -110,31 +109,5 @@ export function createMetrics({ sloThresholdMs, keptShare = KEPT_SHARE }: Metric
       const { traceId } = span.spanContext()
       return span.isRecording() && (failed || seconds > slowSeconds || isKept(traceId, keptShare)) ? { trace_id: traceId } : undefined
     },
-  }
-}
-
-const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'])
-
-/** Rate, errors and duration of every request, by route template. */
-export function measureRequests(metrics: Metrics): Middleware {
-  return async (ctx, next) => {
-    const startedAt = performance.now()
-    metrics.serverActive.inc()
-    try {
-      await next()
-    } finally {
-      const seconds = (performance.now() - startedAt) / 1_000
-      metrics.serverActive.dec()
-      const exemplar = metrics.exemplar(ctx.state.scope.span, seconds, ctx.status >= 500)
-      metrics.serverDuration.observe({
-        labels: {
-          http_request_method: METHODS.has(ctx.method) ? ctx.method : '_OTHER',
-          http_route: ctx.state.match.operation?.path ?? '',
-          http_response_status_code: ctx.status,
-        },
-        value: seconds,
-        exemplarLabels: exemplar ?? {},
-      } as never)
-    }
   }
 }

@@ -1,16 +1,5 @@
 import { randomFillSync } from 'node:crypto'
-import {
-  type Attributes,
-  ROOT_CONTEXT,
-  type Span,
-  type SpanContext,
-  SpanKind,
-  SpanStatusCode,
-  TraceFlags,
-  type Tracer,
-  type TraceState,
-  trace,
-} from '@opentelemetry/api'
+import { type Attributes, ROOT_CONTEXT, type Span, SpanKind, SpanStatusCode, TraceFlags, type Tracer, trace } from '@opentelemetry/api'
 import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-http'
 import { resourceFromAttributes } from '@opentelemetry/resources'
 import {
@@ -21,11 +10,7 @@ import {
   type SpanProcessor,
   TracerProvider,
 } from '@opentelemetry/sdk-trace'
-import type { Middleware } from 'koa'
-import type { Logger } from 'pino'
-import type { Deadline } from '../contract/deadline.ts'
-import type { Scope } from '../contract/scope.ts'
-import { formatTraceparent, parseTraceparent, parseTracestate } from './trace-context.ts'
+import { formatTraceparent, parseTraceparent } from './trace-context.ts'
 
 export interface TracingOptions {
   service: string
@@ -88,36 +73,10 @@ function randomHex(bytes: number): string {
   return /^0+$/.test(hex) ? randomHex(bytes) : hex
 }
 
-/**
- * The trace that a request names; `random` is kept on the side because the SDK drops that flag.
- * @param obeyed whether the caller decides that it is not recorded
- */
-function remoteContext(
-  headers: Record<string, string | string[] | undefined>,
-  obeyed: boolean,
-): { context: SpanContext; random: boolean } | undefined {
-  const remote = parseTraceparent(headers.traceparent)
-  if (!remote) return undefined
-  const state = parseTracestate(headers.tracestate)
-  const context: SpanContext = {
-    traceId: remote.traceId,
-    spanId: remote.spanId,
-    traceFlags: remote.sampled || !obeyed ? TraceFlags.SAMPLED : TraceFlags.NONE,
-    isRemote: true,
-    ...(state && { traceState: opaqueTraceState(state) }),
-  }
-  return { context, random: remote.random }
-}
-
-/** Carries an already checked list as it came: OpenTelemetry's own class would re-order and re-judge it. */
-const opaqueTraceState = (text: string): TraceState => ({
-  get: () => undefined,
-  set: () => opaqueTraceState(text),
-  unset: () => opaqueTraceState(text),
-  serialize: () => text,
-})
-
 const randomFlags = new WeakMap<Span, boolean>()
+
+/** Keeps the random flag of a span's trace, which the SDK drops. */
+export const keepRandomFlag = (span: Span, random: boolean): void => void randomFlags.set(span, random)
 
 /** The headers that continue `span`'s trace in another process. */
 export function traceHeaders(span: Span): Record<string, string> {
@@ -174,61 +133,3 @@ export const KEPT_ATTRIBUTE = 'sampling.kept'
  * because it depends on the trace id's last 7 bytes alone (W3C level 2 says that these are random).
  */
 export const isKept = (traceId: string, share: number): boolean => Number.parseInt(traceId.slice(-13), 16) < share * 2 ** 52
-
-const NO_DEADLINE: Deadline = {
-  signal: new AbortController().signal,
-  remainingMs: () => Number.POSITIVE_INFINITY,
-  tighten: () => {},
-  clear: () => {},
-}
-
-/** The log with the trace's id is made when it is asked for: most requests never do. */
-const createScope = (span: Span, log: Logger): Scope => ({
-  deadline: NO_DEADLINE,
-  span,
-  get log() {
-    return log.child({ trace_id: span.spanContext().traceId })
-  },
-})
-
-/** What a request that no workload sends becomes: part of the trace that it names, or a trace of its own with a link to that one. */
-export type IngressTraces = 'continue' | 'link'
-
-/**
- * Continues the caller's trace or starts one, and makes the request's scope. Needs `matchRoute` before it. A trace is a caller's to
- * name only between workloads: a stranger could switch tracing off, or have every one of its requests kept. With `continue` the ingress
- * names it; whether it is recorded remains ours to say.
- */
-export function traceContext(tracer: Tracer, log: Logger, ingressTraces: IngressTraces = 'link'): Middleware {
-  return async (ctx, next) => {
-    const { operation } = ctx.state.match
-    const ofWorkload = operation?.auth === 'workload'
-    const remote = remoteContext(ctx.headers, ofWorkload)
-    const continued = ofWorkload || ingressTraces === 'continue'
-    const route = operation?.path
-    const span = tracer.startSpan(
-      route ? `${ctx.method} ${route}` : ctx.method,
-      {
-        kind: SpanKind.SERVER,
-        attributes: { 'http.request.method': ctx.method, 'url.scheme': 'http', ...(route && { 'http.route': route, 'url.path': ctx.path }) },
-        ...(!continued && remote && { links: [{ context: remote.context }] }),
-      },
-      continued && remote ? trace.setSpanContext(ROOT_CONTEXT, remote.context) : ROOT_CONTEXT,
-    )
-    randomFlags.set(span, continued && remote ? remote.random : true)
-    const { traceId } = span.spanContext()
-    ctx.state.traceId = traceId
-    if (isKept(traceId, KEPT_SHARE)) span.setAttribute(KEPT_ATTRIBUTE, true)
-    ctx.state.scope = createScope(span, log)
-    try {
-      await next()
-    } finally {
-      span.setAttribute('http.response.status_code', ctx.status)
-      if (ctx.status >= 500) {
-        span.setAttribute('error.type', ctx.state.problem?.code ?? String(ctx.status))
-        span.setStatus({ code: SpanStatusCode.ERROR })
-      }
-      span.end()
-    }
-  }
-}

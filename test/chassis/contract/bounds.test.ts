@@ -1,7 +1,7 @@
 import { describe, expect, test, vi } from 'vitest'
 import { z } from 'zod'
 import { parsePart, strict } from '../../../services/chassis/contract/contract.ts'
-import type { ProblemError } from '../../../services/chassis/server/problem.ts'
+import type { Failure } from '../../../services/chassis/contract/failure.ts'
 
 const looked = vi.fn(() => true)
 const line = strict({ sku: z.string().refine(looked).meta({ maxLength: 4 }), quantity: z.int() })
@@ -15,7 +15,7 @@ function errorsOf(value: unknown) {
     parsePart('body', schema, value)
     return []
   } catch (error) {
-    return (error as ProblemError).extra.errors as { field: string; message: string }[]
+    return (error as Failure).options.extra?.errors as { field: string; message: string }[]
   }
 }
 
@@ -60,8 +60,8 @@ describe('the sizes of a request', () => {
       parsePart('body', wide, { lines: Array(50).fill({ sku: 7 }) })
       expect.unreachable()
     } catch (error) {
-      expect((error as ProblemError).extra.errors).toHaveLength(20)
-      expect((error as ProblemError).message.length).toBeLessThanOrEqual(1_000)
+      expect((error as Failure).options.extra?.errors).toHaveLength(20)
+      expect((error as Failure).message.length).toBeLessThanOrEqual(1_000)
     }
   })
 })

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { type Contract, defineContract, isIdempotent, type Method, parsePart, strict } from '../../../services/chassis/contract/contract.ts'
-import { ProblemError } from '../../../services/chassis/server/problem.ts'
+import { Failure } from '../../../services/chassis/contract/failure.ts'
 
 const shape = strict({ name: z.string().max(3, 'is too long'), inner: strict({ list: z.array(z.int()) }) })
 
@@ -9,9 +9,9 @@ const refusal = (value: unknown) => {
   try {
     parsePart('body', shape, value)
   } catch (error) {
-    expect(error).toBeInstanceOf(ProblemError)
-    expect(error).toMatchObject({ status: 400, code: 'invalid-request' })
-    return (error as ProblemError).extra.errors as { field: string; message: string }[]
+    expect(error).toBeInstanceOf(Failure)
+    expect(error).toMatchObject({ kind: 'invalid', code: 'invalid-request' })
+    return (error as Failure).options.extra?.errors as { field: string; message: string }[]
   }
   return []
 }

@@ -1,10 +1,11 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import { z } from 'zod'
 import { defineContract, strict } from '../../../services/chassis/contract/contract.ts'
-import { aborted, createDeadline, DEADLINE_HEADER, requestBudgetMs } from '../../../services/chassis/contract/deadline.ts'
+import { aborted, createDeadline, DEADLINE_HEADER } from '../../../services/chassis/contract/deadline.ts'
+import type { Failure } from '../../../services/chassis/contract/failure.ts'
 import type { Scope } from '../../../services/chassis/contract/scope.ts'
 import { unauthorized } from '../../../services/chassis/identity/auth.ts'
-import type { ProblemError } from '../../../services/chassis/server/problem.ts'
+import { requestBudgetMs } from '../../../services/chassis/server/deadline.ts'
 import { expectProblem } from '../../support/http.ts'
 import { rawRequest } from '../../support/raw-http.ts'
 import { startTinyService, type TinyService } from '../../support/tiny-service.ts'
@@ -29,9 +30,9 @@ describe('requestBudgetMs', () => {
     header => {
       expect(() => requestBudgetMs(header, MAX)).toThrow(
         expect.objectContaining({
-          status: 400,
+          kind: 'invalid',
           code: 'invalid-request',
-          extra: { errors: [{ field: `header.${DEADLINE_HEADER}`, message: 'is not a positive whole number of milliseconds' }] },
+          options: { extra: { errors: [{ field: `header.${DEADLINE_HEADER}`, message: 'is not a positive whole number of milliseconds' }] } },
         }),
       )
     },
@@ -60,7 +61,7 @@ describe('createDeadline', () => {
     vi.advanceTimersByTime(99)
     expect(signal.aborted).toBe(false)
     vi.advanceTimersByTime(1)
-    expect(signal.reason).toMatchObject({ status: 504, code: 'deadline-exceeded' })
+    expect(signal.reason).toMatchObject({ kind: 'deadline-exceeded', code: 'deadline-exceeded' })
   })
 
   test('can be tightened, counted from its beginning, and not widened', () => {
@@ -152,7 +153,7 @@ describe('withDeadline()', () => {
   test('answers 504 while the handler hangs, and the signal aborts with that problem as its reason', async () => {
     const reply = await ask('/hang', '30')
     expectProblem(reply, 504, 'deadline-exceeded')
-    expect(reasons.map(reason => (reason as ProblemError).code)).toEqual(['deadline-exceeded'])
+    expect(reasons.map(reason => (reason as Failure).code)).toEqual(['deadline-exceeded'])
   })
 
   test('a handler that answers after the deadline changes nothing', async () => {

@@ -3,7 +3,7 @@ import { within } from '../../../services/chassis/contract/scope.ts'
 import { testRuntime } from '../../support/runtime.ts'
 
 const never = () => new Promise<never>(() => {})
-const SPENT = { status: 504, code: 'deadline-exceeded' }
+const SPENT = { kind: 'deadline-exceeded', code: 'deadline-exceeded' }
 
 describe('within', () => {
   beforeEach(() => {

@@ -6,10 +6,10 @@ import { join } from 'node:path'
 import { SpanKind, SpanStatusCode } from '@opentelemetry/api'
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { freePort } from '../../../scripts/postgres.ts'
+import { Failure } from '../../../services/chassis/contract/failure.ts'
 import type { Scope } from '../../../services/chassis/contract/scope.ts'
 import { type Database, openDatabase, type Queries, statement } from '../../../services/chassis/data/database.ts'
 import { type DatabaseUrl, readDatabaseUrl } from '../../../services/chassis/data/database-url.ts'
-import { ProblemError } from '../../../services/chassis/server/problem.ts'
 import { type TestDatabase, testDatabase } from '../../support/database.ts'
 import { type TestRuntime, testRuntime } from '../../support/runtime.ts'
 
@@ -67,8 +67,8 @@ const SLEEP = statement('sleep', 'select pg_sleep(20)')
 const INSERT = statement('note-insert', 'insert into notes (id, text) values ($1, $2)')
 const notes = () => db.sql('select id, text from notes order by id')
 const soon = (check: () => unknown) => vi.waitFor(check, { timeout: 5_000, interval: 10 })
-const deadlineExceeded = { name: 'ProblemError', status: 504, code: 'deadline-exceeded' }
-const unavailable = { name: 'ProblemError', status: 503, code: 'unavailable', headers: { 'retry-after': '1' } }
+const deadlineExceeded = { name: 'Failure', kind: 'deadline-exceeded', code: 'deadline-exceeded' }
+const unavailable = { name: 'Failure', kind: 'unavailable', code: 'unavailable', options: { retryAfterSeconds: 1 } }
 
 /** A transaction that keeps its connection until it is let go. */
 async function hold(database: Database, scope: Scope) {
@@ -269,7 +269,7 @@ describe('database.transaction', () => {
   })
 
   test.each([
-    ['a problem', new ProblemError(409, 'conflict', 'No')],
+    ['a problem', new Failure('conflict', 'conflict', 'No')],
     ['any other error', new Error('boom')],
   ])('rolls back and passes on %s that the work throws', async (_name, error) => {
     const { database, runtime } = open()

@@ -1,8 +1,9 @@
 import { isDeepStrictEqual } from 'node:util'
 import fc from 'fast-check'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { requireKey } from '../../../services/chassis/contract/idempotency-key.ts'
 import { newId } from '../../../services/chassis/contract/ids.ts'
-import { claimKey, fingerprintOf, purgeKeys, recordAnswer, recordKey, requireKey } from '../../../services/chassis/data/idempotency.ts'
+import { claimKey, fingerprintOf, purgeKeys, recordAnswer, recordKey } from '../../../services/chassis/data/idempotency.ts'
 import { type TestDatabase, testDatabase } from '../../support/database.ts'
 import { type TestRuntime, testRuntime } from '../../support/runtime.ts'
 
@@ -40,7 +41,7 @@ const answer = (answered = FIRST, { owner = 'ada', key = 'k' }: Request = {}) =>
 
 const age = (interval: string) => db.sql(`update idempotency_keys set created_at = now() - interval '${interval}'`)
 
-const conflict = { status: 409, code: 'idempotency-conflict', headers: { 'retry-after': '1' } }
+const conflict = { kind: 'conflict', code: 'idempotency-conflict', options: { retryAfterSeconds: 1 } }
 
 describe('claimKey', () => {
   test('an unknown key is new', async () => {
@@ -78,7 +79,7 @@ describe('claimKey', () => {
     ['answered', async () => record().then(() => answer())],
   ])('another body under the key of a request that is %s is 422', async (_name, prepare) => {
     await prepare()
-    await expect(claim({ body: { a: 2 } })).rejects.toMatchObject({ status: 422, code: 'idempotency-key-reused' })
+    await expect(claim({ body: { a: 2 } })).rejects.toMatchObject({ kind: 'refused', code: 'idempotency-key-reused' })
   })
 
   test('a key belongs to its owner', async () => {
@@ -216,7 +217,7 @@ describe('requireKey', () => {
   })
 
   test('asks for a key', () => {
-    expect(() => requireKey('')).toThrow(expect.objectContaining({ status: 400, code: 'idempotency-key-required' }))
+    expect(() => requireKey('')).toThrow(expect.objectContaining({ kind: 'invalid', code: 'idempotency-key-required' }))
   })
 
   test.each([
@@ -230,9 +231,9 @@ describe('requireKey', () => {
   ])('refuses %s', (_name, key) => {
     expect(() => requireKey(key)).toThrow(
       expect.objectContaining({
-        status: 400,
+        kind: 'invalid',
         code: 'invalid-request',
-        extra: { errors: [expect.objectContaining({ field: 'header.idempotency-key' })] },
+        options: { extra: { errors: [expect.objectContaining({ field: 'header.idempotency-key' })] } },
       }),
     )
   })

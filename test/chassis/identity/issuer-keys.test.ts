@@ -33,8 +33,8 @@ const token = ({ kid, privateKey }: Key, issuer = ISSUER) =>
     .setExpirationTime('1h')
     .sign(privateKey)
 
-const unauthorized = { name: 'ProblemError', status: 401, code: 'unauthorized' }
-const unavailable = { name: 'ProblemError', status: 503, code: 'unavailable' }
+const unauthorized = { name: 'Failure', kind: 'unauthenticated', code: 'unauthorized' }
+const unavailable = { name: 'Failure', kind: 'unavailable', code: 'unavailable' }
 const order = { kind: 'workload', id: 'order' }
 const UNKNOWN = 'workload_unknown_key_total'
 

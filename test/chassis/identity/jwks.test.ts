@@ -47,7 +47,7 @@ describe('cache.lookup', () => {
 
   test('is 503 before the first keys, and asks for them each retryMs', async () => {
     const { kidOf, cache, fetch, runtime } = cacheOf(fail)
-    const unavailable = { name: 'ProblemError', status: 503, code: 'unavailable', headers: { 'retry-after': '1' } }
+    const unavailable = { name: 'Failure', kind: 'unavailable', code: 'unavailable', options: { retryAfterSeconds: 1 } }
     await expect(kidOf(A)).rejects.toMatchObject(unavailable)
     await settle()
     await expect(kidOf(A)).rejects.toMatchObject(unavailable)

@@ -55,12 +55,12 @@ function verifierWith(...keys: Key[]) {
 }
 
 const unauthorized = {
-  name: 'ProblemError',
-  status: 401,
+  name: 'Failure',
+  kind: 'unauthenticated',
   code: 'unauthorized',
-  headers: { 'www-authenticate': 'Bearer realm="fairlead", error="invalid_token"' },
+  options: { invalidToken: true },
 }
-const forbidden = { name: 'ProblemError', status: 403, code: 'forbidden' }
+const forbidden = { name: 'Failure', kind: 'forbidden', code: 'forbidden' }
 
 describe('names', () => {
   test('are those of Kubernetes', () => {

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { Failure } from '../../../services/chassis/contract/failure.ts'
 import { parseStrictJson } from '../../../services/chassis/server/json.ts'
-import { ProblemError } from '../../../services/chassis/server/problem.ts'
 
 const bytes = (text: string) => new TextEncoder().encode(text)
 const parse = (text: string) => parseStrictJson(bytes(text))
@@ -10,9 +10,9 @@ const refusal = (parse: () => unknown): string => {
   try {
     parse()
   } catch (error) {
-    expect(error).toBeInstanceOf(ProblemError)
-    expect(error).toMatchObject({ status: 400, code: 'invalid-request' })
-    return (error as ProblemError).message
+    expect(error).toBeInstanceOf(Failure)
+    expect(error).toMatchObject({ kind: 'invalid', code: 'invalid-request' })
+    return (error as Failure).message
   }
   return 'taken'
 }

@@ -2,7 +2,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { CallError } from '../../../services/chassis/contract/call-error.ts'
 import { defineContract } from '../../../services/chassis/contract/contract.ts'
-import { deadlineExceeded, invalidRequest, overloaded, ProblemError, toProblem, unavailable } from '../../../services/chassis/server/problem.ts'
+import { deadlineExceeded, Failure, invalidRequest, overloaded, unavailable } from '../../../services/chassis/contract/failure.ts'
+import { ProblemError, toProblem } from '../../../services/chassis/server/problem.ts'
 import { expectProblem } from '../../support/http.ts'
 import { startTinyService, type TinyService } from '../../support/tiny-service.ts'
 
@@ -62,13 +63,13 @@ describe('invalidRequest', () => {
       { field: 'body.a', message: 'is missing' },
       { field: 'body.b', message: 'is too long' },
     ])
-    expect(problem).toMatchObject({ status: 400, code: 'invalid-request', message: 'body.a is missing; body.b is too long' })
-    expect(problem.extra.errors).toHaveLength(2)
+    expect(problem).toMatchObject({ kind: 'invalid', code: 'invalid-request', message: 'body.a is missing; body.b is too long' })
+    expect(problem.options.extra?.errors).toHaveLength(2)
   })
 
   test('tells at most 20 fields and 1000 characters, whatever the caller sent', () => {
     const problem = invalidRequest(Array.from({ length: 500 }, (_, i) => ({ field: `body.${'f'.repeat(60)}-${i}`, message: 'is not a known field' })))
-    expect(problem.extra.errors).toHaveLength(20)
+    expect(problem.options.extra?.errors).toHaveLength(20)
     expect(problem.message).toHaveLength(1_000)
   })
 })
@@ -93,8 +94,33 @@ describe('toProblem', () => {
     expect(JSON.stringify(problem)).not.toContain('user')
   })
 
+  test.each([
+    ['invalid', 400],
+    ['unauthenticated', 401],
+    ['forbidden', 403],
+    ['not-found', 404],
+    ['conflict', 409],
+    ['refused', 422],
+    ['too-many', 429],
+    ['internal', 500],
+    ['unavailable', 503],
+    ['deadline-exceeded', 504],
+  ] as const)('gives a failure that is %s the status %i, and keeps its code, detail, members and cause', (kind, status) => {
+    const cause = new Error('because')
+    const problem = toProblem(new Failure(kind, 'a-code', 'A detail', { cause, extra: { orderId: '7' }, retryAfterSeconds: 3 }))
+    expect(problem).toMatchObject({ status, code: 'a-code', message: 'A detail', cause, extra: { orderId: '7' } })
+    expect(problem.headers['retry-after']).toBe('3')
+  })
+
+  test('challenges whoever is unauthenticated, and says of a token that it is not good', () => {
+    expect(toProblem(new Failure('unauthenticated', 'a', 'A')).headers).toEqual({ 'www-authenticate': 'Bearer realm="fairlead"' })
+    expect(toProblem(new Failure('unauthenticated', 'a', 'A', { invalidToken: true })).headers).toEqual({
+      'www-authenticate': 'Bearer realm="fairlead", error="invalid_token"',
+    })
+  })
+
   test('leaves a problem as it is', () => {
-    const problem = deadlineExceeded()
+    const problem = new ProblemError(418, 'teapot', 'Short and stout')
     expect(toProblem(problem)).toBe(problem)
   })
 })
@@ -143,7 +169,7 @@ describe('problems()', () => {
   test('a problem without a cause is logged itself', async () => {
     const { reply, failures } = await failWith(deadlineExceeded())
     expectProblem(reply, 504, 'deadline-exceeded')
-    expect(failures).toEqual([expect.objectContaining({ err: expect.objectContaining({ name: 'ProblemError' }) })])
+    expect(failures).toEqual([expect.objectContaining({ err: expect.objectContaining({ name: 'Failure' }) })])
   })
 
   test.each([
@@ -152,7 +178,7 @@ describe('problems()', () => {
   ])('%s is not logged as a failure', async (_name, problem, status) => {
     const { reply, failures } = await failWith(problem)
     expectProblem(reply, status, problem.code)
-    for (const [name, value] of Object.entries(problem.headers)) expect(reply.headers.get(name)).toBe(value)
+    for (const [name, value] of Object.entries(toProblem(problem).headers)) expect(reply.headers.get(name)).toBe(value)
     expect(failures).toEqual([])
   })
 
