@@ -27,15 +27,16 @@ export function connectionFromHere(podUrl: string, authority?: string, forwarded
 
 /**
  * The database of a service in a cluster: through the API server where the database is bundled, else straight at it.
+ * @param name of the Secret with its URL. @default that of the role that serves
  * @throws CommandError when its Secret or a ready pod of the database is missing
  */
 export async function reachDatabase(
   cluster: Cluster,
   { name: service }: Pick<ServiceDefinition, 'name'>,
   { NAMESPACE, DATABASE }: Pick<Settings, 'NAMESPACE' | 'DATABASE'>,
+  name = databaseSecret({ name: service }),
 ): Promise<{ connection: Connection; close(): Promise<void> }> {
   const status = `npm run status -- --context ${cluster.context}`
-  const name = databaseSecret({ name: service })
   const secret = await cluster.read({ apiVersion: 'v1', kind: 'Secret', metadata: { name, namespace: NAMESPACE } })
   const [url, authority] = [textOf(secret, 'url'), textOf(secret, DATABASE_CA)]
   if (!url) throw new CommandError(`Secret ${NAMESPACE}/${name} is not there: --service ${service} has no database here`, status)

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import pg from 'pg'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { ownerSecret } from '../../infra/kit/constructs/deployment.ts'
 import { entryServices } from '../../infra/kit/constructs/ingress.ts'
 import { synthesize } from '../../infra/kit/synth.ts'
 import { system } from '../../infra/system.ts'
@@ -280,9 +281,9 @@ test('a user service that fails is told to Alertmanager', async () => {
   expect((await http('GET', '/users/me', { token })).status).toBe(200)
 }, 480_000)
 
-/** The user service's database, by a port of this machine. */
+/** The user service's database by a port of this machine, as the owner of its tables. */
 async function openDatabase(): Promise<pg.Client> {
-  const { connection, close } = await reachDatabase(cluster, user, settings)
+  const { connection, close } = await reachDatabase(cluster, user, settings, ownerSecret(user))
   open.push({ close })
   const client = new pg.Client(connection)
   await client.connect()
