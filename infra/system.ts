@@ -1,4 +1,4 @@
-import { defineSystem } from '@fairlead/chassis/contract/graph'
+import { defineSystem } from '@fairlead/chassis'
 import { order } from '../services/order/service.ts'
 import { user } from '../services/user/service.ts'
 

@@ -63,9 +63,16 @@ const packed = (entries: Record<string, string>) =>
     ),
   )
 
+/** Where the compiler finds what a package exports, by what its users write. */
+async function declarationsOf(folder: string): Promise<Record<string, string[]>> {
+  const { name, exports } = await readManifest(folder)
+  const declaration = (path: string) => join(stageOf(folder), path.replace(/\.ts$/, '.d.ts'))
+  return Object.fromEntries(Object.entries(exports).map(([entry, path]) => [name + entry.slice(1), [declaration(path)]]))
+}
+
 async function compile(folder: string, stage: string): Promise<void> {
   const config = join(OUT, `tsconfig.${basename(folder)}.json`)
-  const others = await Promise.all(PACKAGES.slice(0, PACKAGES.indexOf(folder)).map(async other => [(await readManifest(other)).name, stageOf(other)]))
+  const others = await Promise.all(PACKAGES.slice(0, PACKAGES.indexOf(folder)).map(declarationsOf))
   const compilerOptions = {
     noEmit: false,
     allowImportingTsExtensions: false,
@@ -77,7 +84,7 @@ async function compile(folder: string, stage: string): Promise<void> {
     rootDir: resolve(folder),
     outDir: stage,
     // Another package's declarations as its users get them, not its sources.
-    paths: Object.fromEntries(others.map(([name, path]) => [`${name}/*`, [`${path}/*.d.ts`]])),
+    paths: Object.assign({}, ...others),
   }
   await writeFile(config, JSON.stringify({ extends: resolve('tsconfig.json'), compilerOptions, include: [resolve(folder)], exclude: [] }))
   await run(join('node_modules', '.bin', 'tsc'), ['-p', config], { maxBuffer: 16 << 20, timeout: 300_000 }).catch(error => {

@@ -1,5 +1,4 @@
-import { OTLP_HEADERS_SECRET } from '@fairlead/infra/constructs/tracing-sidecar'
-import type { Settings } from '@fairlead/infra/settings'
+import { OTLP_HEADERS_SECRET, type Settings } from '@fairlead/infra/tools'
 import type { Cluster, Live } from './cluster/cluster.ts'
 import { CommandError } from './terminal.ts'
 

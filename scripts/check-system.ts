@@ -1,4 +1,4 @@
-import { refuseImpossibleGraph } from '@fairlead/infra/checks/refuse'
+import { refuseImpossibleGraph } from '@fairlead/infra/tools'
 import { system } from '../infra/system.ts'
 import { parseFlags } from './cluster/options.ts'
 import { objectionTo, type Place, patternsInSources, patternsOf, unboundedOf } from './patterns.ts'

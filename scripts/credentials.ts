@@ -1,6 +1,6 @@
 import { chmod, mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { workloadAudience, workloadSubject } from '@fairlead/chassis/identity/workload-identity'
+import { workloadAudience, workloadSubject } from '@fairlead/chassis'
 import { exportJWK, generateKeyPair, importJWK, type JWK, SignJWT } from 'jose'
 
 /** Who vouches for workloads where there is no cluster. */

@@ -1,7 +1,6 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import { diagramMermaid } from '@fairlead/infra/diagram/mermaid'
-import { diagramSvg } from '@fairlead/infra/diagram/svg'
+import { diagramMermaid, diagramSvg } from '@fairlead/infra/tools'
 import { system } from '../infra/system.ts'
 import { parseFlags, usageError } from './cluster/options.ts'
 import { CommandError, runCommand, say } from './terminal.ts'

@@ -1,6 +1,4 @@
-import { imageReferences } from '@fairlead/infra/image/image'
-import { type Settings, settingsFor } from '@fairlead/infra/settings'
-import { synthesize } from '@fairlead/infra/synth'
+import { imageReferences, type Settings, settingsFor, synthesize } from '@fairlead/infra/tools'
 import { system } from '../infra/system.ts'
 import { withApiServer } from './cluster/api-server.ts'
 import { openCluster } from './cluster/cluster.ts'

@@ -1,4 +1,4 @@
-import { someSettings } from '@fairlead/infra/settings'
+import { someSettings } from '@fairlead/infra/tools'
 import { system } from '../infra/system.ts'
 import { openCluster } from './cluster/cluster.ts'
 import { clusterExists, deleteCluster, isOurs } from './cluster/kind.ts'

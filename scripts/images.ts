@@ -1,7 +1,4 @@
-import { ensureBase } from '@fairlead/infra/image/base'
-import { buildImage, describeImages, writeSbom } from '@fairlead/infra/image/image'
-import { imagesFor } from '@fairlead/infra/platform/images'
-import { someSettings } from '@fairlead/infra/settings'
+import { buildImage, describeImages, ensureBase, imagesFor, someSettings, writeSbom } from '@fairlead/infra/tools'
 import { system } from '../infra/system.ts'
 import { checkDocker } from './cluster/kind.ts'
 import { parseFlags } from './cluster/options.ts'

@@ -1,6 +1,6 @@
 import { access, mkdir, readdir, rename } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import type { SecretFolder } from '@fairlead/chassis/contract/graph'
+import type { SecretFolder } from '@fairlead/chassis'
 import { ensureSigningKeys } from './credentials.ts'
 import { CommandError } from './terminal.ts'
 

@@ -1,5 +1,5 @@
 import { styleText } from 'node:util'
-import { someSettings } from '@fairlead/infra/settings'
+import { someSettings } from '@fairlead/infra/tools'
 import { prettyFactory } from 'pino-pretty'
 import { system } from '../infra/system.ts'
 import { openCluster } from './cluster/cluster.ts'

@@ -1,6 +1,6 @@
 import { glob, readFile } from 'node:fs/promises'
 import { stripTypeScriptTypes } from 'node:module'
-import type { Contract, Operation } from '@fairlead/chassis/contract/contract'
+import type { Contract, Operation } from '@fairlead/chassis'
 import { type Token, tokenizer, tokTypes } from 'acorn'
 import { checkSync } from 'recheck'
 import { z } from 'zod'

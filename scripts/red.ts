@@ -1,4 +1,4 @@
-import type { SystemDefinition } from '@fairlead/chassis/contract/graph'
+import type { SystemDefinition } from '@fairlead/chassis'
 import type { Prometheus, Sample } from './cluster/prometheus.ts'
 
 /** What a service's clients see of it, over the last five minutes (RED), and what is left of its objectives. */

@@ -1,15 +1,25 @@
 import { randomBytes } from 'node:crypto'
-import type { ServiceDefinition, SystemDefinition } from '@fairlead/chassis/contract/graph'
-import { ACCESS_TOKEN } from '@fairlead/chassis/identity/auth'
-import { systemOwner } from '@fairlead/infra/constructs/context'
-import { DATABASE_CA, DATABASE_CA_FILE, databaseSecret, OWNER_CA_FILE, ownerSecret, WORKLOAD_ISSUER } from '@fairlead/infra/constructs/deployment'
-import { certificateSecret } from '@fairlead/infra/constructs/ingress'
-import { addNamespace } from '@fairlead/infra/constructs/namespace'
-import { labelsOf } from '@fairlead/infra/constructs/object'
-import { POSTGRES, POSTGRES_PORT, POSTGRES_TLS, ROLES_SECRET } from '@fairlead/infra/constructs/postgres'
-import { addMonitoringNamespaces } from '@fairlead/infra/platform/platform'
-import { addIngressNamespace } from '@fairlead/infra/platform/traefik'
-import { type Settings, settingsFor } from '@fairlead/infra/settings'
+import { ACCESS_TOKEN, type ServiceDefinition, type SystemDefinition } from '@fairlead/chassis'
+import {
+  addIngressNamespace,
+  addMonitoringNamespaces,
+  addNamespace,
+  certificateSecret,
+  DATABASE_CA,
+  DATABASE_CA_FILE,
+  databaseSecret,
+  labelsOf,
+  OWNER_CA_FILE,
+  ownerSecret,
+  POSTGRES,
+  POSTGRES_PORT,
+  POSTGRES_TLS,
+  ROLES_SECRET,
+  type Settings,
+  settingsFor,
+  systemOwner,
+  WORKLOAD_ISSUER,
+} from '@fairlead/infra/tools'
 import { App, Chart } from 'cdk8s'
 import { system as shop } from '../infra/system.ts'
 import { requireBrought, textOf } from './brought-secrets.ts'

@@ -1,4 +1,4 @@
-import { type Settings, someSettings } from '@fairlead/infra/settings'
+import { type Settings, someSettings } from '@fairlead/infra/tools'
 import { system } from '../infra/system.ts'
 import { type Cluster, openCluster, type Reference } from './cluster/cluster.ts'
 import { readInventory } from './cluster/inventory.ts'

@@ -1,7 +1,4 @@
-import { ensureBase } from '@fairlead/infra/image/base'
-import { describeImages } from '@fairlead/infra/image/image'
-import { imagesFor } from '@fairlead/infra/platform/images'
-import { redirectsHttp, settingsFor } from '@fairlead/infra/settings'
+import { describeImages, ensureBase, imagesFor, redirectsHttp, settingsFor } from '@fairlead/infra/tools'
 import { system } from '../infra/system.ts'
 import { openCluster } from './cluster/cluster.ts'
 import { crdSource, GATEWAY_API } from './cluster/crds.ts'

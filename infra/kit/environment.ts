@@ -1,4 +1,4 @@
-import { callersOf, edgeVariables, type ServiceDefinition, type SystemDefinition } from '@fairlead/chassis/contract/graph'
+import { callersOf, edgeVariables, type ServiceDefinition, type SystemDefinition } from '@fairlead/chassis'
 
 /** Where a service finds what differs between a laptop and a pod. */
 export interface Places {

@@ -11,7 +11,7 @@ export interface Project {
 }
 
 /** The folder is not that of a project. */
-export class ProjectError extends Error {
+class ProjectError extends Error {
   override name = 'ProjectError'
 }
 

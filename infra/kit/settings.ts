@@ -1,5 +1,5 @@
 import { isIP } from 'node:net'
-import { ConfigError, loadConfig } from '@fairlead/chassis/run/config'
+import { ConfigError, loadConfig } from '@fairlead/chassis'
 import { z } from 'zod'
 import { cidrs, formatted, labels, listOf, optional, ownNamespace, textOf } from './fields.ts'
 import { formats, isOf } from './formats.ts'

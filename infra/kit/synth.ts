@@ -1,4 +1,4 @@
-import type { SystemDefinition } from '@fairlead/chassis/contract/graph'
+import type { SystemDefinition } from '@fairlead/chassis'
 import { App, Chart } from 'cdk8s'
 import { refuseImpossible } from './checks/refuse.ts'
 import { type Context, systemOwner } from './constructs/context.ts'

@@ -1,4 +1,4 @@
-import type { Settings } from '@fairlead/infra/settings'
+import type { Settings } from '@fairlead/infra/tools'
 import type { Cluster } from './cluster.ts'
 import { ApiError } from './rest.ts'
 

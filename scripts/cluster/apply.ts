@@ -1,4 +1,4 @@
-import type { Manifest } from '@fairlead/infra/synth'
+import type { Manifest } from '@fairlead/infra/tools'
 import { CommandError } from '../terminal.ts'
 import type { Applied, Cluster, Reference } from './cluster.ts'
 import { ApiError } from './rest.ts'

@@ -1,5 +1,5 @@
 import type { Readable } from 'node:stream'
-import type { Manifest } from '@fairlead/infra/synth'
+import type { Manifest } from '@fairlead/infra/tools'
 import { KubeConfig } from '@kubernetes/client-node'
 import { CommandError } from '../terminal.ts'
 import { type Forwarded, forwardPort } from './forward.ts'

@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { getCACertificates } from 'node:tls'
-import { redirectsHttp, type Settings } from '@fairlead/infra/settings'
+import { redirectsHttp, type Settings } from '@fairlead/infra/tools'
 import { Agent } from 'undici'
 import { INGRESS_PORTS } from './kind.ts'
 

@@ -1,4 +1,4 @@
-import type { Manifest } from '@fairlead/infra/synth'
+import type { Manifest } from '@fairlead/infra/tools'
 import type { Cluster, Reference } from './cluster.ts'
 
 /**

@@ -1,4 +1,4 @@
-import type { Manifest } from '@fairlead/infra/synth'
+import type { Manifest } from '@fairlead/infra/tools'
 import type { Cluster, Live, Reference } from './cluster.ts'
 
 /** Annotation of a namespace that was made here: ours to delete. One that was there before belongs to others. */

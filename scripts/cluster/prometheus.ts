@@ -1,4 +1,4 @@
-import { PROMETHEUS_PORT } from '@fairlead/infra/platform/ports'
+import { PROMETHEUS_PORT } from '@fairlead/infra/tools'
 import { CommandError } from '../terminal.ts'
 import type { Cluster } from './cluster.ts'
 import { isReady } from './rollout.ts'

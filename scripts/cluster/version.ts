@@ -1,4 +1,4 @@
-import { OLDEST_KUBERNETES } from '@fairlead/infra/kubernetes-version'
+import { OLDEST_KUBERNETES } from '@fairlead/infra/tools'
 import { CommandError } from '../terminal.ts'
 import type { Cluster } from './cluster.ts'
 

@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util'
-import type { Manifest } from '@fairlead/infra/synth'
+import type { Manifest } from '@fairlead/infra/tools'
 import { inParallel } from './apply.ts'
 import type { Cluster, Live } from './cluster.ts'
 

@@ -1,6 +1,5 @@
-import type { SystemDefinition } from '@fairlead/chassis/contract/graph'
-import type { Settings } from '@fairlead/infra/settings'
-import type { Manifest } from '@fairlead/infra/synth'
+import type { SystemDefinition } from '@fairlead/chassis'
+import type { Manifest, Settings } from '@fairlead/infra/tools'
 import type { Cluster, Live } from '../cluster/cluster.ts'
 import type { Forwarded } from '../cluster/forward.ts'
 import { isReady } from '../cluster/rollout.ts'

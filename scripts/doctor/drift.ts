@@ -1,5 +1,4 @@
-import { parseQuantity } from '@fairlead/infra/checks/quantity'
-import type { Manifest } from '@fairlead/infra/synth'
+import { type Manifest, parseQuantity } from '@fairlead/infra/tools'
 import { nameOf } from '../cluster/apply.ts'
 import type { Cluster, Live } from '../cluster/cluster.ts'
 import { ApiError } from '../cluster/rest.ts'

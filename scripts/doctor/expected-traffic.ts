@@ -1,6 +1,5 @@
 import { BlockList, isIP } from 'node:net'
-import { matches } from '@fairlead/infra/checks/objects'
-import type { Manifest } from '@fairlead/infra/synth'
+import { type Manifest, matches } from '@fairlead/infra/tools'
 import type { INetworkPolicyPeer } from 'kubernetes-models/networking.k8s.io/v1/NetworkPolicyPeer'
 
 /** One end of a connection. */

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { pinned } from '@fairlead/infra/platform/images'
+import { pinned } from '@fairlead/infra/tools'
 import { inParallel } from '../cluster/apply.ts'
 import type { Cluster } from '../cluster/cluster.ts'
 import { ApiError } from '../cluster/rest.ts'

@@ -1,4 +1,4 @@
-import { count, text } from '@fairlead/chassis/run/config'
+import { count, text } from '@fairlead/chassis'
 import { DEFAULT_LIMITS } from './limits.ts'
 
 /** What people may change. */

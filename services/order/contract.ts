@@ -1,7 +1,4 @@
-import { defineContract, strict } from '@fairlead/chassis/contract/contract'
-import { id, timestamp } from '@fairlead/chassis/contract/ids'
-import { openApiOperation, openApiOperationOf } from '@fairlead/chassis/contract/openapi'
-import { pageQuery } from '@fairlead/chassis/contract/page'
+import { defineContract, id, openApiOperation, openApiOperationOf, pageQuery, strict, timestamp } from '@fairlead/chassis'
 import { z } from 'zod'
 import { money } from '../money.ts'
 

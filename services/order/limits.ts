@@ -1,6 +1,5 @@
-import { Failure } from '@fairlead/chassis/contract/failure'
-import type { Scope } from '@fairlead/chassis/contract/scope'
-import { type Queries, statement } from '@fairlead/chassis/data/database'
+import { Failure, type Scope } from '@fairlead/chassis'
+import { type Queries, statement } from '@fairlead/chassis/data'
 
 /** What one user may hold; many at once may overshoot by as many as they are. */
 export interface OrderLimits {

@@ -1,4 +1,4 @@
-import { defineService } from '@fairlead/chassis/contract/graph'
+import { defineService } from '@fairlead/chassis'
 import { user } from '../user/service.ts'
 import { orderSettings } from './config.ts'
 import { orderContract } from './contract.ts'

@@ -1,9 +1,16 @@
-import { Failure } from '@fairlead/chassis/contract/failure'
-import { newId } from '@fairlead/chassis/contract/ids'
-import type { Scope } from '@fairlead/chassis/contract/scope'
-import { type Database, type Queries, statement } from '@fairlead/chassis/data/database'
-import { claimKey, recordAnswer, recordKey, type StoredAnswer } from '@fairlead/chassis/data/idempotency'
-import { dequeue, enqueue, type Message } from '@fairlead/chassis/data/outbox'
+import { Failure, newId, type Scope } from '@fairlead/chassis'
+import {
+  claimKey,
+  type Database,
+  dequeue,
+  enqueue,
+  type Message,
+  type Queries,
+  recordAnswer,
+  recordKey,
+  type StoredAnswer,
+  statement,
+} from '@fairlead/chassis/data'
 import { euros, total } from '../money.ts'
 import type { Order, OrderItem, OrderState, Product } from './contract.ts'
 import { DEFAULT_LIMITS, type OrderLimits, overLimit, WITHIN_LIMITS } from './limits.ts'

@@ -1,8 +1,7 @@
-import type { Client } from '@fairlead/chassis/client/client'
-import { createDeadline } from '@fairlead/chassis/contract/deadline'
-import { createJwksCache, type JwksCache } from '@fairlead/chassis/identity/jwks'
-import type { Runtime } from '@fairlead/chassis/telemetry/runtime'
-import { linkedSpan } from '@fairlead/chassis/telemetry/tracing'
+import { createDeadline } from '@fairlead/chassis'
+import type { Client } from '@fairlead/chassis/client'
+import { createJwksCache, type JwksCache } from '@fairlead/chassis/identity'
+import { linkedSpan, type Runtime } from '@fairlead/chassis/telemetry'
 import type { JSONWebKeySet } from 'jose'
 import type { userContract } from '../user/contract.ts'
 

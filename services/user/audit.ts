@@ -1,4 +1,4 @@
-import type { Scope } from '@fairlead/chassis/contract/scope'
+import type { Scope } from '@fairlead/chassis'
 
 export type AuditEvent =
   | 'registered'

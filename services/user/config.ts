@@ -1,5 +1,5 @@
-import { ACCESS_TOKEN } from '@fairlead/chassis/identity/auth'
-import { count, seconds, text, workloadConfig } from '@fairlead/chassis/run/config'
+import { ACCESS_TOKEN, count, seconds, text } from '@fairlead/chassis'
+import { workloadConfig } from '@fairlead/chassis/run'
 
 /** What people may change. */
 export const userSettings = {

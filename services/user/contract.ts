@@ -1,6 +1,4 @@
-import { defineContract, strict } from '@fairlead/chassis/contract/contract'
-import { id, timestamp } from '@fairlead/chassis/contract/ids'
-import { openApiOperation, openApiOperationOf } from '@fairlead/chassis/contract/openapi'
+import { defineContract, id, openApiOperation, openApiOperationOf, strict, timestamp } from '@fairlead/chassis'
 import { z } from 'zod'
 import { money } from '../money.ts'
 

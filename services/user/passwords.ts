@@ -1,8 +1,7 @@
 import { argon2, randomBytes, timingSafeEqual } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import { Failure, overloaded } from '@fairlead/chassis/contract/failure'
-import type { Scope } from '@fairlead/chassis/contract/scope'
-import type { Metrics } from '@fairlead/chassis/telemetry/metrics'
+import { Failure, overloaded, type Scope } from '@fairlead/chassis'
+import type { Metrics } from '@fairlead/chassis/telemetry'
 import { BulkheadRejectedError, bulkhead } from 'cockatiel'
 
 /** OWASP's Password Storage Cheat Sheet: argon2id with 19 MiB, 2 passes, 1 lane. */

@@ -1,6 +1,5 @@
-import { Failure, unavailable } from '@fairlead/chassis/contract/failure'
-import type { Scope } from '@fairlead/chassis/contract/scope'
-import { type Database, statement } from '@fairlead/chassis/data/database'
+import { Failure, type Scope, unavailable } from '@fairlead/chassis'
+import { type Database, statement } from '@fairlead/chassis/data'
 import type { Money } from '../money.ts'
 
 interface ReservationRow {

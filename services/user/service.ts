@@ -1,4 +1,4 @@
-import { defineService } from '@fairlead/chassis/contract/graph'
+import { defineService } from '@fairlead/chassis'
 import { userSettings } from './config.ts'
 import { userContract } from './contract.ts'
 

@@ -1,4 +1,5 @@
-import { createAccessTokenVerifier, type TokenRealm, unauthorized, type Verifier } from '@fairlead/chassis/identity/auth'
+import type { TokenRealm } from '@fairlead/chassis'
+import { createAccessTokenVerifier, unauthorized, type Verifier } from '@fairlead/chassis/identity'
 import type { UserStore } from './store.ts'
 import type { SigningKeys } from './tokens.ts'
 

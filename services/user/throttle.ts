@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto'
-import { Failure } from '@fairlead/chassis/contract/failure'
-import type { Scope } from '@fairlead/chassis/contract/scope'
-import { type Database, statement } from '@fairlead/chassis/data/database'
+import { Failure, type Scope } from '@fairlead/chassis'
+import { type Database, statement } from '@fairlead/chassis/data'
 
 export interface ThrottleLimits {
   /** Failures of one address at one account in a window. @default 10 */

@@ -1,10 +1,8 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { newId } from '@fairlead/chassis/contract/ids'
-import { ACCESS_TOKEN, type TokenRealm } from '@fairlead/chassis/identity/auth'
-import type { KeyLookup } from '@fairlead/chassis/identity/jwks'
-import { type Watched, watchPath } from '@fairlead/chassis/identity/watched-file'
+import { ACCESS_TOKEN, newId, type TokenRealm } from '@fairlead/chassis'
+import { type KeyLookup, type Watched, watchPath } from '@fairlead/chassis/identity'
 import { type CryptoKey, createLocalJWKSet, importJWK, type JWK, SignJWT } from 'jose'
 import type { Logger } from 'pino'
 

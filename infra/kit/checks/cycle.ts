@@ -1,4 +1,4 @@
-import type { ServiceDefinition } from '@fairlead/chassis/contract/graph'
+import type { ServiceDefinition } from '@fairlead/chassis'
 import type { GraphCheck } from './refused.ts'
 
 /** Services that need each other cannot be started, scaled or mended one after the other, and their timeouts cannot nest. */

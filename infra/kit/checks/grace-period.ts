@@ -1,4 +1,4 @@
-import { CLOSE_MS, FINISH_MS, LINGER_MS } from '@fairlead/chassis/contract/timing'
+import { CLOSE_MS, FINISH_MS, LINGER_MS } from '@fairlead/chassis'
 import { podSpecs } from './objects.ts'
 import type { Check } from './refused.ts'
 

@@ -1,4 +1,4 @@
-import { KEEP_ALIVE_MS } from '@fairlead/chassis/contract/timing'
+import { KEEP_ALIVE_MS } from '@fairlead/chassis'
 import type { Check } from './refused.ts'
 
 /** The side that calls must drop an idle connection first, else it sends on one that is being closed. */

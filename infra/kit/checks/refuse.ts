@@ -1,4 +1,4 @@
-import type { SystemDefinition } from '@fairlead/chassis/contract/graph'
+import type { SystemDefinition } from '@fairlead/chassis'
 import { burnAlerts } from './burn-alerts.ts'
 import { callerTimeout } from './caller-timeout.ts'
 import { cycle } from './cycle.ts'

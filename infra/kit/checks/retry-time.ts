@@ -1,5 +1,4 @@
-import { DEFAULT_MAX_ATTEMPTS } from '@fairlead/chassis/contract/graph'
-import { RETRY_BACKOFF } from '@fairlead/chassis/contract/timing'
+import { DEFAULT_MAX_ATTEMPTS, RETRY_BACKOFF } from '@fairlead/chassis'
 import type { GraphCheck } from './refused.ts'
 
 /** All attempts and the longest pauses between them must fit into the caller's deadline: a retry that never gets its time is only load. */

@@ -1,4 +1,4 @@
-import { callersOf, type ServiceDefinition } from '@fairlead/chassis/contract/graph'
+import { callersOf, type ServiceDefinition } from '@fairlead/chassis'
 import type { IPrometheusRule } from '@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1/PrometheusRule'
 import type { Construct } from 'constructs'
 import { type Context, serviceOwner } from './context.ts'

@@ -1,4 +1,4 @@
-import type { ServiceDefinition, SystemDefinition } from '@fairlead/chassis/contract/graph'
+import type { ServiceDefinition, SystemDefinition } from '@fairlead/chassis'
 import { projectIn } from '../project.ts'
 import type { Settings } from '../settings.ts'
 import type { Owner } from './object.ts'

@@ -1,5 +1,4 @@
-import { ADMIN_PORT, callersOf, DEFAULT_RESOURCES, type ServiceDefinition } from '@fairlead/chassis/contract/graph'
-import { workloadAudience } from '@fairlead/chassis/identity/workload-identity'
+import { ADMIN_PORT, callersOf, DEFAULT_RESOURCES, type ServiceDefinition, workloadAudience } from '@fairlead/chassis'
 import type { Construct } from 'constructs'
 import type { IDeployment } from 'kubernetes-models/apps/v1/Deployment'
 import type { IContainer } from 'kubernetes-models/v1/Container'

@@ -1,4 +1,4 @@
-import { ADMIN_PORT, callersOf, type ServiceDefinition } from '@fairlead/chassis/contract/graph'
+import { ADMIN_PORT, callersOf, type ServiceDefinition } from '@fairlead/chassis'
 import type { Construct } from 'constructs'
 import type { Settings } from '../settings.ts'
 import { type Context, serviceOwner } from './context.ts'

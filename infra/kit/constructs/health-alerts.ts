@@ -1,4 +1,4 @@
-import { hasOutbox, type ServiceDefinition } from '@fairlead/chassis/contract/graph'
+import { hasOutbox, type ServiceDefinition } from '@fairlead/chassis'
 import type { Settings } from '../settings.ts'
 import { type Alert, alertRule, type Rule } from './alert.ts'
 

@@ -1,4 +1,4 @@
-import type { ServiceDefinition } from '@fairlead/chassis/contract/graph'
+import type { ServiceDefinition } from '@fairlead/chassis'
 import type { Construct } from 'constructs'
 import type { IIngress } from 'kubernetes-models/networking.k8s.io/v1/Ingress'
 import type { Settings } from '../settings.ts'

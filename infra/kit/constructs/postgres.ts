@@ -1,4 +1,4 @@
-import { DEFAULT_POOL_SIZE, hasOutbox, type ServiceDefinition } from '@fairlead/chassis/contract/graph'
+import { DEFAULT_POOL_SIZE, hasOutbox, type ServiceDefinition } from '@fairlead/chassis'
 import type { Construct } from 'constructs'
 import type { IStatefulSet } from 'kubernetes-models/apps/v1/StatefulSet'
 import type { IConfigMap } from 'kubernetes-models/v1/ConfigMap'

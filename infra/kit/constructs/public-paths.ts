@@ -1,4 +1,4 @@
-import type { Contract, Operation } from '@fairlead/chassis/contract/contract'
+import type { Contract, Operation } from '@fairlead/chassis'
 
 /** A path that the ingress leads to a service: itself alone, or with all that is under it. */
 export interface PublicPath {

@@ -1,4 +1,4 @@
-import { ADMIN_PORT, podsHost, type ServiceDefinition } from '@fairlead/chassis/contract/graph'
+import { ADMIN_PORT, podsHost, type ServiceDefinition } from '@fairlead/chassis'
 import type { Construct } from 'constructs'
 import type { IService } from 'kubernetes-models/v1/Service'
 import { type Context, serviceOwner } from './context.ts'

@@ -1,4 +1,4 @@
-import type { ServiceDefinition } from '@fairlead/chassis/contract/graph'
+import type { ServiceDefinition } from '@fairlead/chassis'
 import type { Settings } from '../settings.ts'
 import { alertRule, type Rule } from './alert.ts'
 

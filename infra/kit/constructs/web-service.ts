@@ -1,4 +1,4 @@
-import type { ServiceDefinition } from '@fairlead/chassis/contract/graph'
+import type { ServiceDefinition } from '@fairlead/chassis'
 import { Construct } from 'constructs'
 import { addAlerts } from './alerts.ts'
 import { type Context, serviceOwner } from './context.ts'

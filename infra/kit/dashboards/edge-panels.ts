@@ -1,5 +1,4 @@
-import { RETRY_RATIO } from '@fairlead/chassis/client/retry-budget'
-import { DEFAULT_MAX_ATTEMPTS, type Edge } from '@fairlead/chassis/contract/graph'
+import { DEFAULT_MAX_ATTEMPTS, type Edge, RETRY_RATIO } from '@fairlead/chassis'
 import type { Panel } from './grafana.ts'
 import { OF, quantile, rate, share } from './queries.ts'
 

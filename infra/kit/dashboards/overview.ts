@@ -1,4 +1,4 @@
-import type { SystemDefinition } from '@fairlead/chassis/contract/graph'
+import type { SystemDefinition } from '@fairlead/chassis'
 import type { Dashboard } from '@grafana/grafana-foundation-sdk/dashboard'
 import { OUTBOX_AGE_SECONDS } from '../constructs/health-alerts.ts'
 import { grafanaDashboard, type Panel } from './grafana.ts'

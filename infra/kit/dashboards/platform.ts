@@ -1,4 +1,4 @@
-import type { SystemDefinition } from '@fairlead/chassis/contract/graph'
+import type { SystemDefinition } from '@fairlead/chassis'
 import type { Dashboard } from '@grafana/grafana-foundation-sdk/dashboard'
 import { CERTIFICATE_DAYS, ROUTER_REQUESTS } from '../platform/ingress-alerts.ts'
 import { grafanaDashboard, type Panel } from './grafana.ts'

@@ -1,4 +1,4 @@
-import type { ServiceDefinition } from '@fairlead/chassis/contract/graph'
+import type { ServiceDefinition } from '@fairlead/chassis'
 import type { Panel } from './grafana.ts'
 import { FAILED, OF, quantile, rate, requests, share } from './queries.ts'
 

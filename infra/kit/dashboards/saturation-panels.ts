@@ -1,5 +1,4 @@
-import { DEFAULT_RESOURCES, type ServiceDefinition } from '@fairlead/chassis/contract/graph'
-import { MAX_LOOP_DELAY_MS } from '@fairlead/chassis/server/shed'
+import { DEFAULT_RESOURCES, MAX_LOOP_DELAY_MS, type ServiceDefinition } from '@fairlead/chassis'
 import { parseQuantity } from '../checks/quantity.ts'
 import { OUTBOX_AGE_SECONDS } from '../constructs/health-alerts.ts'
 import type { Panel } from './grafana.ts'

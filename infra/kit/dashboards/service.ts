@@ -1,4 +1,4 @@
-import { hasOutbox, type MetricPanel, type ServiceDefinition } from '@fairlead/chassis/contract/graph'
+import { hasOutbox, type MetricPanel, type ServiceDefinition } from '@fairlead/chassis'
 import type { Dashboard } from '@grafana/grafana-foundation-sdk/dashboard'
 import { edgePanels } from './edge-panels.ts'
 import { grafanaDashboard, type Panel, type Row } from './grafana.ts'

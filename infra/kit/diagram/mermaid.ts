@@ -1,4 +1,4 @@
-import type { SystemDefinition } from '@fairlead/chassis/contract/graph'
+import type { SystemDefinition } from '@fairlead/chassis'
 import { pictureOf } from './picture.ts'
 
 /** https://mermaid.js.org/syntax/flowchart.html#entity-codes-to-escape-characters */

@@ -1,4 +1,4 @@
-import { DEFAULT_MAX_ATTEMPTS, type Edge, type ServiceDefinition, type SystemDefinition } from '@fairlead/chassis/contract/graph'
+import { DEFAULT_MAX_ATTEMPTS, type Edge, type ServiceDefinition, type SystemDefinition } from '@fairlead/chassis'
 import { entryServices } from '../constructs/ingress.ts'
 import { percent } from '../constructs/slo-alerts.ts'
 

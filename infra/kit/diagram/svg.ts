@@ -1,4 +1,4 @@
-import type { SystemDefinition } from '@fairlead/chassis/contract/graph'
+import type { SystemDefinition } from '@fairlead/chassis'
 import { type Layout, layOut, type Rect, type Route } from './layout.ts'
 import { type Arrow, type Picture, pictureOf, type Service } from './picture.ts'
 import { STYLE } from './svg-style.ts'

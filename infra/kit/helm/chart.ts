@@ -1,4 +1,4 @@
-import type { ServiceDefinition, SystemDefinition } from '@fairlead/chassis/contract/graph'
+import type { ServiceDefinition, SystemDefinition } from '@fairlead/chassis'
 import { parseDocument, stringify, type ToStringOptions } from 'yaml'
 import { DASHBOARD } from '../constructs/dashboards.ts'
 import { DNS_PORT } from '../constructs/network-policies.ts'

@@ -1,4 +1,4 @@
-import { DEFAULT_RESOURCES, type SystemDefinition } from '@fairlead/chassis/contract/graph'
+import { DEFAULT_RESOURCES, type SystemDefinition } from '@fairlead/chassis'
 import { databaseSecret, ownerSecret } from '../constructs/deployment.ts'
 import { podsOf } from '../constructs/network-policies.ts'
 import { selectorOf } from '../constructs/object.ts'

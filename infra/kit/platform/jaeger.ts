@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto'
-import type { SystemDefinition } from '@fairlead/chassis/contract/graph'
-import { KEPT_ATTRIBUTE } from '@fairlead/chassis/telemetry/tracing'
+import { KEPT_ATTRIBUTE, type SystemDefinition } from '@fairlead/chassis'
 import type { Construct } from 'constructs'
 import type { IConfigMap } from 'kubernetes-models/v1/ConfigMap'
 import { stringify } from 'yaml'

@@ -1,4 +1,4 @@
-import type { SystemDefinition } from '@fairlead/chassis/contract/graph'
+import type { SystemDefinition } from '@fairlead/chassis'
 import type { Owner } from '../constructs/object.ts'
 import type { Settings } from '../settings.ts'
 import { type ImageName, type ImageSettings, imagesFor, versionOf } from './images.ts'

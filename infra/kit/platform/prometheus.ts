@@ -1,4 +1,4 @@
-import { ADMIN_PORT } from '@fairlead/chassis/contract/graph'
+import { ADMIN_PORT } from '@fairlead/chassis'
 import type { IAlertmanager } from '@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1/Alertmanager'
 import type { IPrometheus } from '@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1/Prometheus'
 import type { Construct } from 'constructs'

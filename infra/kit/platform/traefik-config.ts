@@ -1,6 +1,4 @@
-import { DEADLINE_HEADER } from '@fairlead/chassis/contract/deadline'
-import type { SystemDefinition } from '@fairlead/chassis/contract/graph'
-import { MAX_BODY_BYTES } from '@fairlead/chassis/server/body'
+import { DEADLINE_HEADER, MAX_BODY_BYTES, type SystemDefinition } from '@fairlead/chassis'
 import { entryServices } from '../constructs/ingress.ts'
 import { publicPaths } from '../constructs/public-paths.ts'
 import { redirectsHttp, type Settings } from '../settings.ts'

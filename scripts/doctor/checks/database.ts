@@ -1,6 +1,5 @@
-import { ADMIN_PORT, type ServiceDefinition } from '@fairlead/chassis/contract/graph'
-import { databaseSecret } from '@fairlead/infra/constructs/deployment'
-import { POSTGRES } from '@fairlead/infra/constructs/postgres'
+import { ADMIN_PORT, type ServiceDefinition } from '@fairlead/chassis'
+import { databaseSecret, POSTGRES } from '@fairlead/infra/tools'
 import { CommandError } from '../../terminal.ts'
 import type { Check } from '../check.ts'
 import type { Context } from '../context.ts'

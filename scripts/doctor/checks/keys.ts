@@ -1,5 +1,5 @@
-import { callersOf, type ServiceDefinition } from '@fairlead/chassis/contract/graph'
-import { WORKLOAD_ISSUER } from '@fairlead/infra/constructs/deployment'
+import { callersOf, type ServiceDefinition } from '@fairlead/chassis'
+import { WORKLOAD_ISSUER } from '@fairlead/infra/tools'
 import { CommandError } from '../../terminal.ts'
 import { type Check, NotHere } from '../check.ts'
 import { type Context, until } from '../context.ts'

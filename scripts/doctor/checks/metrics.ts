@@ -1,6 +1,4 @@
-import { WATCHDOG } from '@fairlead/infra/platform/platform-alerts'
-import { ALERTMANAGER_PORT, PROMETHEUS_PORT } from '@fairlead/infra/platform/ports'
-import type { Manifest } from '@fairlead/infra/synth'
+import { ALERTMANAGER_PORT, type Manifest, PROMETHEUS_PORT, WATCHDOG } from '@fairlead/infra/tools'
 import { CommandError } from '../../terminal.ts'
 import { ARRIVAL_MS, type Check } from '../check.ts'
 import { type Context, until } from '../context.ts'

@@ -1,5 +1,5 @@
-import { podsHost } from '@fairlead/chassis/contract/graph'
-import { imagesFor } from '@fairlead/infra/platform/images'
+import { podsHost } from '@fairlead/chassis'
+import { imagesFor } from '@fairlead/infra/tools'
 import type { Live } from '../../cluster/cluster.ts'
 import { isReady, programOf, workloadsOf } from '../../cluster/rollout.ts'
 import { CommandError } from '../../terminal.ts'

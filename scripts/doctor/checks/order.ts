@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { isKept, KEPT_SHARE } from '@fairlead/chassis/telemetry/tracing'
+import { isKept, KEPT_SHARE } from '@fairlead/chassis'
 import { smoke } from '../../smoke.ts'
 import { CommandError } from '../../terminal.ts'
 import type { Check } from '../check.ts'

@@ -1,6 +1,4 @@
-import { COLLECTOR_METRICS_PORT } from '@fairlead/infra/constructs/tracing-sidecar'
-import { JAEGER } from '@fairlead/infra/platform/ports'
-import type { Manifest } from '@fairlead/infra/synth'
+import { COLLECTOR_METRICS_PORT, JAEGER, type Manifest } from '@fairlead/infra/tools'
 import { SMOKE_TRACE } from '../../smoke.ts'
 import { CommandError } from '../../terminal.ts'
 import type { Check } from '../check.ts'

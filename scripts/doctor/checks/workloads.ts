@@ -1,5 +1,4 @@
-import { DASHBOARD } from '@fairlead/infra/constructs/dashboards'
-import type { Manifest } from '@fairlead/infra/synth'
+import { DASHBOARD, type Manifest } from '@fairlead/infra/tools'
 import type { Reference } from '../../cluster/cluster.ts'
 import { describeState, programOf, stateOf, workloadsOf } from '../../cluster/rollout.ts'
 import { CommandError } from '../../terminal.ts'

@@ -1,6 +1,4 @@
-/** Retries per call that was offered, by default. */
-export const RETRY_RATIO = 0.2
-
+import { RETRY_RATIO } from '../contract/limits.ts'
 export interface RetryBudget {
   /** Counts a call that was offered, which earns a part of a retry. */
   deposit(): void

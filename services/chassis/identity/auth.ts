@@ -1,4 +1,5 @@
 import { errors, type JWTPayload, jwtVerify } from 'jose'
+import { ACCESS_TOKEN, type TokenRealm } from '../contract/access-token.ts'
 import { Failure } from '../contract/failure.ts'
 import type { Scope } from '../contract/scope.ts'
 import type { KeyLookup } from './jwks.ts'
@@ -14,18 +15,6 @@ export interface Principal {
 
 /** Checks a bearer token. @throws Failure `unauthorized`, `forbidden` or `unavailable` */
 export type Verifier = (token: string, scope: Scope) => Promise<Principal>
-
-/**
- * What an access token is, for those who sign and those who verify. It lives for minutes: a service other than the issuer takes it until it
- * expires, also after a log-out. A key stays published for the longest life after it signs no more.
- */
-export const ACCESS_TOKEN = { typ: 'at+jwt', algorithm: 'EdDSA', lifetimeSeconds: 300, maxLifetimeSeconds: 900, clockToleranceSeconds: 5 } as const
-
-/** Who issues access tokens and whom they are for: facts of the system, not of one service. */
-export interface TokenRealm {
-  issuer: string
-  audience: string
-}
 
 /** @param error whether a token was sent, and is not good */
 export const unauthorized = (detail: string, error?: 'invalid_token'): Failure =>

@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import type { Logger } from 'pino'
+import { workloadAudience, workloadSubject } from '../contract/workload.ts'
 import type { WorkloadConfig } from '../run/config.ts'
 import type { Runtime } from '../telemetry/runtime.ts'
 import { forbidden, type Verifier, verifyJwt } from './auth.ts'
@@ -9,10 +10,6 @@ import { type Watched, watchPath } from './watched-file.ts'
 
 /** What Kubernetes signs ServiceAccount tokens with. */
 const ALGORITHMS = ['RS256', 'ES256']
-
-export const workloadAudience = (service: string, namespace: string) => `${service}.${namespace}`
-
-export const workloadSubject = (service: string, namespace: string) => `system:serviceaccount:${namespace}:${service}`
 
 export interface WorkloadVerifierOptions {
   issuer: string

@@ -4,6 +4,7 @@ import type Koa from 'koa'
 import type { z } from 'zod'
 import { type Client, createClient } from '../client/client.ts'
 import { type Callee, type CalleeName, edgeVariables, type ServiceDefinition } from '../contract/graph.ts'
+import { ConfigError, loadConfig } from '../contract/settings.ts'
 import { type Database, openDatabase } from '../data/database.ts'
 import type { Verifiers } from '../identity/auth.ts'
 import { watchWorkloadToken } from '../identity/workload-identity.ts'
@@ -17,7 +18,7 @@ import { createLog, flushLog, type Logger } from '../telemetry/log.ts'
 import { createMetrics } from '../telemetry/metrics.ts'
 import type { Runtime } from '../telemetry/runtime.ts'
 import { createTracing } from '../telemetry/tracing.ts'
-import { type BaseConfig, baseConfig, ConfigError, edgeConfig, loadConfig, migrateConfig } from './config.ts'
+import { type BaseConfig, baseConfig, edgeConfig, migrateConfig } from './config.ts'
 
 type Fields = Record<string, z.ZodType>
 

@@ -2,13 +2,11 @@ import type { IncomingMessage } from 'node:http'
 import { setImmediate } from 'node:timers/promises'
 import type { Middleware } from 'koa'
 import { overloaded, tooManyRequests } from '../contract/failure.ts'
+import { MAX_BODY_BYTES } from '../contract/limits.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import { parseStrictJson } from './json.ts'
 import { createPlaces, type PlaceLimits } from './places.ts'
 import { ProblemError, problemOf } from './problem.ts'
-
-/** Of an operation that names no `maxBodyBytes`. */
-export const MAX_BODY_BYTES = 65_536
 
 export interface BodyLimits {
   /** Of an operation that names no `maxBodyBytes`. @default 65536 (64 KiB) */

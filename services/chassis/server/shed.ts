@@ -1,11 +1,9 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import type { Middleware } from 'koa'
 import { overloaded, tooManyRequests } from '../contract/failure.ts'
+import { MAX_LOOP_DELAY_MS } from '../contract/limits.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import { createPlaces } from './places.ts'
-
-/** Event-loop delay above which requests are refused, by default. */
-export const MAX_LOOP_DELAY_MS = 500
 
 export interface ShedLimits {
   /** Requests in flight above which new ones are refused. */

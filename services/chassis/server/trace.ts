@@ -12,9 +12,10 @@ import {
 import type { Middleware } from 'koa'
 import type { Logger } from 'pino'
 import type { Deadline } from '../contract/deadline.ts'
+import { isKept, KEPT_ATTRIBUTE, KEPT_SHARE } from '../contract/sampling.ts'
 import type { Scope } from '../contract/scope.ts'
 import { parseTraceparent, parseTracestate } from '../telemetry/trace-context.ts'
-import { isKept, KEPT_ATTRIBUTE, KEPT_SHARE, keepRandomFlag } from '../telemetry/tracing.ts'
+import { keepRandomFlag } from '../telemetry/tracing.ts'
 
 /**
  * The trace that a request names; `random` is kept on the side because the SDK drops that flag.

@@ -1,6 +1,6 @@
 import type { Span } from '@opentelemetry/api'
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
-import { isKept, KEPT_SHARE } from './tracing.ts'
+import { isKept, KEPT_SHARE } from '../contract/sampling.ts'
 
 /** OpenTelemetry's advice for `http.server.request.duration`, in seconds. */
 const BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10]

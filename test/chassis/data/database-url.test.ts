@@ -2,8 +2,8 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { loadConfig } from '../../../services/chassis/contract/settings.ts'
 import { databaseUrlFile } from '../../../services/chassis/data/database-url.ts'
-import { loadConfig } from '../../../services/chassis/run/config.ts'
 
 let dir: string
 beforeAll(async () => {

@@ -3,12 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createLocalJWKSet, exportJWK, generateKeyPair, type JSONWebKeySet, SignJWT } from 'jose'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
-import {
-  createWorkloadVerifier,
-  watchWorkloadToken,
-  workloadAudience,
-  workloadSubject,
-} from '../../../services/chassis/identity/workload-identity.ts'
+import { workloadAudience, workloadSubject } from '../../../services/chassis/contract/workload.ts'
+import { createWorkloadVerifier, watchWorkloadToken } from '../../../services/chassis/identity/workload-identity.ts'
 import { testRuntime } from '../../support/runtime.ts'
 
 const ISSUER = 'https://kubernetes.default.svc'

@@ -4,18 +4,10 @@ import fc from 'fast-check'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import { z } from 'zod'
 import { defineContract } from '../../../services/chassis/contract/contract.ts'
+import { isKept, KEPT_ATTRIBUTE } from '../../../services/chassis/contract/sampling.ts'
 import { ProblemError } from '../../../services/chassis/server/problem.ts'
 import type { Handlers } from '../../../services/chassis/server/routes.ts'
-import {
-  childSpan,
-  createTracing,
-  failSpan,
-  isKept,
-  KEPT_ATTRIBUTE,
-  linkedSpan,
-  traceHeaders,
-  unrecordedSpan,
-} from '../../../services/chassis/telemetry/tracing.ts'
+import { childSpan, createTracing, failSpan, linkedSpan, traceHeaders, unrecordedSpan } from '../../../services/chassis/telemetry/tracing.ts'
 import { listen } from '../../support/http.ts'
 import { testRuntime } from '../../support/runtime.ts'
 import { startTinyService, type TinyService } from '../../support/tiny-service.ts'

@@ -1,6 +1,4 @@
-import { imageReferences } from '@fairlead/infra/image/image'
-import { loadSettings } from '@fairlead/infra/settings'
-import { buildCharts } from '@fairlead/infra/synth'
+import { buildCharts, imageReferences, loadSettings } from '@fairlead/infra'
 import { App, YamlOutputType } from 'cdk8s'
 import { system } from './system.ts'
 

@@ -1,4 +1,4 @@
-import { defineContract, strict } from '@fairlead/chassis/contract/contract'
+import { defineContract, strict } from '@fairlead/chassis'
 import { z } from 'zod'
 
 export const helloContract = defineContract({

@@ -1,4 +1,4 @@
-import { startService } from '@fairlead/chassis/run/start'
+import { startService } from '@fairlead/chassis/run'
 import { hello } from './service.ts'
 
 await startService({

@@ -1,4 +1,4 @@
-import { defineService } from '@fairlead/chassis/contract/graph'
+import { defineService } from '@fairlead/chassis'
 import { helloContract } from './contract.ts'
 
 export const hello = defineService({

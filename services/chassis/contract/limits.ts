@@ -1,0 +1,8 @@
+/** Longest body of an operation that names no `maxBodyBytes`. */
+export const MAX_BODY_BYTES = 65_536
+
+/** Event-loop delay above which requests are refused, by default, in milliseconds. */
+export const MAX_LOOP_DELAY_MS = 500
+
+/** Retries per call that was offered, by default. */
+export const RETRY_RATIO = 0.2

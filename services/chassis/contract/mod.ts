@@ -1,0 +1,36 @@
+/** What a team describes its services with, and what every floor knows of that. It loads zod and uuid alone. */
+export { ACCESS_TOKEN, type TokenRealm } from './access-token.ts'
+export { CallError } from './call-error.ts'
+export { type Answer, type Contract, defineContract, type Input, type Operation, type Outgoing, strict } from './contract.ts'
+export { aborted, createDeadline, DEADLINE_HEADER, type Deadline } from './deadline.ts'
+export { Failure, type FailureKind, type FailureOptions, invalidRequest, overloaded, tooManyRequests, unavailable } from './failure.ts'
+export {
+  ADMIN_PORT,
+  type CounterAlert,
+  callersOf,
+  DEFAULT_MAX_ATTEMPTS,
+  DEFAULT_POOL_SIZE,
+  DEFAULT_RESOURCES,
+  defineService,
+  defineSystem,
+  type Edge,
+  edgeVariables,
+  hasOutbox,
+  type MetricPanel,
+  podsHost,
+  type Resources,
+  type SecretFolder,
+  type ServiceDefinition,
+  type Slo,
+  type SystemDefinition,
+} from './graph.ts'
+export { REPLAYED_HEADER } from './idempotency-key.ts'
+export { id, newId, timestamp } from './ids.ts'
+export { MAX_BODY_BYTES, MAX_LOOP_DELAY_MS, RETRY_RATIO } from './limits.ts'
+export { openApiOperation, openApiOperationOf, serveOpenApi } from './openapi.ts'
+export { encodeCursor, pageQuery } from './page.ts'
+export { isKept, KEPT_ATTRIBUTE, KEPT_SHARE } from './sampling.ts'
+export { type Scope, within } from './scope.ts'
+export { ConfigError, count, list, loadConfig, milliseconds, port, seconds, text } from './settings.ts'
+export { CLOSE_MS, FINISH_MS, KEEP_ALIVE_MS, LINGER_MS, RETRY_BACKOFF } from './timing.ts'
+export { workloadAudience, workloadSubject } from './workload.ts'
