@@ -204,8 +204,9 @@ async function startProcess(
     detached: true,
     stdio: ['ignore', log.fd, log.fd],
   })
-  await log.close()
+  // At once: Ctrl-C can end it before it has left our process group, and an end that nobody listens for is waited for in vain.
   const ended = new Promise<number | string>(resolve => child.once('exit', (code, signal) => resolve(signal ?? code ?? 1)))
+  await log.close()
   const running: ServiceProcess = {
     child,
     url: `http://127.0.0.1:${port}`,
