@@ -1,5 +1,6 @@
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import { stripVTControlCharacters } from 'node:util'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { copyWithAddedService } from '../support/added-service.ts'
 import { runProgram } from '../support/run-node.ts'
@@ -20,10 +21,11 @@ test('a service more in the graph leaves all tests of the kit green', async () =
   const args = ['vitest', 'run', 'test/infra', 'test/scripts', 'test/chassis', '--exclude', 'test/infra/adding-a-service.test.ts']
   const { code, stdout, stderr } = await runProgram('npx', [...args, '--reporter', 'dot', '--reporter', './test/support/summary-reporter.ts'], {
     cwd: copy,
-    env: { NO_COLOR: '1', FORCE_COLOR: '' },
     timeoutMs: 900_000,
   })
-  const failed = (stdout + stderr).split('\n').filter(line => line.includes(' FAIL '))
+  const failed = stripVTControlCharacters(stdout + stderr)
+    .split('\n')
+    .filter(line => line.includes(' FAIL '))
   process.stderr.write(`    ${stdout.trim().split('\n').at(-1)}\n`)
   expect({ code, failed }).toEqual({ code: 0, failed: [] })
 }, 1_200_000)
