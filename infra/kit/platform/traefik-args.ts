@@ -1,11 +1,10 @@
+import { MAX_HEAD_BYTES } from '@fairlead/chassis'
 import { redirectsHttp } from '../settings.ts'
 import type { PlatformContext } from './owner.ts'
 import { TRAEFIK_ADMIN_PORT, TRAEFIK_PORTS } from './ports.ts'
 import { API_ENDPOINT, apiEntryPoint } from './traefik-api.ts'
 import { entryMiddlewares } from './traefik-config.ts'
 
-/** As the services have it (server/serve.ts); Go's own default is 1 MiB, of which a source could have any number before it is a request. */
-const MAX_HEAD_BYTES = 16_384
 /** Left to whoever reads an answer, beyond the time in which it is made. */
 const READ_ANSWER_MS = 20_000
 
@@ -64,6 +63,7 @@ function entryPoint({ system, settings }: PlatformContext, name: 'web' | 'websec
     `${prefix}.transport.respondingTimeouts.readTimeout=${settings.INGRESS_READ_MS}ms`,
     // From the head of the request to the last byte of the answer.
     `${prefix}.transport.respondingTimeouts.writeTimeout=${settings.INGRESS_READ_MS + longest + READ_ANSWER_MS}ms`,
+    // Go's own default is 1 MiB, of which a source could have any number before it is a request.
     `${prefix}.http.maxHeaderBytes=${MAX_HEAD_BYTES}`,
     `${prefix}.transport.respondingTimeouts.idleTimeout=${settings.INGRESS_IDLE_MS}ms`,
     `${prefix}.transport.lifeCycle.graceTimeOut=20s`,

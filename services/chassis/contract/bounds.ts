@@ -1,8 +1,5 @@
 import { z } from 'zod'
-import type { FieldProblem } from './failure.ts'
-
-/** Wrong fields that a caller is told of; more would only cost. */
-export const MAX_PROBLEMS = 20
+import { type FieldProblem, MAX_PROBLEMS } from './failure.ts'
 
 /**
  * UTF-16 units per character of `maxLength`: up to two for a character, and up to two characters that become one when they are composed

@@ -1,6 +1,6 @@
 import { z } from 'zod'
-import { type Bounds, boundsOf, MAX_PROBLEMS } from './bounds.ts'
-import { type FieldProblem, invalidRequest } from './failure.ts'
+import { type Bounds, boundsOf } from './bounds.ts'
+import { type FieldProblem, invalidRequest, MAX_PROBLEMS } from './failure.ts'
 
 export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
 

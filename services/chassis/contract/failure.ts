@@ -42,9 +42,12 @@ export interface FieldProblem {
   message: string
 }
 
-/** @param errors of which the first 20 are told */
+/** Wrong fields that a caller is told of; more would only cost. */
+export const MAX_PROBLEMS = 20
+
+/** @param errors of which the first MAX_PROBLEMS are told */
 export function invalidRequest(errors: readonly FieldProblem[]): Failure {
-  const told = errors.slice(0, 20)
+  const told = errors.slice(0, MAX_PROBLEMS)
   const detail = told.map(e => `${e.field} ${e.message}`).join('; ')
   return new Failure('invalid', 'invalid-request', detail.slice(0, 1_000), { extra: { errors: told } })
 }

@@ -1,3 +1,6 @@
+/** Longest head of a request; the bundled ingress holds to it as well. */
+export const MAX_HEAD_BYTES = 16_384
+
 /** Longest body of an operation that names no `maxBodyBytes`. */
 export const MAX_BODY_BYTES = 65_536
 

@@ -26,7 +26,7 @@ export {
 } from './graph.ts'
 export { REPLAYED_HEADER } from './idempotency-key.ts'
 export { id, newId, timestamp } from './ids.ts'
-export { MAX_BODY_BYTES, MAX_LOOP_DELAY_MS, RETRY_RATIO } from './limits.ts'
+export { MAX_BODY_BYTES, MAX_HEAD_BYTES, MAX_LOOP_DELAY_MS, RETRY_RATIO } from './limits.ts'
 export { openApiOperation, openApiOperationOf, serveOpenApi } from './openapi.ts'
 export { encodeCursor, pageQuery } from './page.ts'
 export { isKept, KEPT_ATTRIBUTE, KEPT_SHARE } from './sampling.ts'

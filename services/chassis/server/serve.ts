@@ -2,6 +2,7 @@ import { createServer, type IncomingMessage, type RequestListener, type Server, 
 import type { AddressInfo, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { Logger } from 'pino'
+import { MAX_HEAD_BYTES } from '../contract/limits.ts'
 import { PROBLEM_CONTENT_TYPE } from '../contract/problem-document.ts'
 import { FINISH_MS, KEEP_ALIVE_MS, LINGER_MS } from '../contract/timing.ts'
 import { flushLog } from '../telemetry/log.ts'
@@ -63,7 +64,7 @@ export async function serve({
       keepAliveTimeout: KEEP_ALIVE_MS,
       headersTimeout: headersTimeoutMs,
       requestTimeout: 30_000,
-      maxHeaderSize: 16_384,
+      maxHeaderSize: MAX_HEAD_BYTES,
       connectionsCheckingInterval: headersTimeoutMs / 5,
     },
     (req, res) => {
