@@ -29,6 +29,8 @@ export interface TestOrderService extends Listening {
 }
 
 export interface OrderServiceOptions {
+  /** @default one of its own */
+  db?: TestDatabase
   limits?: OrderLimits
   /** `host:port` of the user service, real or not. */
   userHost: string
@@ -46,6 +48,7 @@ let count = 0
 
 /** The order service in this process, on a database of its own. */
 export async function startOrderService({
+  db: given,
   userHost,
   limits,
   workloadToken,
@@ -54,7 +57,7 @@ export async function startOrderService({
   relay: relayOptions = {},
 }: OrderServiceOptions): Promise<TestOrderService> {
   const runtime = testRuntime('order')
-  const db = await testDatabase('order', { runtime })
+  const db = given ?? (await testDatabase('order', { runtime }))
   const user = createClient(order, 'user', {
     ...runtime,
     host: userHost,
@@ -101,7 +104,7 @@ export async function startOrderService({
       await listening.close()
       await relay?.close()
       await user.close()
-      await db.close()
+      if (!given) await db.close()
     },
   }
 }

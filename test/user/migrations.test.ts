@@ -39,7 +39,7 @@ describe('services/user/migrations', () => {
       log: () => {},
       logger: quiet,
     })
-    expect(await tables()).toEqual(['migrations'])
+    expect(await tables()).toEqual(['chassis_migrations', 'idempotency_keys', 'migrations', 'outbox'])
     await migrate({ url: db.url, dir, log: silentLog })
     expect(await tables()).toEqual(before)
   })

@@ -3,6 +3,7 @@ import pg from 'pg'
 import type { Logger } from 'pino'
 import { backoffMs } from '../contract/backoff.ts'
 import type { DatabaseUrl } from './database-url.ts'
+import { makeTables } from './tables.ts'
 
 export interface MigrateOptions {
   url: DatabaseUrl
@@ -19,8 +20,9 @@ export interface MigrateOptions {
 const LOCK_KEY = 7_236_101
 
 /**
- * Brings a database to the newest migration. Safe with many pods at once: one works, the others wait and find nothing to do.
- * @returns the names of the migrations that ran
+ * Makes the chassis' own tables and brings a database to the service's newest migration. Safe with many pods at once: one works, the others wait
+ * and find nothing to do.
+ * @returns the names of the service's migrations that ran
  * @throws Error naming the file that failed, with what Postgres said and its code
  */
 export async function migrate({ url, dir, log, lockWaitMs = 60_000, connectWaitMs = 60_000 }: MigrateOptions): Promise<string[]> {
@@ -30,6 +32,8 @@ export async function migrate({ url, dir, log, lockWaitMs = 60_000, connectWaitM
     await client.query('select pg_advisory_lock($1)', [LOCK_KEY])
     // A migration that cannot get its table lock soon gives up rather than make every request queue behind it.
     await client.query("set lock_timeout = '3s'")
+    const made = await makeTables(client)
+    if (made.length > 0) log.info({ made }, "the chassis' tables are there")
     let file: string | undefined
     const quiet = (message: string) => log.debug(message)
     const info = (message: string) => {

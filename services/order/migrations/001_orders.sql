@@ -29,34 +29,5 @@ create table orders (
 );
 create index orders_user on orders (user_id, id desc);
 
-create table idempotency_keys (
-  owner text not null,
-  key text not null,
-  fingerprint bytea not null,
-  subject_id uuid not null,
-  alive_until timestamptz not null,
-  answer_status smallint,
-  answer_body text,
-  answer_location text,
-  created_at timestamptz not null default now(),
-  primary key (owner, key)
-);
-create index idempotency_keys_age on idempotency_keys (created_at);
-
-create table outbox (
-  id uuid primary key,
-  kind text not null,
-  subject_id uuid not null,
-  payload jsonb not null,
-  traceparent text,
-  attempts integer not null default 0,
-  due_at timestamptz not null,
-  parked_at timestamptz,
-  last_error text,
-  created_at timestamptz not null default now(),
-  unique (subject_id, kind)
-);
-create index outbox_due on outbox (due_at) where parked_at is null;
-
 -- Down Migration
-drop table outbox, idempotency_keys, orders, products;
+drop table orders, products;

@@ -60,9 +60,10 @@ const waitingForLock = () =>
   )
 
 describe('migrate', () => {
-  test("makes the service's tables", async () => {
+  test("makes the service's tables, and the chassis'", async () => {
     expect(await migrate({ url: db.url, dir: USER, log })).toEqual(USER_MIGRATIONS)
-    expect(await tables()).toEqual(['credit_accounts', 'login_attempts', 'migrations', 'refresh_tokens', 'reservations', 'sessions', 'users'])
+    const own = ['credit_accounts', 'login_attempts', 'migrations', 'refresh_tokens', 'reservations', 'sessions', 'users']
+    expect(await tables()).toEqual([...own, 'chassis_migrations', 'idempotency_keys', 'outbox'].toSorted())
   })
 
   test('runs each migration once and in order when many start at once on an empty database', async () => {
