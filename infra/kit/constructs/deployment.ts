@@ -119,7 +119,7 @@ function serving(context: Context, service: ServiceDefinition): IContainer {
     ],
     startupProbe: { ...probe('/livez'), periodSeconds: 1, timeoutSeconds: 2, failureThreshold: 60 },
     livenessProbe: { ...probe('/livez'), periodSeconds: 10, timeoutSeconds: 5, failureThreshold: 3 },
-    readinessProbe: { ...probe('/readyz'), periodSeconds: 2, timeoutSeconds: 2, failureThreshold: 2 },
+    readinessProbe: { ...probe('/readyz'), periodSeconds: 2, timeoutSeconds: 2, failureThreshold: 3 },
     lifecycle: { preStop: { sleep: { seconds: PRE_STOP_SECONDS } } },
     resources: budgetOf(service),
     volumeMounts: [TMP, ...mountsOf(context, service).map(({ mount }) => mount)],

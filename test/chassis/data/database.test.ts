@@ -245,7 +245,7 @@ describe('the deadline', () => {
   })
 
   test('of the pool bounds a statement without a nearer one', async () => {
-    const { database, runtime } = open({ statementTimeoutMs: 100 })
+    const { database, runtime } = open({ statementTimeoutMs: 500 })
     await expect(database.query(runtime.scope(), SLEEP)).rejects.toMatchObject({ ...deadlineExceeded, cause: { code: '57014' } })
     expect(database.stats()).toEqual({ total: 1, idle: 1, waiting: 0 })
   })
@@ -526,9 +526,21 @@ describe('database.ping', () => {
     expect(database.stats().total).toBe(0)
   })
 
-  test('rejects after its time when the pool is full', async () => {
+  test('resolves while all connections are lent out and some were answered lately, which is a queue and no failure', async () => {
     const { database, runtime } = open()
     const { done, release } = await hold(database, runtime.scope())
+    await database.ping(50)
+    expect(database.stats()).toEqual({ total: 1, idle: 0, waiting: 0 })
+    release()
+    await done
+  })
+
+  test('rejects after its time when all connections are lent out and none has been answered for long', async () => {
+    const { database, runtime } = open()
+    const { done, release } = await hold(database, runtime.scope())
+    const now = performance.now.bind(performance)
+    const clock = vi.spyOn(performance, 'now').mockImplementation(() => now() + 5_000)
+    onTestFinished(() => clock.mockRestore())
     await expect(database.ping(50)).rejects.toMatchObject({ name: 'TimeoutError' })
     release()
     await done
