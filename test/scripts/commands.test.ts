@@ -8,24 +8,52 @@ import { type Ended, runNode } from '../support/run-node.ts'
 const { scripts } = packageJson as { scripts: Record<string, string> }
 /** Commands of ours, by the program that they run. */
 const programs = Object.entries(scripts).flatMap(([name, line]) => {
-  const [, program] = /^(?:\w+=\w+ )?node .*?(\S+\.ts)$/.exec(line) ?? []
+  const [, program] = /^(?:\w+=\w+ )?node .*?(\S+\.ts|scripts\/fairlead\.mjs \w+)$/.exec(line) ?? []
   return program ? [{ name, program }] : []
 })
 
-const run = (program: string, args: string[] = [], options: { cwd?: string; env?: Record<string, string> } = {}): Promise<Ended> =>
-  runNode([resolve(program), ...args], options)
+const run = (program: string, args: string[] = [], options: { cwd?: string; env?: Record<string, string> } = {}): Promise<Ended> => {
+  const [file = '', ...words] = program.split(' ')
+  return runNode([resolve(file), ...words, ...args], options)
+}
+const fairlead = (...args: string[]) => run('scripts/fairlead.mjs', args)
 
 describe.each(programs)('npm run $name', { concurrent: true }, ({ program }) => {
   test('--help tells the options and does nothing', async () => {
     const { code, stdout, stderr } = await run(program, ['--help'])
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
-    expect(stdout).toMatch(/^npm .*\n\n[\s\S]* {2}--help +this text\n/)
+    expect(stdout).toMatch(/^(npm|Usage: ).*\n\n[\s\S]* {2}--help +(this|show this) text\n/)
+    if (stdout.startsWith('Usage')) expect(stdout).toMatch(/\nExamples:\n {2}npx fairlead /)
   })
 
   test('refuses a flag that it does not have in one line that names it', async () => {
     const { code, stdout, stderr } = await run(program, ['--colour'])
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
     expect(stderr).toMatch(/^[^\n]*'--colour'[^\n]*\n$/)
+  })
+})
+
+describe('fairlead', () => {
+  test('lists its commands when none is named, and says by 2 that one is missing', async () => {
+    const { code, stdout, stderr } = await fairlead()
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
+    expect(stderr).toMatch(/^Usage: fairlead COMMAND[\s\S]*\n {2}down \[options\] +Delete /)
+    expect(await fairlead('--help')).toEqual({ code: 0, stdout: stderr, stderr: '' })
+  })
+
+  test.each([
+    [['dwon'], "unknown command 'dwon' (Did you mean down?)"],
+    [['toString'], "unknown command 'toString'; see fairlead --help"],
+    [['down', '--nmae', 'x'], "unknown option '--nmae' (Did you mean --name?)"],
+    [['down', '--name'], "option '--name <name>' argument missing; see fairlead down --help"],
+    [['diagram', 'all'], "too many arguments for 'diagram'. Expected 0 arguments but got 1: all; see fairlead diagram --help"],
+    [['diagram', '--svg', '--mermaid'], "option '--svg' cannot be used with option '--mermaid'; see fairlead diagram --help"],
+  ])('refuses %j in one line', async (args, line) => {
+    expect(await fairlead(...args)).toEqual({ code: 2, stdout: '', stderr: `error: ${line}\n` })
+  })
+
+  test('tells its version', async () => {
+    expect(await fairlead('--version')).toEqual({ code: 0, stdout: `${packageJson.version}\n`, stderr: '' })
   })
 })
 
@@ -39,13 +67,13 @@ async function blocked(name: string): Promise<string> {
   onTestFinished(() => rm(dir, { recursive: true, force: true }))
   await writeFile(join(dir, name), '')
   await writeFile(join(dir, 'package.json'), '{"version":"0.1.0"}')
-  await symlink(resolve('services'), join(dir, 'services'))
+  for (const folder of ['services', 'infra']) await symlink(resolve(folder), join(dir, folder))
   return dir
 }
 
 describe.each([
   ['synth', 'infra/main.ts', 'dist'],
-  ['diagram', 'scripts/diagram.ts', 'docs'],
+  ['diagram', 'scripts/fairlead.mjs diagram', 'docs'],
   ['charts', 'scripts/charts.ts', 'charts'],
 ])('npm run %s', (_, program, folder) => {
   test(`says in one line that ${folder} cannot be written`, async () => {

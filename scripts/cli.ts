@@ -1,0 +1,44 @@
+import { readFile } from 'node:fs/promises'
+import { Command } from '@commander-js/extra-typings'
+import { type DefinedCommand, parse, withRules } from './command.ts'
+import { runCommand } from './terminal.ts'
+
+/** Loaded when they are wanted: some bring a whole client of Kubernetes. In the order of the help. */
+const COMMANDS: Record<string, () => Promise<DefinedCommand>> = {
+  down: async () => (await import('./commands/down.ts')).down,
+  diagram: async () => (await import('./commands/diagram.ts')).diagram,
+}
+
+const load = (names: readonly string[]): Promise<DefinedCommand[]> => Promise.all(names.flatMap(name => COMMANDS[name]?.() ?? []))
+
+async function versionOf(): Promise<string> {
+  return JSON.parse(await readFile(new URL('./package.json', import.meta.url), 'utf8')).version
+}
+
+/** The command line: the command that the first word names, or the list of all. */
+export async function main(args: readonly string[]): Promise<void> {
+  const [first = ''] = args
+  const known = Object.hasOwn(COMMANDS, first)
+  const name = known ? `fairlead ${first}` : 'fairlead'
+  await runCommand(name, async signal => {
+    const commands = await load(known ? [first] : Object.keys(COMMANDS))
+    const wantsHelp = args.includes('--help')
+    const details = known && wantsHelp ? await commands[0]?.details() : ''
+    const version = await versionOf()
+    return parse(name, args, end => {
+      const program = withRules(new Command('fairlead'))
+        .description('Starts, tests, synthesizes and deploys the system whose app is infra/main.ts of this folder.')
+        .usage('COMMAND [options]')
+        .version(version, '--version', 'show the version')
+        .helpOption('--help', 'show this text')
+        .helpCommand(false)
+        .addHelpText('after', '\nfairlead COMMAND --help tells the options of one command.')
+      for (const command of commands) {
+        const built = command.build(signal, end)
+        if (details) built.addHelpText('after', details)
+        program.addCommand(built)
+      }
+      return program
+    })
+  })
+}
