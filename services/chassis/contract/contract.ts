@@ -106,11 +106,12 @@ export function parsePart<T extends z.ZodType>(part: string, schema: T, value: u
   if (outsized.length > 0) throw invalidRequest(outsized)
   const result = schema.safeParse(value, { reportInput: false })
   if (result.success) return result.data
-  throw invalidRequest(fieldProblems(part, result.error))
+  throw invalidRequest(fieldProblems(part, result.error.issues))
 }
 
-function fieldProblems(part: string, error: z.ZodError): FieldProblem[] {
-  return error.issues.slice(0, MAX_PROBLEMS).flatMap(issue => {
+/** The first of what a schema found wrong with one part of a request, by field. */
+export function fieldProblems(part: string, issues: readonly z.core.$ZodIssue[]): FieldProblem[] {
+  return issues.slice(0, MAX_PROBLEMS).flatMap(issue => {
     if (issue.code === 'unrecognized_keys') {
       return issue.keys.map(key => ({ field: [part, ...issue.path, key].join('.').slice(0, 200), message: 'is not a known field' }))
     }

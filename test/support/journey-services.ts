@@ -1,0 +1,106 @@
+import { z } from 'zod'
+import { defineContract, strict } from '../../services/chassis/contract/contract.ts'
+import { defineService } from '../../services/chassis/contract/graph.ts'
+import { id } from '../../services/chassis/contract/ids.ts'
+import { openApiOperation } from '../../services/chassis/contract/openapi.ts'
+
+/** Two services whose operations have what a journey can say of one. */
+
+const limits = {
+  calls: [],
+  timeoutMs: 1_000,
+  maxConcurrency: 10,
+  slo: { availability: 0.999, latency: { thresholdMs: 100, objective: 0.99 } },
+  scale: { min: 1, max: 2 },
+}
+
+const booking = strict({
+  id,
+  state: z.enum(['pending', 'held']),
+  seats: z.array(strict({ row: z.int(), name: z.string() })),
+  refusal: strict({ code: z.string() }).optional(),
+})
+
+export const stock = defineService({
+  name: 'stock',
+  port: 8091,
+  contract: defineContract({
+    reserve: {
+      method: 'PUT',
+      path: '/reservations/{id}',
+      summary: 'Reserve',
+      auth: 'workload',
+      params: z.object({ id }),
+      responses: { 204: { description: 'Reserved' } },
+    },
+    prices: {
+      method: 'GET',
+      path: '/prices',
+      summary: 'Prices',
+      auth: 'none',
+      query: strict({ currency: z.enum(['EUR', 'USD']).optional() }),
+      responses: {
+        200: {
+          description: 'Prices',
+          body: strict({ byName: z.record(z.string(), z.int()), newest: z.union([strict({ sku: z.string() }), z.null()]), raw: z.unknown() }),
+        },
+        304: { description: 'Unchanged' },
+      },
+    },
+    getOpenApi: openApiOperation,
+  }),
+  ...limits,
+})
+
+export const desk = defineService({
+  name: 'desk',
+  port: 8090,
+  ...limits,
+  contract: defineContract({
+    logIn: {
+      method: 'POST',
+      path: '/sessions',
+      summary: 'Log in',
+      auth: 'none',
+      body: strict({ email: z.email(), password: z.string().min(12) }),
+      responses: { 201: { description: 'In', body: strict({ accessToken: z.string(), expiresIn: z.int() }) } },
+    },
+    book: {
+      method: 'PUT',
+      path: '/bookings/{id}',
+      summary: 'Book',
+      auth: 'user',
+      params: z.object({ id }),
+      body: strict({ sku: z.string().regex(/^[a-z]+$/), row: z.int().optional(), names: z.array(z.string()).max(2) }),
+      responses: { 200: { description: 'Held', body: booking }, 202: { description: 'Taken', body: booking } },
+      problems: { 409: ['taken'] },
+    },
+    pay: {
+      method: 'POST',
+      path: '/bookings/{id}/payment',
+      summary: 'Pay',
+      auth: 'user',
+      idempotencyKey: true,
+      params: z.object({ id }),
+      body: strict({ cents: z.int(), by: z.union([strict({ iban: z.string().length(22) }), strict({ card: z.string().length(16) })]).optional() }),
+      responses: { 201: { description: 'Paid', body: booking } },
+    },
+    get: {
+      method: 'GET',
+      path: '/bookings/{id}',
+      summary: 'One',
+      auth: 'user',
+      params: z.object({ id }),
+      responses: { 200: { description: 'The booking', body: booking } },
+    },
+    leave: {
+      method: 'DELETE',
+      path: '/bookings/{id}',
+      summary: 'Leave',
+      auth: 'user',
+      params: z.object({ id }),
+      responses: { 204: { description: 'Left' } },
+    },
+  }),
+  calls: [{ to: stock, mode: 'optional', attemptTimeoutMs: 300 }],
+})
