@@ -13,8 +13,8 @@ const MAIN = ['--disable-warning=ExperimentalWarning', 'scripts/doctor.ts']
 
 let dir: string
 let server: ReturnType<typeof createServer>
-/** Answers of the API server by path; it says nothing to whoever asks for what has none. */
-let answers: Record<string, object>
+/** Answers of the API server by path. Without any it says nothing to anybody. */
+let answers: Record<string, object> | undefined
 let asked: string[]
 
 beforeAll(async () => {
@@ -22,8 +22,9 @@ beforeAll(async () => {
   const { certificate, key } = await issueCertificate(await ensureAuthority(dir, ['localhost']), ['localhost'])
   server = createServer({ cert: certificate, key }, ({ url = '' }, response) => {
     asked.push(url)
+    if (!answers) return
     const answer = answers[url]
-    if (answer) response.end(JSON.stringify(answer))
+    response.writeHead(answer ? 200 : 404).end(JSON.stringify(answer ?? { message: 'not found' }))
   })
   await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
   const { port } = server.address() as AddressInfo
@@ -184,7 +185,7 @@ describe('npm run doctor', () => {
   })
 
   test('ends with 130 when it is interrupted', async () => {
-    answers = {}
+    answers = undefined
     const { child, ended } = start([...ON_TEST, '--only', 'nodes'])
     await vi.waitFor(() => expect(asked).not.toEqual([]), { timeout: 20_000, interval: 5 })
     child.kill('SIGINT')
