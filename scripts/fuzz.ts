@@ -7,8 +7,8 @@ import { system } from '../infra/system.ts'
 import { order } from '../services/order/service.ts'
 import { user } from '../services/user/service.ts'
 import { parseFlags, usageError, wholeNumber } from './cluster/options.ts'
-import { prepareLocalSystem } from './local-system.ts'
-import { freePort, startPostgres } from './postgres.ts'
+import { prepareLocalSystem } from './local/local-system.ts'
+import { freePort, startPostgres } from './local/postgres.ts'
 import { runCommand } from './terminal.ts'
 
 const HELP = `npm run fuzz [-- options]

@@ -22,13 +22,13 @@ import {
 } from '@fairlead/infra/tools'
 import { App, Chart } from 'cdk8s'
 import { system as shop } from '../infra/system.ts'
-import { requireBrought, textOf } from './brought-secrets.ts'
-import { ensureAuthority, isLocal, issueCertificate, issueInternal, needsRenewal } from './certificates.ts'
+import { requireBrought, textOf } from './cluster/brought-secrets.ts'
+import { ensureAuthority, isLocal, issueCertificate, issueInternal, needsRenewal } from './cluster/certificates.ts'
 import { type Cluster, openCluster } from './cluster/cluster.ts'
 import { AUTHORITY_DIR } from './cluster/ingress-url.ts'
 import { ensureNamespaces } from './cluster/namespaces.ts'
 import { parseFlags, usageError } from './cluster/options.ts'
-import { newSigningKey } from './credentials.ts'
+import { newSigningKey } from './local/credentials.ts'
 import { CommandError, runCommand, say } from './terminal.ts'
 
 const HELP = `npm run secrets -- --context NAME

@@ -6,18 +6,11 @@ import { system } from '../infra/system.ts'
 import { order } from '../services/order/service.ts'
 import { user } from '../services/user/service.ts'
 import { parseFlags, wholeNumber } from './cluster/options.ts'
-import {
-  changeableNames,
-  graphPorts,
-  type LocalPorts,
-  type LocalSystem,
-  prepareLocalSystem,
-  type ServiceProcess,
-  settingsFrom,
-} from './local-system.ts'
-import { isFree, type Postgres, startPostgres } from './postgres.ts'
-import { holderOf } from './processes.ts'
-import { endOrphans, openRunFile } from './run-file.ts'
+import { changeableNames, graphPorts, type LocalSystem, prepareLocalSystem, settingsFrom } from './local/local-system.ts'
+import { isFree, type Postgres, startPostgres } from './local/postgres.ts'
+import { holderOf } from './local/processes.ts'
+import { endOrphans, openRunFile } from './local/run-file.ts'
+import type { LocalPorts, ServiceProcess } from './local/service-process.ts'
 import { CommandError, createSteps, runCommand, say } from './terminal.ts'
 import { walk } from './walk.ts'
 

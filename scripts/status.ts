@@ -4,9 +4,9 @@ import { type Cluster, openCluster, type Reference } from './cluster/cluster.ts'
 import { readInventory } from './cluster/inventory.ts'
 import { parseFlags } from './cluster/options.ts'
 import { openPrometheus } from './cluster/prometheus.ts'
+import { type Red, readOtherAlerts, readRed } from './cluster/red.ts'
 import { ApiError } from './cluster/rest.ts'
 import { stateOf, type WorkloadState, workloadsOf } from './cluster/rollout.ts'
-import { type Red, readOtherAlerts, readRed } from './red.ts'
 import { CommandError, dim, green, red, runCommand, say, yellow } from './terminal.ts'
 
 const HELP = `npm run status [-- options]

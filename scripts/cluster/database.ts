@@ -1,8 +1,8 @@
 import type { ServiceDefinition } from '@fairlead/chassis'
 import { DATABASE_CA, databaseSecret, POSTGRES, POSTGRES_PORT, type Settings } from '@fairlead/infra/tools'
 import type { ClientConfig } from 'pg'
-import { textOf } from '../brought-secrets.ts'
 import { CommandError } from '../terminal.ts'
+import { textOf } from './brought-secrets.ts'
 import type { Cluster } from './cluster.ts'
 import { isReady } from './rollout.ts'
 

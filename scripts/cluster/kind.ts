@@ -4,7 +4,7 @@ import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { stringify } from 'yaml'
-import { isFree } from '../postgres.ts'
+import { isFree } from '../local/postgres.ts'
 import { CommandError } from '../terminal.ts'
 
 const run = promisify(execFile)

@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { existsSync, globSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
-import { asSuperuser, type Postgres } from '../../scripts/postgres.ts'
+import { asSuperuser, type Postgres } from '../../scripts/local/postgres.ts'
 import { CommandError } from '../../scripts/terminal.ts'
 import { output } from './processes.ts'
 

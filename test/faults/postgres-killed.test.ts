@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
-import type { ServiceProcess } from '../../scripts/local-system.ts'
+import type { ServiceProcess } from '../../scripts/local/service-process.ts'
 import { newId } from '../../services/chassis/contract/ids.ts'
 import { adminStatus, type Customer, type LocalShop, PATIENCE, prepareLocalShop } from '../support/local-shop.ts'
 import { processTree, signalAll } from '../support/process-tree.ts'

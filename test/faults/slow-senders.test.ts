@@ -1,7 +1,7 @@
 import { connect, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import type { ServiceProcess } from '../../scripts/local-system.ts'
+import type { ServiceProcess } from '../../scripts/local/service-process.ts'
 import { newId } from '../../services/chassis/contract/ids.ts'
 import { adminStatus, type Customer, type LocalShop, prepareLocalShop } from '../support/local-shop.ts'
 

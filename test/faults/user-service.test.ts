@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
-import type { ServiceProcess } from '../../scripts/local-system.ts'
+import type { ServiceProcess } from '../../scripts/local/service-process.ts'
 import { newId } from '../../services/chassis/contract/ids.ts'
 import { type Customer, type LocalShop, PATIENCE, prepareLocalShop, scraped } from '../support/local-shop.ts'
 import { type SlowProxy, startSlowProxy } from '../support/slow-proxy.ts'

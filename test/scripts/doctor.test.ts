@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
-import { ensureAuthority, issueCertificate } from '../../scripts/certificates.ts'
+import { ensureAuthority, issueCertificate } from '../../scripts/cluster/certificates.ts'
 
 const MAIN = ['--disable-warning=ExperimentalWarning', 'scripts/doctor.ts']
 

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import type { AddressInfo, Socket } from 'node:net'
 import { createServer } from 'node:net'
 import { describe, expect, test } from 'vitest'
-import { freePort } from '../../../scripts/postgres.ts'
+import { freePort } from '../../../scripts/local/postgres.ts'
 import { connectInTime } from '../../../services/chassis/client/connect.ts'
 
 const connect = (port: number, host = '127.0.0.1') =>

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import pg from 'pg'
 import { beforeEach, describe, expect, inject, test } from 'vitest'
-import { asSuperuser, ensureDatabase, type Postgres } from '../../../scripts/postgres.ts'
+import { asSuperuser, ensureDatabase, type Postgres } from '../../../scripts/local/postgres.ts'
 import { newId } from '../../../services/chassis/contract/ids.ts'
 import { openDatabase } from '../../../services/chassis/data/database.ts'
 import { claimKey, recordAnswer, recordKey } from '../../../services/chassis/data/idempotency.ts'

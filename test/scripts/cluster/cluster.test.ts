@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
-import { ensureAuthority, issueCertificate } from '../../../scripts/certificates.ts'
+import { ensureAuthority, issueCertificate } from '../../../scripts/cluster/certificates.ts'
 import { type Cluster, openCluster } from '../../../scripts/cluster/cluster.ts'
 
 let dir: string

@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { connect, createServer } from 'node:tls'
 import { X509CertificateGenerator } from '@peculiar/x509'
 import { beforeEach, describe, expect, test } from 'vitest'
-import { ensureAuthority, issueCertificate, needsRenewal } from '../../scripts/certificates.ts'
+import { ensureAuthority, issueCertificate, needsRenewal } from '../../../scripts/cluster/certificates.ts'
 
 const DAY_MS = 86_400_000
 const now = new Date('2026-11-24T12:00:00Z')

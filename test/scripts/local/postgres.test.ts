@@ -3,11 +3,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
-import { issueInternal } from '../../scripts/certificates.ts'
-import { asSuperuser, ensureDatabase, type Postgres, startPostgres } from '../../scripts/postgres.ts'
-import { openDatabase } from '../../services/chassis/data/database.ts'
-import { isAlive, processesOf, signalAll } from '../support/process-tree.ts'
-import { testRuntime } from '../support/runtime.ts'
+import { issueInternal } from '../../../scripts/cluster/certificates.ts'
+import { asSuperuser, ensureDatabase, type Postgres, startPostgres } from '../../../scripts/local/postgres.ts'
+import { openDatabase } from '../../../services/chassis/data/database.ts'
+import { isAlive, processesOf, signalAll } from '../../support/process-tree.ts'
+import { testRuntime } from '../../support/runtime.ts'
 
 let dir: string
 let postgres: Postgres

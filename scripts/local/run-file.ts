@@ -1,8 +1,8 @@
 import { readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { CommandError } from '../terminal.ts'
 import { beganAt } from './processes.ts'
-import { CommandError } from './terminal.ts'
 
 interface Noted {
   name: string

@@ -5,7 +5,7 @@ import { createServer } from 'node:net'
 import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import pg from 'pg'
-import { CommandError } from './terminal.ts'
+import { CommandError } from '../terminal.ts'
 
 const run = promisify(execFile)
 

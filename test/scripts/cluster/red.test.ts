@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
-import type { Prometheus, Sample } from '../../scripts/cluster/prometheus.ts'
-import { readOtherAlerts, readRed } from '../../scripts/red.ts'
-import { system } from '../support/graph.ts'
+import type { Prometheus, Sample } from '../../../scripts/cluster/prometheus.ts'
+import { readOtherAlerts, readRed } from '../../../scripts/cluster/red.ts'
+import { system } from '../../support/graph.ts'
 
 /** Answers each expression by the first of these words that it contains. */
 const prometheus = (answers: [words: string, samples: Sample[]][]): Prometheus => ({

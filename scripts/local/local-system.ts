@@ -1,22 +1,13 @@
-import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { mkdir, open, readFile, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
 import { edgeVariables, loadConfig, type ServiceDefinition, type SystemDefinition } from '@fairlead/chassis'
 import { commonSettings } from '@fairlead/chassis/run'
 import { environmentOf } from '@fairlead/infra/tools'
 import { LOCAL_ISSUER, LOCAL_NAMESPACE, type LocalIssuer, openLocalIssuer } from './credentials.ts'
 import { localSecret } from './local-secrets.ts'
 import { ensureDatabase, type Postgres } from './postgres.ts'
-import { CommandError } from './terminal.ts'
-import { whyEnded } from './why-ended.ts'
-
-export interface LocalPorts {
-  port: number
-  adminPort: number
-}
+import { type LocalPorts, migrate, type ServiceProcess, type StartOptions, startProcess } from './service-process.ts'
 
 export interface LocalSystem {
   ports: Record<string, LocalPorts>
@@ -30,26 +21,10 @@ export interface LocalSystem {
   renewTokens(): Promise<void>
 }
 
-export interface StartOptions {
-  env?: Record<string, string>
-  /** Flags for node, before the program. */
-  nodeFlags?: string[]
-  /** @default 15000 */
-  readyTimeoutMs?: number
-}
-
-export interface ServiceProcess {
-  readonly child: ChildProcess
-  readonly url: string
-  readonly adminUrl: string
-  /** Resolves with the exit code, or the signal's name. */
-  readonly ended: Promise<number | string>
-  /** SIGTERM, and SIGKILL after `timeoutMs`. @default 15000 */
-  stop(timeoutMs?: number): Promise<number | string>
-}
-
 export interface LocalOptions {
   system: SystemDefinition
+  /** Folder of the project: a service starts by services/NAME/main.ts. @default the folder of this process */
+  root?: string
   dir: string
   postgres: Postgres
   /** @default the graph's port, and 1000 above it for the admin port */
@@ -62,14 +37,12 @@ export interface LocalOptions {
   onSpawn?: (name: string, pid: number) => Promise<void>
 }
 
-const root = fileURLToPath(new URL('..', import.meta.url))
-const mainOf = (service: ServiceDefinition) => join(root, 'services', service.name, 'main.ts')
 const NODE_OPTIONS = 'NODE_OPTIONS'
-const NODE_FLAGS = ['--disable-warning=ExperimentalWarning']
 
 /** Everything that the services need where there is no cluster, derived from the graph: databases, migrations, keys, tokens, settings. */
 export async function prepareLocalSystem({
   system,
+  root = process.cwd(),
   dir,
   postgres,
   portsOf = graphPorts,
@@ -77,6 +50,7 @@ export async function prepareLocalSystem({
   signal = new AbortController().signal,
   onSpawn = async () => {},
 }: LocalOptions): Promise<LocalSystem> {
+  const mainOf = ({ name }: ServiceDefinition) => join(root, 'services', name, 'main.ts')
   await mkdir(join(dir, 'database-urls'), { recursive: true, mode: 0o700 })
   const issuer = await openLocalIssuer(join(dir, 'workload-tokens'))
   const ports = Object.fromEntries(system.services.map(service => [service.name, portsOf(service)]))
@@ -105,7 +79,7 @@ export async function prepareLocalSystem({
   }
   const withDatabase = system.services.filter(({ database }) => database !== undefined)
   const ownersUrl = (service: ServiceDefinition) => ({ DATABASE_URL_FILE: ownerFile(join(dir, 'database-urls', service.name)) })
-  await allOrNone(signal, one => withDatabase.map(service => runMigrations(service, ownersUrl(service), one)))
+  await allOrNone(signal, one => withDatabase.map(service => migrate({ name: service.name, main: mainOf(service), env: ownersUrl(service) }, one)))
   const logFile = (service: string) => join(dir, `${service}.log`)
   const environment = (service: ServiceDefinition) => ({ ...envs.get(service.name) })
   return {
@@ -116,7 +90,16 @@ export async function prepareLocalSystem({
       for (const service of system.services) await writeTokens(service, issuer)
     },
     start: (service, options) =>
-      startProcess(service, environment(service), ports[service.name] as LocalPorts, logFile(service.name), { signal, onSpawn, ...options }),
+      startProcess(
+        {
+          name: service.name,
+          main: mainOf(service),
+          env: environment(service),
+          ports: ports[service.name] as LocalPorts,
+          logFile: logFile(service.name),
+        },
+        { signal, onSpawn, ...options },
+      ),
   }
 }
 
@@ -178,85 +161,4 @@ async function allOrNone(signal: AbortSignal, begin: (signal: AbortSignal) => Pr
   await Promise.all(begin(AbortSignal.any([signal, others.signal])).map(work => work.catch(note)))
   signal.throwIfAborted()
   if (failures.length > 0) throw failures[0]
-}
-
-async function runMigrations(service: ServiceDefinition, env: Record<string, string>, signal: AbortSignal): Promise<void> {
-  try {
-    await promisify(execFile)(process.execPath, [...NODE_FLAGS, mainOf(service), 'migrate'], { env, signal, timeout: 60_000 })
-  } catch (error) {
-    const { stdout = '', stderr = '', message } = error as Error & { stdout?: string; stderr?: string }
-    throw new CommandError(`migrating ${service.name} failed: ${whyEnded(stdout + stderr) || message}`)
-  }
-}
-
-async function startProcess(
-  service: ServiceDefinition,
-  base: Record<string, string>,
-  { port, adminPort }: LocalPorts,
-  logFile: string,
-  { env = {}, nodeFlags = [], readyTimeoutMs = 15_000, signal, onSpawn }: StartOptions & Required<Pick<LocalOptions, 'signal' | 'onSpawn'>>,
-): Promise<ServiceProcess> {
-  const log = await open(logFile, 'a', 0o600)
-  const logStart = (await log.stat()).size
-  // A process group of its own: Ctrl-C reaches the parent alone, which then stops the services in order.
-  const child = spawn(process.execPath, [...NODE_FLAGS, ...nodeFlags, mainOf(service)], {
-    env: { ...base, ...env },
-    detached: true,
-    stdio: ['ignore', log.fd, log.fd],
-  })
-  // At once: Ctrl-C can end it before it has left our process group, and an end that nobody listens for is waited for in vain.
-  const ended = new Promise<number | string>(resolve => child.once('exit', (code, signal) => resolve(signal ?? code ?? 1)))
-  await log.close()
-  const running: ServiceProcess = {
-    child,
-    url: `http://127.0.0.1:${port}`,
-    adminUrl: `http://127.0.0.1:${adminPort}`,
-    ended,
-    stop: async (timeoutMs = 15_000) => {
-      if (child.exitCode === null && child.signalCode === null) child.kill('SIGTERM')
-      const timer = setTimeout(() => child.kill('SIGKILL'), timeoutMs)
-      try {
-        return await ended
-      } finally {
-        clearTimeout(timer)
-      }
-    },
-  }
-  try {
-    await onSpawn(service.name, child.pid as number)
-    await waitUntilReady(running, service.name, {
-      timeoutMs: readyTimeoutMs,
-      signal,
-      newLog: async () => (await readFile(logFile, 'utf8')).slice(logStart),
-    })
-  } catch (error) {
-    await running.stop()
-    throw error
-  }
-  return running
-}
-
-interface Readiness {
-  timeoutMs: number
-  signal: AbortSignal
-  newLog: () => Promise<string>
-}
-
-async function waitUntilReady({ adminUrl, child }: ServiceProcess, name: string, { timeoutMs, signal, newLog }: Readiness): Promise<void> {
-  const endsAt = performance.now() + timeoutMs
-  let last = 'no answer yet'
-  while (performance.now() < endsAt) {
-    signal.throwIfAborted()
-    if (child.exitCode !== null || child.signalCode !== null)
-      throw new CommandError(`${name} ended with ${child.signalCode ?? child.exitCode}: ${whyEnded(await newLog())}`)
-    try {
-      const answer = await fetch(`${adminUrl}/readyz`, { signal: AbortSignal.timeout(1_000) })
-      if (answer.ok) return
-      last = (await answer.text()).trim()
-    } catch (error) {
-      last = ((error as Error).cause as Error | undefined)?.message ?? (error as Error).message
-    }
-    await new Promise(resolve => setTimeout(resolve, 25))
-  }
-  throw new CommandError(`${name} was not ready after ${timeoutMs} ms; last seen: ${last}`)
 }

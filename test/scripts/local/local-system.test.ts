@@ -3,9 +3,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, onTestFinished, test, vi } from 'vitest'
-import { prepareLocalSystem } from '../../scripts/local-system.ts'
-import { defineContract } from '../../services/chassis/contract/contract.ts'
-import { defineService, defineSystem } from '../../services/chassis/contract/graph.ts'
+import { prepareLocalSystem } from '../../../scripts/local/local-system.ts'
+import { defineContract } from '../../../services/chassis/contract/contract.ts'
+import { defineService, defineSystem } from '../../../services/chassis/contract/graph.ts'
 
 // The real files, which take their time to close: a process that ends at once has ended by then.
 vi.mock('node:fs/promises', async importOriginal => {

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createLocalJWKSet, decodeJwt, jwtVerify } from 'jose'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { addSigningKey, ensureSigningKeys, LOCAL_ISSUER, openLocalIssuer } from '../../scripts/credentials.ts'
+import { addSigningKey, ensureSigningKeys, LOCAL_ISSUER, openLocalIssuer } from '../../../scripts/local/credentials.ts'
 
 let dir: string
 beforeEach(async () => {

@@ -1,5 +1,5 @@
 import type { SystemDefinition } from '@fairlead/chassis'
-import type { Prometheus, Sample } from './cluster/prometheus.ts'
+import type { Prometheus, Sample } from './prometheus.ts'
 
 /** What a service's clients see of it, over the last five minutes (RED), and what is left of its objectives. */
 export interface Red {

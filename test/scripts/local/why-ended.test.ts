@@ -2,8 +2,8 @@ import { mkdtemp, realpath, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { whyEnded } from '../../scripts/why-ended.ts'
-import { runNode } from '../support/run-node.ts'
+import { whyEnded } from '../../../scripts/local/why-ended.ts'
+import { runNode } from '../../support/run-node.ts'
 
 let dir: string
 beforeAll(async () => {

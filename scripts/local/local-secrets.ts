@@ -1,8 +1,8 @@
 import { access, mkdir, readdir, rename } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { SecretFolder } from '@fairlead/chassis'
+import { CommandError } from '../terminal.ts'
 import { ensureSigningKeys } from './credentials.ts'
-import { CommandError } from './terminal.ts'
 
 /**
  * The folder of one secret of one service where there is no cluster; no service sees another's.

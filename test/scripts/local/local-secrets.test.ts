@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
-import { localSecret } from '../../scripts/local-secrets.ts'
+import { localSecret } from '../../../scripts/local/local-secrets.ts'
 
 const folder = async () => {
   const dir = await mkdtemp(join(tmpdir(), 'fairlead-secrets-'))

@@ -1,6 +1,6 @@
 import { OTLP_HEADERS_SECRET, type Settings } from '@fairlead/infra/tools'
-import type { Cluster, Live } from './cluster/cluster.ts'
-import { CommandError } from './terminal.ts'
+import { CommandError } from '../terminal.ts'
+import type { Cluster, Live } from './cluster.ts'
 
 interface Brought {
   name: string
