@@ -1,7 +1,7 @@
-import { defineService } from '@fairlead/chassis'
+import { count, defineService } from '@fairlead/chassis'
 import { user } from '../user/service.ts'
-import { orderSettings } from './config.ts'
 import { orderContract } from './contract.ts'
+import { DEFAULT_LIMITS } from './limits.ts'
 
 /** Products and orders. It goes on taking orders while the user service is away, hence the optional edge. */
 export const order = defineService({
@@ -9,7 +9,12 @@ export const order = defineService({
   port: 8081,
   contract: orderContract,
   database: 'order',
-  settings: orderSettings,
+  settings: {
+    /** Of one user: orders that are pending or cancelling. */
+    MAX_OPEN_ORDERS: count(DEFAULT_LIMITS.open),
+    /** Of one user: orders that were rejected. */
+    MAX_REFUSED_ORDERS_PER_DAY: count(DEFAULT_LIMITS.refused),
+  },
   calls: [{ to: user, mode: 'optional', attemptTimeoutMs: 700, maxAttempts: 2, commands: ['reserveCredit', 'releaseCredit'] }],
   panels: [
     {

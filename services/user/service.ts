@@ -1,5 +1,4 @@
-import { defineService } from '@fairlead/chassis'
-import { userSettings } from './config.ts'
+import { ACCESS_TOKEN, count, defineService, seconds } from '@fairlead/chassis'
 import { userContract } from './contract.ts'
 
 /** Accounts, sessions and credit. */
@@ -8,7 +7,14 @@ export const user = defineService({
   port: 8080,
   contract: userContract,
   database: 'user',
-  settings: userSettings,
+  settings: {
+    /** How long an access token lives: order and other services take it for that long after a log-out. */
+    ACCESS_TOKEN_SECONDS: seconds(ACCESS_TOKEN.lifetimeSeconds, 60, ACCESS_TOKEN.maxLifetimeSeconds),
+    /** Of a new user, in minor units. */
+    CREDIT_LIMIT: count(100_000),
+    /** Tried in 15 minutes. More than a household needs; an event where many register behind one address needs more. */
+    REGISTRATIONS_PER_ADDRESS: count(20),
+  },
   secrets: [{ name: 'signing-keys', make: 'ed25519-jwk', env: 'SIGNING_DIR', rotateDays: 90 }],
   panels: [
     {
@@ -39,7 +45,6 @@ export const user = defineService({
       runbook: 'refresh-reuse',
     },
   ],
-  calls: [],
   timeoutMs: 1_000,
   maxConcurrency: 256,
   slo: { availability: 0.999, latency: { thresholdMs: 250, objective: 0.99 } },

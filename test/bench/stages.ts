@@ -2,7 +2,9 @@
 // build upon is replaced by the least that they need.
 import { TraceFlags, trace } from '@opentelemetry/api'
 import Koa, { type Middleware } from 'koa'
-import { startService } from '../../services/chassis/run/start.ts'
+import type { Database } from '../../services/chassis/data/database.ts'
+import { startProcess } from '../../services/chassis/run/process.ts'
+import type { Resources } from '../../services/chassis/run/wire.ts'
 import { pipeline } from '../../services/chassis/server/pipeline.ts'
 import type { LoopDelay } from '../../services/chassis/server/shed.ts'
 import type { Runtime } from '../../services/chassis/telemetry/runtime.ts'
@@ -72,15 +74,14 @@ function stages(runtime: Runtime, store: OrderStore, loopDelay: LoopDelay, witho
 }
 
 if (import.meta.main) {
-  await startService({
+  await startProcess({
     service: order,
-    config: {},
     migrations: new URL('../../services/order/migrations/', import.meta.url),
     env: process.env,
     argv: process.argv,
-    wire: async ({ runtime, database, loopDelay }) => {
+    wire: async ({ runtime, database, loopDelay }: Resources) => {
       const app = new Koa()
-      for (const stage of stages(runtime, createOrderStore(database), loopDelay, process.env.WITHOUT)) app.use(stage)
+      for (const stage of stages(runtime, createOrderStore(database as Database), loopDelay, process.env.WITHOUT)) app.use(stage)
       return { app }
     },
   })

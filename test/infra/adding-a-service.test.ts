@@ -16,7 +16,7 @@ afterAll(() => rm(dir, { recursive: true, force: true }))
 
 test('docs/adding-a-service.md prints each of its files', async () => {
   const names = [...(await printedFiles()).keys()]
-  expect(names).toEqual(['contract', 'service', 'routes', 'main'].map(name => `services/inventory/${name}.ts`))
+  expect(names).toEqual(['contract', 'service', 'start', 'main'].map(name => `services/inventory/${name}.ts`))
 })
 
 test('what docs/adding-a-service.md says compiles', async () => {

@@ -34,12 +34,11 @@ export async function copyWithAddedService(): Promise<string> {
     ['calls: [', "calls: [{ to: inventory, mode: 'optional', attemptTimeoutMs: 300 }, "],
     ['import { orderContract }', "import { inventory } from '../inventory/service.ts'\nimport { orderContract }"],
   )
-  await edit(join(dir, 'services/order/main.ts'), [
-    "const user = await client('user')",
-    `const user = await client('user')
-    const inventory = await client('inventory')
-    const stock = (scope: Parameters<typeof inventory.call>[0], sku: string) => inventory.call(scope, 'getStock', { params: { sku } })
-    runtime.log.debug({ stock: typeof stock }, 'asks for stock')`,
+  await edit(join(dir, 'services/order/start.ts'), [
+    'const keys = ',
+    `const stock = (scope: Parameters<typeof clients.inventory.call>[0], sku: string) => clients.inventory.call(scope, 'getStock', { params: { sku } })
+  runtime.log.debug({ stock: typeof stock }, 'asks for stock')
+  const keys = `,
   ])
   return dir
 }

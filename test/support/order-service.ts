@@ -1,21 +1,19 @@
 import { expect, vi } from 'vitest'
 import type { BreakerOptions } from '../../services/chassis/client/circuit.ts'
 import { type Client, createClient } from '../../services/chassis/client/client.ts'
-import { type Relay, type RelayOptions, startRelay } from '../../services/chassis/data/outbox.ts'
-import { createAccessTokenVerifier } from '../../services/chassis/identity/auth.ts'
-import { createApp } from '../../services/chassis/server/pipeline.ts'
+import type { RelayOptions } from '../../services/chassis/data/outbox.ts'
 import { orderContract } from '../../services/order/contract.ts'
 import type { OrderLimits } from '../../services/order/limits.ts'
-import { orderRoutes } from '../../services/order/routes.ts'
-import { createSaga, type Saga } from '../../services/order/saga.ts'
+import type { Saga } from '../../services/order/saga.ts'
 import { order } from '../../services/order/service.ts'
-import { createOrderStore, type OrderStore } from '../../services/order/store.ts'
-import { watchUserKeys } from '../../services/order/user-keys.ts'
+import { type OrderParts, orderParts, orderService, startOrder } from '../../services/order/start.ts'
+import type { OrderStore } from '../../services/order/store.ts'
 import type { userContract } from '../../services/user/contract.ts'
 import { type TestDatabase, testDatabase } from './database.ts'
 import { type Http, httpTo, type Listening, listen } from './http.ts'
 import { type TestRuntime, testRuntime } from './runtime.ts'
-import { REALM } from './user-service.ts'
+import { REALM_ENV } from './user-service.ts'
+import { wired } from './wired.ts'
 
 export interface TestOrderService extends Listening {
   http: Http
@@ -46,6 +44,9 @@ export interface OrderServiceOptions {
 
 let count = 0
 
+const part = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url')
+const UNSIGNED = `${part({ alg: 'EdDSA', typ: 'at+jwt', kid: 'nobody' })}.${part({})}.${Buffer.alloc(64).toString('base64url')}`
+
 /** The order service in this process, on a database of its own. */
 export async function startOrderService({
   db: given,
@@ -64,31 +65,30 @@ export async function startOrderService({
     workloadToken: typeof workloadToken === 'string' ? () => workloadToken : workloadToken,
     breaker,
   })
-  const keys = watchUserKeys(user, runtime)
-  const store = createOrderStore(db.database, limits)
-  const orders = runtime.metrics.counter('orders_total', 'Orders', ['state'])
-  const saga = createSaga({
-    store,
+  const env = {
+    ...REALM_ENV,
+    ...(limits && { MAX_OPEN_ORDERS: String(limits.open), MAX_REFUSED_ORDERS_PER_DAY: String(limits.refused) }),
+  }
+  let parts: OrderParts | undefined
+  const start: typeof orderService.start = wiring => {
+    parts = orderParts(wiring)
+    return startOrder(wiring, parts)
+  }
+  const service = await wired({ ...orderService, start }, env, {
+    runtime,
     database: db.database,
-    user,
-    orders,
-  })
-  const relay: Relay | undefined = relayOptions
-    ? startRelay({ ...runtime, database: db.database, handle: saga.deliver, pollMs: 50, maxBackoffMs: 200, ...relayOptions })
-    : undefined
-  const app = createApp(runtime, {
-    service: order,
-    handlers: orderRoutes({ store, saga }),
-    loopDelay: { currentMs: () => 0, close: () => {} },
-    trustedHops: 0,
+    clients: { user },
+    relay: relayOptions && { pollMs: 50, maxBackoffMs: 200, ...relayOptions },
     // So that a test can cut its request short, and name its trace.
     deadlinesOf: 'everybody',
     ingressTraces: 'continue',
-    verifiers: { user: createAccessTokenVerifier(keys.lookup, REALM) },
   })
-  const listening = await listen(app)
+  const listening = await listen(service.app)
   const http = httpTo(listening.url, orderContract)
-  if (awaitKeys) await vi.waitFor(() => expect(keys.ready()).toBe(true), { timeout: 5_000, interval: 5 })
+  // Only who has the keys can tell that nobody signed this.
+  if (awaitKeys)
+    await vi.waitFor(async () => expect((await http('GET', '/orders', { token: UNSIGNED })).status).toBe(401), { timeout: 5_000, interval: 5 })
+  const { store, saga } = parts as unknown as OrderParts
   return {
     ...listening,
     http,
@@ -100,9 +100,8 @@ export async function startOrderService({
     place: (token, items, key = `key-${process.pid}-${++count}`) =>
       http('POST', '/orders', { token, json: { items }, headers: { 'idempotency-key': key } }),
     close: async () => {
-      keys.close()
       await listening.close()
-      await relay?.close()
+      await service.close()
       await user.close()
       if (!given) await db.close()
     },

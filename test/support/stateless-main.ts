@@ -1,30 +1,32 @@
-import Koa from 'koa'
+import { z } from 'zod'
+import { defineContract, strict } from '../../services/chassis/contract/contract.ts'
 import { defineService } from '../../services/chassis/contract/graph.ts'
+import { implement } from '../../services/chassis/contract/implement.ts'
 import { startService } from '../../services/chassis/run/start.ts'
 
 /** The least that a service can be: no database, no settings of its own. */
 const ping = defineService({
   name: 'ping',
   port: 8_082,
-  contract: {},
-  calls: [],
+  contract: defineContract({
+    ping: {
+      method: 'GET',
+      path: '/',
+      summary: 'Ping',
+      auth: 'none',
+      responses: { 200: { description: 'What it was given', body: strict({ wiring: z.array(z.string()) }) } },
+    },
+  }),
   timeoutMs: 1_000,
   maxConcurrency: 10,
   slo: { availability: 0.99, latency: { thresholdMs: 250, objective: 0.99 } },
   scale: { min: 1, max: 1 },
 })
 
-await startService({
-  service: ping,
-  config: {},
-  env: process.env,
-  argv: process.argv,
-  wire: async ({ database }) => {
-    const none: undefined = database
-    const app = new Koa()
-    app.use(ctx => {
-      ctx.body = { database: String(none) }
-    })
-    return { app }
-  },
+const pingService = implement(ping, {
+  start: wiring => ({ handlers: { ping: () => ({ status: 200, body: { wiring: given(wiring) } }) } }),
 })
+
+const given = (wiring: Record<string, unknown>) => Object.keys(wiring).filter(name => wiring[name] !== undefined)
+
+await startService(pingService)

@@ -4,23 +4,20 @@ import { join } from 'node:path'
 import { expect } from 'vitest'
 import { ensureSigningKeys, LOCAL_ISSUER, LOCAL_NAMESPACE, openLocalIssuer } from '../../scripts/local/credentials.ts'
 import { openDatabase } from '../../services/chassis/data/database.ts'
-import { openWorkloadVerifier } from '../../services/chassis/identity/workload-identity.ts'
-import { createApp } from '../../services/chassis/server/pipeline.ts'
 import type { Metrics } from '../../services/chassis/telemetry/metrics.ts'
 import { userContract } from '../../services/user/contract.ts'
-import { createPasswords, type Passwords } from '../../services/user/passwords.ts'
-import { createReservationStore } from '../../services/user/reservations.ts'
-import { userRoutes } from '../../services/user/routes.ts'
-import { user } from '../../services/user/service.ts'
-import { createSessionVerifier } from '../../services/user/session-verifier.ts'
-import { createUserStore } from '../../services/user/store.ts'
-import { createThrottle, type ThrottleLimits } from '../../services/user/throttle.ts'
+import type { Passwords } from '../../services/user/passwords.ts'
+import { startUser, userService } from '../../services/user/start.ts'
+import type { ThrottleLimits } from '../../services/user/throttle.ts'
 import { type SigningKeys, watchSigningKeys } from '../../services/user/tokens.ts'
 import { type TestDatabase, testDatabase } from './database.ts'
 import { type Http, httpTo, type Listening, listen, type Reply } from './http.ts'
 import { type TestRuntime, testRuntime } from './runtime.ts'
+import { wired } from './wired.ts'
 
 export const REALM = { issuer: 'https://shop.localhost', audience: 'shop' }
+/** The same as a process is told, and where it runs. */
+export const REALM_ENV = { AUTH_ISSUER: REALM.issuer, AUTH_AUDIENCE: REALM.audience, NAMESPACE: LOCAL_NAMESPACE }
 
 export interface TestUserService extends Listening {
   http: Http
@@ -57,39 +54,34 @@ let count = 0
 export async function startUserService({
   throttle,
   creditLimit = 100_000,
-  passwords = createPasswords,
+  passwords,
   loopDelayMs = () => 0,
   replicaOf,
 }: UserServiceOptions = {}): Promise<TestUserService> {
   const runtime = testRuntime('user')
   const db = replicaOf ? replicaDatabase(replicaOf.db, runtime) : await testDatabase('user', { runtime })
   const dir = replicaOf?.dir ?? (await mkdtemp(join(tmpdir(), 'fairlead-user-')))
-  const keys = await watchSigningKeys(await ensureSigningKeys(join(dir, 'signing-keys')), REALM, runtime.log)
+  const signingKeys = await ensureSigningKeys(join(dir, 'signing-keys'))
+  const keys = await watchSigningKeys(signingKeys, REALM, runtime.log)
   const issuer = await openLocalIssuer(join(dir, 'workload-tokens'))
-  const config = { NAMESPACE: LOCAL_NAMESPACE, WORKLOAD_ISSUER: LOCAL_ISSUER, WORKLOAD_JWKS: issuer.jwksFile, WORKLOAD_CALLERS: ['order'] }
-  const workload = await openWorkloadVerifier('user', { ...config, WORKLOAD_JWKS_CA_FILE: undefined }, runtime)
-  const store = createUserStore(db.database)
-  const handlers = userRoutes({
-    store,
-    reservations: createReservationStore(db.database),
-    passwords: passwords(runtime.metrics),
-    throttle: createThrottle(db.database, { registrations: 10_000, ...throttle }),
-    logins: runtime.metrics.counter('logins_total', 'Logins', ['outcome']),
-    reuses: runtime.metrics.counter('refresh_reuse_total', 'Reuses'),
-    keys: keys.current,
-    creditLimit,
-  })
-  const app = createApp(runtime, {
-    service: user,
-    handlers,
+  const env = {
+    ...REALM_ENV,
+    WORKLOAD_ISSUER: LOCAL_ISSUER,
+    WORKLOAD_JWKS: issuer.jwksFile,
+    WORKLOAD_CALLERS: 'order',
+    SIGNING_DIR: signingKeys,
+    CREDIT_LIMIT: String(creditLimit),
+    REGISTRATIONS_PER_ADDRESS: '10000',
+  }
+  const parts = { ...(throttle && { limits: throttle }), ...(passwords && { passwords }) }
+  const service = await wired({ ...userService, start: wiring => startUser(wiring, parts) }, env, {
+    runtime,
+    database: db.database,
+    clients: {},
     loopDelay: { currentMs: loopDelayMs, close: () => {} },
     trustedHops: 1,
-    verifiers: {
-      user: createSessionVerifier(store, keys.current, REALM),
-      workload: workload.verify,
-    },
   })
-  const listening = await listen(app)
+  const listening = await listen(service.app)
   const secrets = new Set<string>()
   const http = noting(secrets, httpTo(listening.url, userContract))
   return {
@@ -111,8 +103,8 @@ export async function startUserService({
     },
     close: async () => {
       keys.close()
-      workload.close()
       await listening.close()
+      await service.close()
       await db.close()
       if (!replicaOf) await rm(dir, { recursive: true, force: true })
     },

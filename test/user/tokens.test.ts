@@ -5,7 +5,7 @@ import { base64url, type CryptoKey, decodeJwt, decodeProtectedHeader, exportJWK,
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import { addSigningKey } from '../../scripts/local/credentials.ts'
 import { loadConfig } from '../../services/chassis/contract/settings.ts'
-import { userConfig } from '../../services/user/config.ts'
+import { user as userDefinition } from '../../services/user/service.ts'
 import { watchSigningKeys } from '../../services/user/tokens.ts'
 import { expectProblem } from '../support/http.ts'
 import { silentLog } from '../support/runtime.ts'
@@ -274,7 +274,7 @@ describe('signing keys', () => {
   })
 
   test.each(['59', '901', 'ever'])('ACCESS_TOKEN_SECONDS=%s is refused at the start', value => {
-    const { ACCESS_TOKEN_SECONDS } = userConfig
+    const { ACCESS_TOKEN_SECONDS } = userDefinition.settings
     expect(() => loadConfig({ ACCESS_TOKEN_SECONDS }, { ACCESS_TOKEN_SECONDS: value })).toThrow('it takes whole seconds, 60 to 900')
   })
 

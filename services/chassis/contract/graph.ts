@@ -1,5 +1,5 @@
 import type { z } from 'zod'
-import type { Contract } from './contract.ts'
+import type { Contract, Operation } from './contract.ts'
 
 /** Of an edge that names none. */
 export const DEFAULT_MAX_ATTEMPTS = 2
@@ -101,6 +101,11 @@ export interface ServiceDefinition {
   resources?: Resources
 }
 
+/** As a team writes it: who calls nobody says nothing of calls. */
+export type ServiceInput = Omit<ServiceDefinition, 'calls'> & Partial<Pick<ServiceDefinition, 'calls'>>
+
+type Defined<D> = D & (D extends { calls: readonly Edge[] } ? unknown : { calls: readonly [] })
+
 /** In a pod; never reachable from outside the cluster. */
 export const ADMIN_PORT = 9_090
 
@@ -118,7 +123,8 @@ export interface SystemDefinition {
 }
 
 /** Checks one service's definition and keeps its literal types, so that a client for a missing edge does not compile. */
-export function defineService<const D extends ServiceDefinition>(definition: D): D {
+export function defineService<const D extends ServiceInput>(input: D): Defined<D> {
+  const definition: ServiceDefinition = { calls: [], ...input }
   const { name, port, timeoutMs, calls, scale } = definition
   if (!/^[a-z]([-a-z0-9]{0,40}[a-z0-9])?$/.test(name)) throw new Error(`service name '${name}' is not a DNS label of at most 42 characters`)
   if (!Number.isInteger(port) || port < 1024 || port > 65535) throw new Error(`${name}: port ${port} is not between 1024 and 65535`)
@@ -130,7 +136,7 @@ export function defineService<const D extends ServiceDefinition>(definition: D):
     }
     for (const command of edge.commands ?? []) refuseCommand(definition, edge, command)
   }
-  return definition
+  return definition as Defined<D>
 }
 
 function refuseCommand({ name, database }: ServiceDefinition, { to }: Edge, command: string): void {
@@ -179,7 +185,7 @@ export const callersOf = (system: SystemDefinition, service: ServiceDefinition):
   system.services.filter(caller => caller.calls.some(edge => edge.to === service)).map(caller => caller.name)
 
 /** Union of the names that a service may call, as literal types. */
-export type CalleeName<D extends ServiceDefinition> = D['calls'][number]['to']['name']
+export type CalleeName<D extends ServiceDefinition> = D['calls'][number] extends infer E ? (E extends Edge ? E['to']['name'] : never) : never
 
 /** The definition behind one of a service's edges. */
 export type Callee<D extends ServiceDefinition, N extends string> = Extract<D['calls'][number]['to'], { name: N }>
@@ -192,6 +198,10 @@ export function edgeTo(service: ServiceDefinition, name: string): Edge {
 
 /** Name under which callers find all pods of a service (a headless Service on Kubernetes). */
 export const podsHost = (service: ServiceDefinition): string => `${service.name}-pods`
+
+/** Whether any operation of a service is such a one. */
+export const hasOperation = ({ contract }: Pick<ServiceDefinition, 'contract'>, is: (operation: Operation) => unknown): boolean =>
+  Object.values(contract).some(is)
 
 /** Whether a service sends commands, which wait in an outbox until they arrive. */
 export const hasOutbox = ({ calls }: Pick<ServiceDefinition, 'calls'>): boolean => calls.some(({ commands = [] }) => commands.length > 0)

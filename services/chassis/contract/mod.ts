@@ -15,6 +15,7 @@ export {
   defineSystem,
   type Edge,
   edgeVariables,
+  hasOperation,
   hasOutbox,
   type MetricPanel,
   podsHost,
@@ -26,6 +27,7 @@ export {
 } from './graph.ts'
 export { REPLAYED_HEADER } from './idempotency-key.ts'
 export { id, newId, timestamp } from './ids.ts'
+export { type Implementation, implement, type Started, type Wiring } from './implement.ts'
 export { defineJourney, type Journey, type JourneyRecorder, type JourneyStep } from './journey.ts'
 export { MAX_BODY_BYTES, MAX_HEAD_BYTES, MAX_LOOP_DELAY_MS, RETRY_RATIO } from './limits.ts'
 export { openApiOperation, openApiOperationOf, serveOpenApi } from './openapi.ts'

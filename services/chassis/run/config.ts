@@ -1,6 +1,6 @@
 import { z } from 'zod'
-import { ADMIN_PORT, DEFAULT_POOL_SIZE, edgeVariables, type ServiceDefinition } from '../contract/graph.ts'
-import { count, list, milliseconds, port, text } from '../contract/settings.ts'
+import { ADMIN_PORT, DEFAULT_POOL_SIZE, edgeVariables, hasOperation, type ServiceDefinition } from '../contract/graph.ts'
+import { count, list, loadConfig, milliseconds, port, text } from '../contract/settings.ts'
 import { LINGER_MS } from '../contract/timing.ts'
 import { databaseUrlFile } from '../data/database-url.ts'
 
@@ -29,7 +29,7 @@ export const commonSettings = (service: Pick<ServiceDefinition, 'port' | 'databa
 }
 
 /** What a service must be told of each service that it calls. */
-export const edgeConfig = ({ calls }: Pick<ServiceDefinition, 'calls'>): Record<string, z.ZodType<string | undefined>> =>
+const edgeConfig = ({ calls }: Pick<ServiceDefinition, 'calls'>): Record<string, z.ZodType<string | undefined>> =>
   Object.fromEntries(
     calls.flatMap(({ to: { name } }) => [
       [edgeVariables(name).identityFile, text(`the path of our workload token for the ${name} service`)],
@@ -49,6 +49,34 @@ export const workloadConfig = {
 }
 
 export type WorkloadConfig = { [K in keyof typeof workloadConfig]: z.output<(typeof workloadConfig)[K]> }
+
+/** Of a service that knows users: who issues their access tokens, and for whom. */
+const realmConfig = {
+  AUTH_ISSUER: text('the issuer of access tokens, a URL'),
+  AUTH_AUDIENCE: text('the audience of access tokens'),
+}
+
+/** What a service's own part needs of its configuration. */
+export type OwnConfig = WorkloadConfig & { [K in keyof typeof realmConfig]: string } & { NAMESPACE: string; [name: string]: unknown }
+
+/** Everything that the environment says. What a service has no use for is not there, whatever the type says. */
+export type ServiceConfig = BaseConfig & OwnConfig
+
+/**
+ * Every variable that a service reads: what all have, and what its definition brings along.
+ */
+export const serviceConfig = (service: ServiceDefinition): Record<string, z.ZodType> => ({
+  ...baseConfig(service),
+  ...Object.fromEntries((service.secrets ?? []).map(({ name, env }) => [env, text(`the folder of the secret ${name}`)])),
+  ...(hasOperation(service, ({ auth }) => auth === 'user') && realmConfig),
+  ...(hasOperation(service, ({ auth }) => auth === 'workload') && workloadConfig),
+  ...edgeConfig(service),
+  ...service.settings,
+})
+
+/** @throws ConfigError naming every missing or wrong variable */
+export const loadServiceConfig = (service: ServiceDefinition, env: Record<string, string | undefined>): ServiceConfig =>
+  loadConfig(serviceConfig(service), env) as unknown as ServiceConfig
 
 /** The settings of `migrate`, which runs before the service and knows only its database. */
 export const migrateConfig = {

@@ -16,7 +16,7 @@ export interface Call<O extends Operation> extends Input<O> {
   ifNoneMatch?: string
 }
 
-export type Handler<O extends Operation> = (call: Call<O>) => Promise<Answer<O>>
+export type Handler<O extends Operation> = (call: Call<O>) => Answer<O> | Promise<Answer<O>>
 
 /** One handler for each operation of the contract: a missing or extra one does not compile. */
 export type Handlers<C extends Contract> = { [K in keyof C]: Handler<C[K]> }

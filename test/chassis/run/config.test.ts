@@ -5,10 +5,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { ConfigError, count, list, loadConfig, milliseconds, port, text } from '../../../services/chassis/contract/settings.ts'
 import { databaseUrlFile } from '../../../services/chassis/data/database-url.ts'
-import { baseConfig } from '../../../services/chassis/run/config.ts'
-import { orderConfig } from '../../../services/order/config.ts'
+import { baseConfig, serviceConfig } from '../../../services/chassis/run/config.ts'
 import { order } from '../../../services/order/service.ts'
-import { userConfig } from '../../../services/user/config.ts'
 import { user } from '../../../services/user/service.ts'
 
 let dir: string
@@ -105,8 +103,8 @@ describe('the settings of the services', () => {
   })
 
   test.each([
-    ['user', { ...baseConfig(user), ...userConfig }],
-    ['order', { ...baseConfig(order), ...orderConfig }],
+    ['user', serviceConfig(user)],
+    ['order', serviceConfig(order)],
   ] as [string, Record<string, z.ZodType>][])('say what each required variable of %s takes', (_name, fields) => {
     const problems = problemsOf(fields, {})
     expect(problems.length).toBeGreaterThan(3)

@@ -76,7 +76,7 @@ describe('node services/user/main.ts', () => {
       `user cannot start: the environment has 8 problems:
   DATABASE_URL_FILE is missing: it takes the path of a file with the Postgres URL
   NAMESPACE is missing: it takes the Kubernetes namespace
-  SIGNING_DIR is missing: it takes the folder of the access token signing keys
+  SIGNING_DIR is missing: it takes the folder of the secret signing-keys
   AUTH_ISSUER is missing: it takes the issuer of access tokens, a URL
   AUTH_AUDIENCE is missing: it takes the audience of access tokens
   WORKLOAD_ISSUER is missing: it takes the cluster's token issuer, a URL
@@ -165,7 +165,7 @@ describe('a service without a database', () => {
     const { child, lines, ended } = start(least, [], STATELESS)
     const listening = await vi.waitUntil(() => lines.find(line => line.msg === 'listening'), { timeout: 15_000, interval: 20 })
     expect((await httpTo(`http://127.0.0.1:${listening.adminPort}`)('GET', '/readyz')).body).toBe('ok\n')
-    expect((await httpTo(`http://127.0.0.1:${listening.port}`)('GET', '/')).body).toEqual({ database: 'undefined' })
+    expect((await httpTo(`http://127.0.0.1:${listening.port}`)('GET', '/')).body).toEqual({ wiring: ['runtime', 'clients', 'settings', 'secrets'] })
     child.kill('SIGTERM')
     expect(await ended()).toMatchObject({ code: 0, stderr: '' })
   })
@@ -173,7 +173,7 @@ describe('a service without a database', () => {
   test('has nothing to migrate, and says so', async () => {
     const { code, lines } = await start(least, ['migrate'], STATELESS).ended()
     expect(code).toBe(1)
-    expect(lines.at(-1)).toMatchObject({ msg: 'cannot start', err: { message: 'ping has no migrations: name their folder in main.ts' } })
+    expect(lines.at(-1)).toMatchObject({ msg: 'cannot start', err: { message: 'ping has no migrations: give implement() their folder' } })
   })
 })
 

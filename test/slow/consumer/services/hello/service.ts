@@ -5,7 +5,6 @@ export const hello = defineService({
   name: 'hello',
   port: 8080,
   contract: helloContract,
-  calls: [],
   timeoutMs: 500,
   maxConcurrency: 100,
   slo: { availability: 0.999, latency: { thresholdMs: 100, objective: 0.99 } },

@@ -1,0 +1,69 @@
+import type { z } from 'zod'
+import type { Client } from '../client/client.ts'
+import type { Database } from '../data/database.ts'
+import type { Message, Outcome } from '../data/outbox.ts'
+import type { Verifier } from '../identity/auth.ts'
+import type { Check } from '../server/health.ts'
+import type { Handlers } from '../server/routes.ts'
+import type { Runtime } from '../telemetry/runtime.ts'
+import type { TokenRealm } from './access-token.ts'
+import type { Callee, CalleeName, ServiceDefinition } from './graph.ts'
+import type { Scope } from './scope.ts'
+
+// The floors above are named here by their types alone: who imports this loads none of them.
+
+type SettingsOf<D> = D extends { settings: infer S extends Readonly<Record<string, z.ZodType>> }
+  ? { readonly [K in keyof S]: z.output<S[K]> }
+  : Record<never, never>
+
+type SecretsOf<D> = D extends { secrets: readonly (infer S extends { name: string })[] } ? Readonly<Record<S['name'], string>> : Record<never, never>
+
+/** What a service is given when it starts, made from its definition. */
+export type Wiring<D extends ServiceDefinition> = {
+  /** Log, metrics and traces. */
+  runtime: Runtime
+  /** Its own settings, by name. */
+  settings: SettingsOf<D>
+  /** Folders of its secrets, by name. */
+  secrets: SecretsOf<D>
+  /** A client for each service that it calls, by name. */
+  clients: { readonly [N in CalleeName<D>]: Client<Callee<D, N>['contract']> }
+  /** Who issues users' access tokens, and for whom. */
+  realm: TokenRealm
+} & (D extends { database: string } ? { database: Database } : unknown)
+
+/** What a service brings itself. */
+export type Started<D extends ServiceDefinition> = {
+  /** One for each operation of its contract. */
+  handlers: Handlers<D['contract']>
+  /** Checks users' access tokens, where an operation has `auth: 'user'`. */
+  verifyUser?: Verifier
+  /** What must hold for it to be ready, beside its database. */
+  checks?: Record<string, Check>
+  /** Closed in this order after the last request, before the clients and the database. */
+  closers?: (() => Promise<unknown>)[]
+} & (D extends { database: string }
+  ? {
+      /** Housekeeping, by name: each job runs every ten minutes or so, in every replica. */
+      jobs?: Record<string, (scope: Scope) => Promise<unknown>>
+      /** Delivers a message of the outbox. */
+      deliver?: (message: Message, scope: Scope) => Promise<Outcome>
+    }
+  : unknown)
+
+export type Implementation<D extends ServiceDefinition> = {
+  service: D
+  start: (wiring: Wiring<D>) => Started<D> | Promise<Started<D>>
+  /** Folder of its SQL migrations. */
+  migrations?: URL
+}
+
+type Brought<D extends ServiceDefinition> = Pick<Implementation<D>, 'start'> &
+  (D extends { database: string } ? { migrations: URL } : { migrations?: never })
+
+/**
+ * A service with its code: what `startService` runs and what tests start. Nothing happens until one of them does.
+ * `start` is called once; what it leaves out of the wiring is the chassis' own work: tokens of workloads, housekeeping of idempotency keys,
+ * both servers, the drain.
+ */
+export const implement = <D extends ServiceDefinition>(service: D, brought: NoInfer<Brought<D>>): Implementation<D> => ({ service, ...brought })

@@ -1,0 +1,70 @@
+import type Koa from 'koa'
+import type { Client } from '../client/client.ts'
+import { hasOperation, type ServiceDefinition } from '../contract/graph.ts'
+import type { Implementation, Started, Wiring } from '../contract/implement.ts'
+import type { Database } from '../data/database.ts'
+import { startHousekeeping } from '../data/housekeeping.ts'
+import { purgeKeys } from '../data/idempotency.ts'
+import { type RelayOptions, startRelay } from '../data/outbox.ts'
+import { openWorkloadVerifier } from '../identity/workload-identity.ts'
+import type { Check } from '../server/health.ts'
+import { createApp, type Trust } from '../server/pipeline.ts'
+import type { LoopDelay } from '../server/shed.ts'
+import type { Runtime } from '../telemetry/runtime.ts'
+import type { OwnConfig } from './config.ts'
+
+/** What a process holds for its service. */
+export interface Resources extends Trust {
+  config: OwnConfig
+  runtime: Runtime
+  loopDelay: LoopDelay
+  /** By the callee's name. */
+  // biome-ignore lint/suspicious/noExplicitAny: each has the contract of its callee
+  clients: Record<string, Client<any>>
+  database?: Database | undefined
+  /** false: messages of the outbox wait. @default the relay's own */
+  relay?: false | Partial<RelayOptions>
+}
+
+/** A service as the process serves it. */
+export interface Wired {
+  app: Koa
+  checks?: Record<string, Check>
+  /** Closed in order after the last request and before clients, telemetry and pool. */
+  closers?: (() => Promise<unknown>)[]
+}
+
+/** Starts a service's own code and puts around it what its definition implies. */
+export async function wireService<D extends ServiceDefinition>(implementation: Implementation<D>, resources: Resources): Promise<Wired> {
+  const { service } = implementation
+  const { config, runtime, clients, database, loopDelay, relay = {}, ...trust } = resources
+  const pick = (names: readonly string[]) => Object.fromEntries(names.map(name => [name, config[name]]))
+  const started: Started<ServiceDefinition & { database: string }> = await implementation.start({
+    runtime,
+    clients,
+    database,
+    settings: pick(Object.keys(service.settings ?? {})),
+    secrets: Object.fromEntries((service.secrets ?? []).map(({ name, env }) => [name, config[env]])),
+    realm: config.AUTH_ISSUER === undefined ? undefined : { issuer: config.AUTH_ISSUER, audience: config.AUTH_AUDIENCE },
+  } as unknown as Wiring<D>)
+  const { handlers, verifyUser, checks = {}, closers = [], jobs, deliver } = started
+
+  const workload = hasOperation(service, ({ auth }) => auth === 'workload') ? await openWorkloadVerifier(service.name, config, runtime) : undefined
+  const app = createApp(runtime, {
+    service,
+    handlers,
+    loopDelay,
+    verifiers: { ...(verifyUser && { user: verifyUser }), ...(workload && { workload: workload.verify }) },
+    ...trust,
+  })
+  const own: (() => Promise<unknown>)[] = []
+  if (workload) own.push(async () => workload.close())
+  if (database) {
+    const keys = hasOperation(service, ({ idempotencyKey }) => idempotencyKey) && {
+      keys: (scope: Parameters<typeof purgeKeys>[1]) => purgeKeys(database, scope),
+    }
+    own.push(startHousekeeping({ ...runtime, jobs: { ...keys, ...jobs } }).close)
+    if (deliver && relay) own.push(startRelay({ ...runtime, database, handle: deliver, ...relay }).close)
+  }
+  return { app, checks, closers: [...own, ...closers] }
+}

@@ -1,0 +1,35 @@
+import { implement, type Started, type Wiring } from '@fairlead/chassis'
+import { createAccessTokenVerifier } from '@fairlead/chassis/identity'
+import { STATES } from './contract.ts'
+import { orderRoutes } from './routes.ts'
+import { createSaga, type Saga } from './saga.ts'
+import { order } from './service.ts'
+import { createOrderStore, type OrderStore } from './store.ts'
+import { watchUserKeys } from './user-keys.ts'
+
+export interface OrderParts {
+  store: OrderStore
+  saga: Saga
+}
+
+export function orderParts({ runtime, database, clients, settings }: Wiring<typeof order>): OrderParts {
+  const store = createOrderStore(database, { open: settings.MAX_OPEN_ORDERS, refused: settings.MAX_REFUSED_ORDERS_PER_DAY })
+  const states = STATES.map(state => ({ state }))
+  const orders = runtime.metrics.counter('orders_total', 'Orders by the state that they reached', ['state'], states)
+  return { store, saga: createSaga({ store, database, user: clients.user, orders }) }
+}
+
+export function startOrder({ runtime, clients, realm }: Wiring<typeof order>, { store, saga }: OrderParts): Started<typeof order> {
+  const keys = watchUserKeys(clients.user, runtime)
+  return {
+    handlers: orderRoutes({ store, saga }),
+    deliver: saga.deliver,
+    verifyUser: createAccessTokenVerifier(keys.lookup, realm),
+    closers: [async () => keys.close()],
+  }
+}
+
+export const orderService = implement(order, {
+  migrations: new URL('./migrations/', import.meta.url),
+  start: wiring => startOrder(wiring, orderParts(wiring)),
+})

@@ -1,0 +1,67 @@
+import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest'
+import { defineContract } from '../../../services/chassis/contract/contract.ts'
+import { defineService } from '../../../services/chassis/contract/graph.ts'
+import { implement } from '../../../services/chassis/contract/implement.ts'
+import { testDatabase } from '../../support/database.ts'
+import { testRuntime } from '../../support/runtime.ts'
+import { wired } from '../../support/wired.ts'
+
+const responses = { 204: { description: 'Done' } }
+const rest = {
+  port: 8_080,
+  timeoutMs: 500,
+  maxConcurrency: 10,
+  slo: { availability: 0.99, latency: { thresholdMs: 100, objective: 0.99 } },
+  scale: { min: 1, max: 1 },
+}
+const pay = { method: 'POST', path: '/payments', summary: 'Pay', auth: 'none', responses } as const
+const migrations = new URL('./migrations/', import.meta.url)
+
+afterEach(() => void vi.useRealTimers())
+
+/** Names of the spans of one round of housekeeping. */
+async function housekeeping(operation: typeof pay & { idempotencyKey?: true }): Promise<string[]> {
+  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
+  const runtime = testRuntime()
+  const db = await testDatabase('order', { runtime })
+  onTestFinished(db.close)
+  const service = defineService({ name: 'till', database: 'till', contract: defineContract({ pay: operation }), ...rest })
+  const till = implement(service, {
+    migrations,
+    start: ({ database }) => ({ handlers: { pay: () => ({ status: 204 }) }, jobs: { look: () => database.ping(1_000) } }),
+  })
+  const { close } = await wired(till, { NAMESPACE: 'acme' }, { runtime, database: db.database, clients: {} })
+  onTestFinished(close)
+  const named = () =>
+    runtime.spans.getFinishedSpans().flatMap(({ name, status }) => (name.startsWith('housekeeping ') ? [`${name.slice(13)} ${status.code}`] : []))
+  await vi.advanceTimersByTimeAsync(12 * 60_000)
+  await vi.waitFor(() => expect(named()).toContainEqual(expect.stringContaining('look')), { timeout: 5_000, interval: 5 })
+  expect(runtime.lines.filter(({ msg }) => msg === 'housekeeping failed')).toEqual([])
+  return named()
+}
+
+describe('a wired service', () => {
+  test('purges idempotency keys where an operation takes them, beside its own jobs', async () => {
+    expect(await housekeeping({ ...pay, idempotencyKey: true })).toEqual(['keys 0', 'look 0'])
+  })
+
+  test('does its own jobs alone where none does', async () => {
+    expect(await housekeeping(pay)).toEqual(['look 0'])
+  })
+
+  test('closes what it brings in its order', async () => {
+    const closed: string[] = []
+    const close = (name: string) => async () => closed.push(name)
+    const service = defineService({ name: 'till', contract: defineContract({ pay }), ...rest })
+    const till = implement(service, { start: () => ({ handlers: { pay: () => ({ status: 204 }) }, closers: [close('first'), close('second')] }) })
+    await (await wired(till, { NAMESPACE: 'acme' }, { runtime: testRuntime(), clients: {} })).close()
+    expect(closed).toEqual(['first', 'second'])
+  })
+
+  test('does not start when an operation asks for users, and nobody verifies their tokens', async () => {
+    const service = defineService({ name: 'till', contract: defineContract({ pay: { ...pay, auth: 'user' } }), ...rest })
+    const till = implement(service, { start: () => ({ handlers: { pay: () => ({ status: 204 }) } }) })
+    const env = { NAMESPACE: 'acme', AUTH_ISSUER: 'https://id.example', AUTH_AUDIENCE: 'acme' }
+    await expect(wired(till, env, { runtime: testRuntime(), clients: {} })).rejects.toThrow("pay has auth 'user', and there is no verifier for it")
+  })
+})
