@@ -1,2 +1,3 @@
 /** A client for an edge of the system graph. */
-export type { Client, ProblemAnswer } from './client.ts'
+export type { ProblemAnswer } from './answers.ts'
+export type { Client } from './client.ts'

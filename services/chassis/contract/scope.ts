@@ -1,6 +1,6 @@
 import type { Span } from '@opentelemetry/api'
 import type { Logger } from 'pino'
-import { aborted, createDeadline, type Deadline } from './deadline.ts'
+import { createDeadline, type Deadline, unlessAborted } from './deadline.ts'
 import { deadlineExceeded } from './failure.ts'
 
 /** What one unit of work (a request, a relay's attempt) carries along: how long it may take, its span and its log. */
@@ -22,7 +22,7 @@ export async function within<T>(scope: Scope, marginMs: number, work: (inner: Sc
   // Of both: work that is lost with the scope's deadline must stop as well, or it goes on without any.
   const signal = AbortSignal.any([own.signal, scope.deadline.signal])
   try {
-    return await Promise.race([work({ ...scope, deadline: { ...own, signal } }), aborted(signal)])
+    return await unlessAborted(signal, work({ ...scope, deadline: { ...own, signal } }))
   } finally {
     own.clear()
   }

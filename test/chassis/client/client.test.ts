@@ -81,6 +81,12 @@ interface Callee {
   handler: Handler
 }
 
+// As it is, and seen.
+vi.mock('node:timers/promises', async original => {
+  const { setTimeout } = await original<typeof import('node:timers/promises')>()
+  return { setTimeout: vi.fn(setTimeout) }
+})
+
 /** A callee on some addresses of this machine, all with the same port. */
 async function startCallee(handler: Handler = ok, addresses = ['127.0.0.1']): Promise<Callee> {
   const started: Callee = { port: 0, requests: [], byAddress: {}, handler }
@@ -484,10 +490,13 @@ describe('retries', () => {
     const { save, get, failure } = clientOf(started.port, { random: () => 0.7 })
     await save(3)
     started.handler = refuse(503, 'unavailable')
-    const timers = vi.spyOn(globalThis, 'setTimeout')
-    onTestFinished(() => timers.mockRestore())
     await failure(get())
-    expect(timers.mock.calls.map(([, ms]) => ms).filter(ms => ms === 17.5 || ms === 35)).toEqual([17.5, 35])
+    expect(
+      vi
+        .mocked(sleep)
+        .mock.calls.map(([ms]) => ms)
+        .filter(ms => ms === 17.5 || ms === 35),
+    ).toEqual([17.5, 35])
   })
 
   test('are not begun when the wait is longer than what is left', async () => {

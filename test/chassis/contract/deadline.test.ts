@@ -1,7 +1,8 @@
+import { getEventListeners } from 'node:events'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import { z } from 'zod'
 import { defineContract, strict } from '../../../services/chassis/contract/contract.ts'
-import { aborted, createDeadline, DEADLINE_HEADER } from '../../../services/chassis/contract/deadline.ts'
+import { aborted, createDeadline, DEADLINE_HEADER, unlessAborted } from '../../../services/chassis/contract/deadline.ts'
 import type { Failure } from '../../../services/chassis/contract/failure.ts'
 import type { Scope } from '../../../services/chassis/contract/scope.ts'
 import { unauthorized } from '../../../services/chassis/identity/auth.ts'
@@ -224,5 +225,34 @@ describe("a caller's deadline", () => {
     expect((await ask('/workload', '300')).body.remainingMs).toBeLessThanOrEqual(300)
     expectProblem(await ask('/workload', 'soon'), 400, 'invalid-request')
     expectProblem(await ask('/workload', '1', 'bad'), 401, 'unauthorized')
+  })
+})
+
+describe('unlessAborted', () => {
+  const listeners = (signal: AbortSignal) => getEventListeners(signal, 'abort').length
+
+  test('gives the result, and leaves no listener behind', async () => {
+    const { signal } = new AbortController()
+    const work = Promise.withResolvers<string>()
+    const result = unlessAborted(signal, work.promise)
+    expect(listeners(signal)).toBe(1)
+    work.resolve('done')
+    expect(await result).toBe('done')
+    expect(listeners(signal)).toBe(0)
+  })
+
+  test('leaves none behind when the work fails either', async () => {
+    const { signal } = new AbortController()
+    await expect(unlessAborted(signal, Promise.reject(new Error('broken')))).rejects.toThrow('broken')
+    expect(listeners(signal)).toBe(0)
+  })
+
+  test.each(['before', 'meanwhile'])('rejects with the reason of a signal that aborts %s', async when => {
+    const controller = new AbortController()
+    const reason = new Error('enough')
+    if (when === 'before') controller.abort(reason)
+    const result = unlessAborted(controller.signal, new Promise(() => {}))
+    controller.abort(reason)
+    await expect(result).rejects.toBe(reason)
   })
 })

@@ -1,0 +1,35 @@
+import { CallError } from '../contract/call-error.ts'
+import type { Answer, Operation } from '../contract/contract.ts'
+
+/** A problem that the callee's contract declares for an operation, by its code. */
+export interface ProblemAnswer {
+  status: number
+  problem: { code: string; detail: string; [member: string]: unknown }
+}
+
+/** A declared answer, or a 4xx problem. */
+export type Received<O extends Operation> = Answer<O> | ProblemAnswer
+
+/** What came back, whatever it is. */
+export interface RawAnswer {
+  status: number
+  body: unknown
+}
+
+const isProblem = (body: unknown): body is ProblemAnswer['problem'] => typeof (body as { code?: unknown } | undefined)?.code === 'string'
+
+/** Declared answers, with their body, and the callee's own 4xx problems are answers; everything else is a failure. */
+export function undefinedAnswer({ status, body }: RawAnswer, operation: Operation, name: string, callee: string): CallError | undefined {
+  const declared = operation.responses[status]
+  if (declared ? body !== undefined || !declared.body : status >= 400 && status < 500 && isProblem(body)) return undefined
+  return new CallError(`status-${status}`, `${callee} answered ${name} with ${status}${isProblem(body) ? ` ${body.code}` : ''}`, { status })
+}
+
+export const received = ({ status, body }: RawAnswer) => (status >= 400 ? { status, problem: body } : { status, body })
+
+/** Overload and an open circuit are left alone: a retry now would make them worse. */
+export function isWorthRetrying(failure: CallError, result: RawAnswer | CallError): boolean {
+  if (failure.code === 'unreachable' || failure.code === 'timeout') return true
+  if (result instanceof CallError) return false
+  return (result.status === 502 || result.status === 503 || result.status === 504) && (!isProblem(result.body) || result.body.code !== 'overloaded')
+}
