@@ -1,10 +1,11 @@
-import { Failure, type Scope, serveOpenApi, tooManyRequests, unavailable } from '@fairlead/chassis'
+import { Failure, serveOpenApi, unavailable } from '@fairlead/chassis'
 import { unauthorized } from '@fairlead/chassis/identity'
-import { createPlaces, type Handlers } from '@fairlead/chassis/server'
+import type { Handlers } from '@fairlead/chassis/server'
 import type { JWK } from 'jose'
 import type { Counter } from 'prom-client'
 import { audit } from './audit.ts'
 import { userContract } from './contract.ts'
+import { type Credentials, createCredentials } from './credentials.ts'
 import { needsRehash, type Passwords, refuseWeak } from './passwords.ts'
 import type { ReservationStore } from './reservations.ts'
 import { emailKey, type Session, toUser, type UserStore } from './store.ts'
@@ -25,67 +26,71 @@ export interface UserDependencies {
   creditLimit: number
 }
 
+type Some<K extends keyof typeof userContract> = Pick<Handlers<typeof userContract>, K>
+
 /** One handler for each operation of the contract. */
-export function userRoutes({
-  store,
-  reservations,
-  passwords,
-  throttle,
-  logins,
-  reuses,
-  keys,
-  creditLimit,
-}: UserDependencies): Handlers<typeof userContract> {
+export function userRoutes(dependencies: UserDependencies): Handlers<typeof userContract> {
+  const credentials = createCredentials(dependencies.passwords, dependencies.throttle)
+  const document = serveOpenApi(userContract, { title: 'user', version: '1', description: 'Accounts, sessions and credit of the shop.' })
+  return {
+    ...accountRoutes(dependencies, credentials),
+    ...sessionRoutes(dependencies, credentials),
+    ...creditRoutes(dependencies),
+    ...keyRoutes(dependencies),
+    getOpenApi: document,
+    getOpenApiByName: document,
+  }
+}
+
+function accountRoutes(
+  { store, passwords, creditLimit }: UserDependencies,
+  credentials: Credentials,
+): Some<'register' | 'getMe' | 'changeMe' | 'changePassword'> {
+  return {
+    register: async ({ scope, body, address }) => {
+      refuseWeak(body.password)
+      const passwordHash = await credentials.hashOfNewcomer(scope, address(), body.password)
+      const user = await store.register(scope, { email: body.email, name: body.name, passwordHash, creditLimit })
+      audit(scope, 'registered', { userId: user.id })
+      return { status: 201, body: user, headers: { location: '/users/me' } }
+    },
+
+    getMe: async ({ scope, principal }) => ({ status: 200, body: toUser(known(await store.findById(scope, principal.id))) }),
+
+    changeMe: async ({ scope, principal, body }) => ({ status: 200, body: known(await store.rename(scope, principal.id, body.name)) }),
+
+    changePassword: async ({ scope, principal, body, address }) => {
+      refuseWeak(body.newPassword)
+      const found = known(await store.findById(scope, principal.id))
+      const account = await credentials.check(scope, { account: found, key: emailKey(found.email), address: address(), password: body.oldPassword })
+      const newHash = account && (await passwords.hash(scope, body.newPassword))
+      const changed =
+        newHash &&
+        (await store.changePassword(scope, {
+          userId: principal.id,
+          sessionId: principal.sessionId as string,
+          newHash,
+          oldHash: account.passwordHash,
+        }))
+      audit(scope, changed ? 'password-changed' : 'password-change-failed', { userId: principal.id, sessionId: principal.sessionId })
+      if (!changed) throw new Failure('unauthenticated', 'bad-credentials', 'The old password is wrong')
+      return { status: 204 }
+    },
+  }
+}
+
+function sessionRoutes({ store, passwords, logins, reuses, keys }: UserDependencies, credentials: Credentials): Some<'logIn' | 'refresh' | 'logOut'> {
   const issue = async ({ id, userId, refreshToken }: Session) => {
     const { sign, lifetimeSeconds } = keys()
     const accessToken = await sign({ userId, sessionId: id })
     return { status: 201 as const, body: { accessToken, refreshToken, tokenType: 'Bearer' as const, expiresIn: lifetimeSeconds } }
   }
 
-  /** Checks a password within the throttle; the answer and its time do not tell whether the account exists. */
-  const checkPassword = async (
-    scope: Scope,
-    account: { id: string; passwordHash: string } | undefined,
-    key: string,
-    address: string,
-    password: string,
-  ) => {
-    return shares.use(address, async () => {
-      await throttle.attempt(scope, key, address)
-      const right = await passwords.verify(scope, password, account?.passwordHash).catch(async error => {
-        await throttle.takeBack(scope, key, address).catch(() => {})
-        throw error
-      })
-      if (!right) return undefined
-      await throttle.succeed(scope, key, address)
-      return account
-    })
-  }
-
-  // Whoever logs in to accounts of their own, again and again, fails at nothing that the throttle counts.
-  const shares = passwordShares(10)
-  const newcomers = passwordShares(10)
-  const document = serveOpenApi(userContract, { title: 'user', version: '1', description: 'Accounts, sessions and credit of the shop.' })
-
   return {
-    register: async ({ scope, body, address }) => {
-      refuseWeak(body.password)
-      const passwordHash = await newcomers.use(address(), async () => {
-        await throttle.register(scope, address())
-        return passwords.hashOfNewcomer(scope, body.password).catch(async error => {
-          await throttle.takeBackRegistration(scope, address()).catch(() => {})
-          throw error
-        })
-      })
-      const user = await store.register(scope, { email: body.email, name: body.name, passwordHash, creditLimit })
-      audit(scope, 'registered', { userId: user.id })
-      return { status: 201, body: user, headers: { location: '/users/me' } }
-    },
-
     logIn: async ({ scope, body, address }) => {
       const key = emailKey(body.email)
       const found = await store.findByEmail(scope, body.email)
-      const account = await checkPassword(scope, found, key, address(), body.password).catch(error => {
+      const account = await credentials.check(scope, { account: found, key, address: address(), password: body.password }).catch(error => {
         logins.inc({ outcome: 'refused' })
         throw error
       })
@@ -120,67 +125,30 @@ export function userRoutes({
       audit(scope, 'logged-out', { userId: principal.id, sessionId: principal.sessionId })
       return { status: 204 }
     },
-
-    getMe: async ({ scope, principal }) => ({ status: 200, body: toUser(known(await store.findById(scope, principal.id))) }),
-
-    changeMe: async ({ scope, principal, body }) => ({ status: 200, body: known(await store.rename(scope, principal.id, body.name)) }),
-
-    changePassword: async ({ scope, principal, body, address }) => {
-      refuseWeak(body.newPassword)
-      const found = known(await store.findById(scope, principal.id))
-      const account = await checkPassword(scope, found, emailKey(found.email), address(), body.oldPassword)
-      const newHash = account && (await passwords.hash(scope, body.newPassword))
-      const changed =
-        newHash &&
-        (await store.changePassword(scope, {
-          userId: principal.id,
-          sessionId: principal.sessionId as string,
-          newHash,
-          oldHash: account.passwordHash,
-        }))
-      audit(scope, changed ? 'password-changed' : 'password-change-failed', { userId: principal.id, sessionId: principal.sessionId })
-      if (!changed) throw new Failure('unauthenticated', 'bad-credentials', 'The old password is wrong')
-      return { status: 204 }
-    },
-
-    getCredit: async ({ scope, principal }) => ({ status: 200, body: known(await store.credit(scope, principal.id)) }),
-
-    getKeys: async () => ({
-      status: 200,
-      body: keys().publicJwks as { keys: (JWK & Record<string, unknown>)[] },
-      headers: { 'cache-control': 'public, max-age=60' },
-    }),
-
-    reserveCredit: async ({ scope, params: { orderId }, body: { userId, total } }) => {
-      await reservations.reserve(scope, orderId, userId, total)
-      return { status: 200, body: { orderId, userId, total, state: 'reserved' } }
-    },
-
-    releaseCredit: async ({ scope, params: { orderId } }) => {
-      await reservations.release(scope, orderId)
-      return { status: 204 }
-    },
-
-    getOpenApi: document,
-    getOpenApiByName: document,
   }
 }
 
-/** Password checks that one source has under way or waiting: the queue (passwords.ts) is for all of them. */
-function passwordShares(perSource: number) {
-  const places = createPlaces({ total: Number.POSITIVE_INFINITY, perSource })
-  return {
-    /** @throws Failure `too-many-requests` */
-    use: async <T>(address: string, work: () => Promise<T>): Promise<T> => {
-      if (places.take(address)) throw tooManyRequests('Too many passwords from your address are being checked')
-      try {
-        return await work()
-      } finally {
-        places.give(address)
-      }
-    },
-  }
-}
+const creditRoutes = ({ store, reservations }: UserDependencies): Some<'getCredit' | 'reserveCredit' | 'releaseCredit'> => ({
+  getCredit: async ({ scope, principal }) => ({ status: 200, body: known(await store.credit(scope, principal.id)) }),
+
+  reserveCredit: async ({ scope, params: { orderId }, body: { userId, total } }) => {
+    await reservations.reserve(scope, orderId, userId, total)
+    return { status: 200, body: { orderId, userId, total, state: 'reserved' } }
+  },
+
+  releaseCredit: async ({ scope, params: { orderId } }) => {
+    await reservations.release(scope, orderId)
+    return { status: 204 }
+  },
+})
+
+const keyRoutes = ({ keys }: UserDependencies): Some<'getKeys'> => ({
+  getKeys: async () => ({
+    status: 200,
+    body: keys().publicJwks as { keys: (JWK & Record<string, unknown>)[] },
+    headers: { 'cache-control': 'public, max-age=60' },
+  }),
+})
 
 const refreshRefused = (code: string, detail: string) => new Failure('unauthenticated', code, detail)
 
