@@ -1,7 +1,7 @@
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { dirname, join, relative } from 'node:path'
 import { describeImages, helmChart, loadSettings, NAMED } from '@fairlead/infra/tools'
-import { system } from '../infra/system.ts'
+import { loadApp } from './app.ts'
 import { parseFlags } from './cluster/options.ts'
 import { CommandError, runCommand, say } from './terminal.ts'
 
@@ -13,24 +13,22 @@ Writes the Helm chart of the system to charts/. Run it after every change of a s
   --help   this text
 `
 
-const FOLDER = join('charts', system.name)
-
-async function check(wanted: ReadonlyMap<string, string>): Promise<void> {
-  const entries = await readdir(FOLDER, { recursive: true, withFileTypes: true }).catch(() => [])
-  const there = entries.filter(entry => entry.isFile()).map(entry => relative(FOLDER, join(entry.parentPath, entry.name)))
+async function check(folder: string, wanted: ReadonlyMap<string, string>): Promise<void> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => [])
+  const there = entries.filter(entry => entry.isFile()).map(entry => relative(folder, join(entry.parentPath, entry.name)))
   const drifted: string[] = []
   for (const path of new Set([...there, ...wanted.keys()])) {
-    const content = there.includes(path) ? await readFile(join(FOLDER, path), 'utf8') : undefined
-    if (content !== wanted.get(path)) drifted.push(join(FOLDER, path))
+    const content = there.includes(path) ? await readFile(join(folder, path), 'utf8') : undefined
+    if (content !== wanted.get(path)) drifted.push(join(folder, path))
   }
   if (drifted.length > 0) throw new CommandError(`not what the graph gives: ${drifted.sort().join(', ')}; npm run charts writes them`)
 }
 
-async function write(files: ReadonlyMap<string, string>): Promise<void> {
-  await rm(FOLDER, { recursive: true, force: true })
+async function write(folder: string, files: ReadonlyMap<string, string>): Promise<void> {
+  await rm(folder, { recursive: true, force: true })
   for (const [path, content] of files) {
-    await mkdir(dirname(join(FOLDER, path)), { recursive: true })
-    await writeFile(join(FOLDER, path), content)
+    await mkdir(dirname(join(folder, path)), { recursive: true })
+    await writeFile(join(folder, path), content)
   }
 }
 
@@ -40,15 +38,17 @@ await runCommand('npm run charts', async () => {
     process.stdout.write(HELP)
     return 0
   }
+  const app = await loadApp()
+  const folder = join('charts', app.system.name)
   const settings = loadSettings({})
-  const images = await describeImages(system, settings, NAMED)
-  const files = helmChart(system, settings, Object.fromEntries(images.map(({ service, tag }) => [service, tag])))
+  const images = await describeImages(app, settings, NAMED)
+  const files = helmChart(app, settings, Object.fromEntries(images.map(({ service, tag }) => [service, tag])))
   if (flags.check) {
-    await check(files)
-    say(`${FOLDER} is what the graph gives`)
+    await check(folder, files)
+    say(`${folder} is what the graph gives`)
   } else {
-    await write(files)
-    process.stdout.write(`${FOLDER}: ${files.size} files\n`)
+    await write(folder, files)
+    process.stdout.write(`${folder}: ${files.size} files\n`)
   }
   return 0
 })

@@ -1,5 +1,5 @@
 import { refuseImpossibleGraph } from '@fairlead/infra/tools'
-import { system } from '../infra/system.ts'
+import { loadApp } from './app.ts'
 import { parseFlags } from './cluster/options.ts'
 import { objectionTo, type Place, patternsInSources, patternsOf, unboundedOf } from './patterns.ts'
 import { CommandError, runCommand, say } from './terminal.ts'
@@ -29,6 +29,7 @@ await runCommand('npm run check:system', async () => {
     process.stdout.write(HELP)
     return 0
   }
+  const { system } = await loadApp()
   refuseImpossibleGraph(system)
   const open = system.services.flatMap(({ name, contract }) => unboundedOf(name, contract))
   const places = [...system.services.flatMap(({ name, contract }) => patternsOf(name, contract)), ...(await patternsInSources('services'))]

@@ -1,5 +1,5 @@
 import { describeImages, ensureBase, imagesFor, settingsFor } from '@fairlead/infra/tools'
-import { system } from '../infra/system.ts'
+import { loadApp } from './app.ts'
 import { openCluster } from './cluster/cluster.ts'
 import { crdSource, GATEWAY_API } from './cluster/crds.ts'
 import { checkTools, loadImages } from './cluster/kind.ts'
@@ -67,7 +67,8 @@ await runCommand('npm run deploy', async signal => {
       () => 'present',
     )
   }
-  const images = await describeImages(system, settings)
+  const app = await loadApp()
+  const images = await describeImages(app, settings)
   const references = images.map(({ reference }) => reference)
   if (builds) {
     await steps.step(
@@ -81,7 +82,7 @@ await runCommand('npm run deploy', async signal => {
       loads => `${loads} loaded`,
     )
   } else say(`the cluster must be able to pull ${references.join(' and ')}: npm run images builds them, docker push brings them there`)
-  const { changed, pruned } = await release(cluster, images, steps, { system, settings, crds, gatewayCrds, timeoutMs, signal })
+  const { changed, pruned } = await release(cluster, images, steps, { project: app, settings, crds, gatewayCrds, timeoutMs, signal })
   if (flags.json) process.stdout.write(`${JSON.stringify({ context: flags.context, changed, pruned, steps: steps.done }, null, 2)}\n`)
   return 0
 })

@@ -1,5 +1,5 @@
 import { imageReferences, type Settings, settingsFor, synthesize } from '@fairlead/infra/tools'
-import { system } from '../infra/system.ts'
+import { loadApp } from './app.ts'
 import { withApiServer } from './cluster/api-server.ts'
 import { openCluster } from './cluster/cluster.ts'
 import { ingressUrl } from './cluster/ingress-url.ts'
@@ -97,12 +97,13 @@ await runCommand('npm run doctor', async signal => {
   const chosen = choose()
   // That the API server answers has a check of its own.
   const settings = await withApiServer(cluster, chosen).catch(() => chosen)
-  const { platform, shop } = synthesize({ system, settings, images: await imageReferences(system, settings) })
+  const app = await loadApp()
+  const { own, platform } = synthesize({ ...app, settings, images: await imageReferences(app, settings) })
   const context = createContext({
     cluster,
-    system,
+    system: app.system,
     settings,
-    manifests: [...platform, ...shop],
+    manifests: [...platform, ...own],
     ...at,
     deploy: 'npm run deploy',
   })

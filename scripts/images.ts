@@ -1,5 +1,5 @@
 import { buildImage, describeImages, ensureBase, imagesFor, someSettings, writeSbom } from '@fairlead/infra/tools'
-import { system } from '../infra/system.ts'
+import { loadApp } from './app.ts'
 import { checkDocker } from './cluster/kind.ts'
 import { parseFlags } from './cluster/options.ts'
 import { createSteps, runCommand } from './terminal.ts'
@@ -32,7 +32,7 @@ await runCommand('npm run images', async signal => {
   const { step } = createSteps()
   const settings = someSettings(process.env, 'IMAGE_REGISTRY', 'IMAGE_TAG', 'IMAGES', 'IMAGE_MIRROR')
   if (!flags.helm) await ensureBase(imagesFor(settings).node, { newest: flags.pull, signal })
-  const images = await describeImages(system, settings)
+  const images = await describeImages(await loadApp(), settings)
   if (flags.helm) {
     const tags = images.map(({ service, tag }) => `--set services.${service}.tag=${tag}`)
     process.stdout.write(`--set image.registry=${settings.IMAGE_REGISTRY} ${tags.join(' ')}\n`)

@@ -1,11 +1,13 @@
 import { styleText } from 'node:util'
 import { someSettings } from '@fairlead/infra/tools'
 import { prettyFactory } from 'pino-pretty'
-import { system } from '../infra/system.ts'
+import { loadApp } from './app.ts'
 import { openCluster } from './cluster/cluster.ts'
 import { followLogs } from './cluster/follow-logs.ts'
 import { parseWords, usageError, wholeNumber } from './cluster/options.ts'
 import { printable, runCommand, say } from './terminal.ts'
+
+const { system } = await loadApp()
 
 const HELP = `npm run logs -- SERVICE [options]
 

@@ -2,11 +2,13 @@ import { readFile } from 'node:fs/promises'
 import { aborted, hasOutbox, type ServiceDefinition } from '@fairlead/chassis'
 import { someSettings } from '@fairlead/infra/tools'
 import pg from 'pg'
-import { system } from '../infra/system.ts'
+import { loadApp } from './app.ts'
 import { openCluster } from './cluster/cluster.ts'
 import { reachDatabase } from './cluster/database.ts'
 import { parseWords, usageError } from './cluster/options.ts'
 import { CommandError, runCommand, say } from './terminal.ts'
+
+const { system } = await loadApp()
 
 /** Services that have an outbox. */
 const owners: readonly string[] = (system.services as readonly ServiceDefinition[]).filter(hasOutbox).map(({ name }) => name)

@@ -14,6 +14,7 @@ import {
   POSTGRES,
   POSTGRES_PORT,
   POSTGRES_TLS,
+  type Project,
   ROLES_SECRET,
   type Settings,
   settingsFor,
@@ -21,7 +22,7 @@ import {
   WORKLOAD_ISSUER,
 } from '@fairlead/infra/tools'
 import { App, Chart } from 'cdk8s'
-import { system as shop } from '../infra/system.ts'
+import { loadApp } from './app.ts'
 import { requireBrought, textOf } from './cluster/brought-secrets.ts'
 import { ensureAuthority, isLocal, issueCertificate, issueInternal, needsRenewal } from './cluster/certificates.ts'
 import { type Cluster, openCluster } from './cluster/cluster.ts'
@@ -43,17 +44,16 @@ ingress, and the public keys of the cluster's own token issuer. What is there st
 Settings come from the environment (NAMESPACE, HOST, ...): npm run synth reads the same.
 `
 
-export interface SecretsOptions {
-  system: SystemDefinition
+export interface SecretsOptions extends Pick<Project, 'system' | 'version'> {
   settings: Settings
   /** Folder of this machine's certificate authority. @default .data/ca */
   authorityDir?: string
 }
 
 /** The namespaces of the services, of the certificate and of other Secrets, as dist/ has them. */
-export const namespaceManifests = ({ system, settings }: SecretsOptions) => {
+export const namespaceManifests = ({ system, version, settings }: SecretsOptions) => {
   const chart = new Chart(new App(), 'namespace')
-  addNamespace(chart, { ...systemOwner({ system }), name: settings.NAMESPACE }, 'restricted')
+  addNamespace(chart, { ...systemOwner({ system, version }), name: settings.NAMESPACE }, 'restricted')
   if (settings.PLATFORM === 'bundled') {
     addIngressNamespace(chart, settings)
     if (settings.ALERTS_SECRET) addMonitoringNamespaces(chart, settings)
@@ -67,10 +67,10 @@ export const namespaceManifests = ({ system, settings }: SecretsOptions) => {
  * @throws CommandError naming a Secret that only the owner of the cluster can make, or a wrong WORKLOAD_ISSUER
  */
 export async function ensureSecrets(cluster: Cluster, options: SecretsOptions): Promise<string[]> {
-  const { system, settings, authorityDir = AUTHORITY_DIR } = options
+  const { system, version, settings, authorityDir = AUTHORITY_DIR } = options
   const namespace = settings.NAMESPACE
   const said: string[] = []
-  const labels = labelsOf(systemOwner({ system }))
+  const labels = labelsOf(systemOwner({ system, version }))
   const reference = (kind: 'Secret' | 'ConfigMap', name: string) => ({ apiVersion: 'v1', kind, metadata: { name, namespace, labels } })
   const secret = (name: string, stringData: Record<string, string>, type = 'Opaque') => ({ ...reference('Secret', name), type, stringData })
 
@@ -202,9 +202,10 @@ async function main(): Promise<number> {
   }
   if (!values.context) throw usageError('--context is missing: name the cluster', 'kubectl config get-contexts')
   const cluster = openCluster(values.context)
-  const options = { system: shop, settings: settingsFor(values.context, process.env) }
+  const app = await loadApp()
+  const options = { ...app, settings: settingsFor(values.context, process.env) }
   if (values.rotate) {
-    for (const { name, make } of shop.services.flatMap(({ secrets = [] }: ServiceDefinition) => secrets))
+    for (const { name, make } of app.system.services.flatMap(({ secrets = [] }: ServiceDefinition) => secrets))
       if (make === 'ed25519-jwk') say(await rotateSigningKey(cluster, name, options.settings, Math.floor(Date.now() / 1_000)))
     return 0
   }

@@ -2,9 +2,9 @@ import { mkdir } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import type { ServiceDefinition } from '@fairlead/chassis'
 import { refuseImpossibleGraph } from '@fairlead/infra/tools'
-import { system } from '../infra/system.ts'
 import { order } from '../services/order/service.ts'
 import { user } from '../services/user/service.ts'
+import { loadApp } from './app.ts'
 import { parseFlags, wholeNumber } from './cluster/options.ts'
 import { changeableNames, graphPorts, type LocalSystem, prepareLocalSystem, settingsFrom } from './local/local-system.ts'
 import { isFree, type Postgres, startPostgres } from './local/postgres.ts'
@@ -13,6 +13,8 @@ import { endOrphans, openRunFile } from './local/run-file.ts'
 import type { LocalPorts, ServiceProcess } from './local/service-process.ts'
 import { CommandError, createSteps, runCommand, say } from './terminal.ts'
 import { walk } from './walk.ts'
+
+const { system } = await loadApp()
 
 const HELP = `npm start [-- options]
 

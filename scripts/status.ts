@@ -1,5 +1,5 @@
 import { type Settings, someSettings } from '@fairlead/infra/tools'
-import { system } from '../infra/system.ts'
+import { loadApp } from './app.ts'
 import { type Cluster, openCluster, type Reference } from './cluster/cluster.ts'
 import { readInventory } from './cluster/inventory.ts'
 import { parseFlags } from './cluster/options.ts'
@@ -8,6 +8,8 @@ import { type Red, readOtherAlerts, readRed } from './cluster/red.ts'
 import { ApiError } from './cluster/rest.ts'
 import { stateOf, type WorkloadState, workloadsOf } from './cluster/rollout.ts'
 import { CommandError, dim, green, red, runCommand, say, yellow } from './terminal.ts'
+
+const { system } = await loadApp()
 
 const HELP = `npm run status [-- options]
 

@@ -1,5 +1,5 @@
 import { describeImages, ensureBase, imagesFor, redirectsHttp, settingsFor } from '@fairlead/infra/tools'
-import { system } from '../infra/system.ts'
+import { loadApp } from './app.ts'
 import { openCluster } from './cluster/cluster.ts'
 import { crdSource, GATEWAY_API } from './cluster/crds.ts'
 import { AUTHORITY_DIR, ingressUrl } from './cluster/ingress-url.ts'
@@ -79,7 +79,8 @@ await runCommand('npm run up', async signal => {
     () => ensureBase(imagesFor(settings).node, { signal }),
     () => 'present',
   )
-  const images = await describeImages(system, settings)
+  const app = await loadApp()
+  const images = await describeImages(app, settings)
   await step(
     'images',
     () => buildImages(images, signal),
@@ -91,7 +92,7 @@ await runCommand('npm run up', async signal => {
     () => loadImages(flags.name, references, signal),
     loads => (loads === 0 ? 'present' : `${loads} loaded`),
   )
-  const { changed, pruned } = await release(cluster, images, steps, { system, settings, crds, gatewayCrds, timeoutMs, signal })
+  const { changed, pruned } = await release(cluster, images, steps, { project: app, settings, crds, gatewayCrds, timeoutMs, signal })
   const baseUrl = ingressUrl(settings)
   const orderId = flags['no-smoke']
     ? undefined

@@ -1,5 +1,6 @@
 /** From a system graph to what runs it. */
+export { type App, type AppOptions, defineApp } from './app.ts'
 export { imageReferences } from './image/image.ts'
-export { type Project, projectIn } from './project.ts'
+export type { Project } from './project.ts'
 export { loadSettings, type Settings } from './settings.ts'
-export { buildCharts, type Manifest, type SynthOptions, synthesize } from './synth.ts'
+export { buildCharts, type Manifest, synthesize } from './synth.ts'

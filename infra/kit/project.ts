@@ -1,13 +1,21 @@
 import { readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { SystemDefinition } from '@fairlead/chassis'
 
-/** The repository whose system this is, by its package.json. */
-export interface Project {
+/** The repository that a system lives in. */
+export interface Repository {
   /** Its folder, absolute. */
   root: string
+  /** Of its package.json; labels of objects and images carry it. */
   version: string
   /** SPDX identifier. */
   license?: string
+}
+
+/** A system, and the repository that it lives in. */
+export interface Project extends Repository {
+  system: SystemDefinition
 }
 
 /** The folder is not that of a project. */
@@ -15,32 +23,17 @@ class ProjectError extends Error {
   override name = 'ProjectError'
 }
 
-const known = new Map<string, Project>()
-
-/**
- * The project in a folder.
- * @param root @default the folder of this process, where npm runs a project's scripts
- * @throws ProjectError when it has no package.json with a version
- */
-export function projectIn(root = process.cwd()): Project {
-  const folder = resolve(root)
-  let project = known.get(folder)
-  if (!project) {
-    project = readProject(folder)
-    known.set(folder, project)
-  }
-  return project
-}
-
-function readProject(root: string): Project {
+/** @throws ProjectError when the folder has no package.json with a version */
+export function readRepository(folder: string | URL): Repository {
+  const root = resolve(folder instanceof URL ? fileURLToPath(folder) : folder)
   const file = join(root, 'package.json')
   let text: string
   try {
     text = readFileSync(file, 'utf8')
   } catch {
-    throw new ProjectError(`${file} cannot be read: run this in the folder of your project`)
+    throw new ProjectError(`${file} cannot be read: the root of an app is the folder with its package.json`)
   }
   const { version, license } = JSON.parse(text) as { version?: string; license?: string }
-  if (!version) throw new ProjectError(`${file} has no version, which labels of objects and images name`)
+  if (!version) throw new ProjectError(`${file} has no version, which labels of objects and images carry`)
   return { root, version, ...(license && { license }) }
 }

@@ -155,6 +155,12 @@ export type Settings = { [K in keyof typeof settingFields]: z.output<(typeof set
 export const redirectsHttp = ({ HTTP, HOST }: Pick<Settings, 'HTTP' | 'HOST'>): boolean =>
   (HTTP ?? (/(^|\.)localhost$/.test(HOST) ? 'plain' : 'redirect')) === 'redirect'
 
+/** One line per setting, for a command's --help. */
+export const describeSettings = (): string =>
+  Object.entries(settingFields)
+    .map(([name, field]) => `  ${name}: ${field.description}`)
+    .join('\n')
+
 type Env = Record<string, string | undefined>
 
 /**

@@ -1,4 +1,3 @@
-import type { SystemDefinition } from '@fairlead/chassis'
 import { App, Chart } from 'cdk8s'
 import { refuseImpossible } from './checks/refuse.ts'
 import { type Context, systemOwner } from './constructs/context.ts'
@@ -7,7 +6,6 @@ import { addNamespace } from './constructs/namespace.ts'
 import { addPostgres } from './constructs/postgres.ts'
 import { addWebService } from './constructs/web-service.ts'
 import { addPlatform } from './platform/platform.ts'
-import type { Settings } from './settings.ts'
 
 /** A Kubernetes object as it is applied. */
 export interface Manifest {
@@ -15,13 +13,6 @@ export interface Manifest {
   kind: string
   metadata: { name: string; namespace?: string; labels?: Record<string, string>; annotations?: Record<string, string> }
   [key: string]: unknown
-}
-
-export interface SynthOptions {
-  system: SystemDefinition
-  settings: Settings
-  /** Image reference of each service. */
-  images: Record<string, string>
 }
 
 /**
@@ -38,7 +29,7 @@ export function buildCharts(app: App, context: Context): Chart[] {
   const charts = [own]
   if (settings.PLATFORM === 'bundled') {
     const platform = new Chart(app, 'platform')
-    addPlatform(platform, { system, settings })
+    addPlatform(platform, context)
     // It is given rights in the system's namespace, which has to be there: this orders the files for kubectl apply -f dist/.
     platform.addDependency(own)
     charts.push(platform)
@@ -48,7 +39,7 @@ export function buildCharts(app: App, context: Context): Chart[] {
 }
 
 /** The same as plain objects, by chart. */
-export function synthesize(context: SynthOptions): { platform: Manifest[]; shop: Manifest[] } {
-  const [shop = [], platform = []] = buildCharts(new App(), context).map(chart => chart.toJson() as Manifest[])
-  return { platform, shop }
+export function synthesize(context: Context): { platform: Manifest[]; own: Manifest[] } {
+  const [own = [], platform = []] = buildCharts(new App(), context).map(chart => chart.toJson() as Manifest[])
+  return { platform, own }
 }

@@ -1,4 +1,5 @@
 /** What the command and its doctor are made with. It changes with them: nothing here is for a project. */
+export type { App } from './app.ts'
 export { matches } from './checks/objects.ts'
 export { parseQuantity } from './checks/quantity.ts'
 export { refuseImpossibleGraph } from './checks/refuse.ts'
@@ -23,5 +24,6 @@ export { addMonitoringNamespaces } from './platform/platform.ts'
 export { WATCHDOG } from './platform/platform-alerts.ts'
 export { ALERTMANAGER_PORT, JAEGER, PROMETHEUS_PORT } from './platform/ports.ts'
 export { addIngressNamespace } from './platform/traefik.ts'
+export type { Project } from './project.ts'
 export { loadSettings, redirectsHttp, type Settings, settingsFor, someSettings } from './settings.ts'
 export { type Manifest, synthesize } from './synth.ts'

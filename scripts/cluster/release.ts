@@ -1,5 +1,4 @@
-import type { SystemDefinition } from '@fairlead/chassis'
-import { buildImage, type Manifest, type ServiceImage, type Settings, synthesize, writeSbom } from '@fairlead/infra/tools'
+import { buildImage, type Manifest, type Project, type ServiceImage, type Settings, synthesize, writeSbom } from '@fairlead/infra/tools'
 import { ensureSecrets } from '../secrets.ts'
 import type { createSteps } from '../terminal.ts'
 import { withApiServer } from './api-server.ts'
@@ -14,7 +13,7 @@ import { followRollouts, workloadsOf } from './rollout.ts'
 import { widenAll } from './widen.ts'
 
 export interface ReleaseOptions {
-  system: SystemDefinition
+  project: Project
   settings: Settings
   crds: CrdSource
   /** For ROUTE=gateway. @default its release */
@@ -43,12 +42,12 @@ export async function release(
   cluster: Cluster,
   images: readonly Pick<ServiceImage, 'service' | 'reference'>[],
   steps: Steps,
-  { system, settings: chosen, crds, gatewayCrds = { folder: undefined, release: GATEWAY_API }, timeoutMs, signal: interrupted }: ReleaseOptions,
+  { project, settings: chosen, crds, gatewayCrds = { folder: undefined, release: GATEWAY_API }, timeoutMs, signal: interrupted }: ReleaseOptions,
 ): Promise<{ changed: string[]; pruned: string[] }> {
   const settings = await withApiServer(cluster, chosen)
   const references = Object.fromEntries(images.map(({ service, reference }) => [service, reference]))
-  const { platform, shop } = synthesize({ system, settings, images: references })
-  const manifests: Manifest[] = [...platform, ...shop]
+  const { own, platform } = synthesize({ ...project, settings, images: references })
+  const manifests: Manifest[] = [...platform, ...own]
   await ensureNamespaces(cluster, manifests)
   return withLease(cluster, settings.NAMESPACE, interrupted, async signal => {
     if (settings.PLATFORM === 'bundled') {
@@ -66,7 +65,7 @@ export async function release(
     }
     await steps.step(
       'secrets',
-      () => ensureSecrets(cluster, { system, settings }),
+      () => ensureSecrets(cluster, { ...project, settings }),
       said => (said.length === 0 ? 'unchanged' : `${said.length} made`),
     )
     return rollOut(cluster, manifests, steps, { namespace: settings.NAMESPACE, timeoutMs, signal })

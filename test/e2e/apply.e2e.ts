@@ -3,7 +3,7 @@ import { promisify } from 'node:util'
 import { expect, test } from 'vitest'
 import { imageReferences } from '../../infra/kit/image/image.ts'
 import { synthesize } from '../../infra/kit/synth.ts'
-import { system } from '../../infra/system.ts'
+import { app } from '../../infra/main.ts'
 import { applyAll } from '../../scripts/cluster/apply.ts'
 import { smoke } from '../../scripts/smoke.ts'
 import { http } from './support/shop.ts'
@@ -48,13 +48,13 @@ test('a deadline from outside is not obeyed', async () => {
 })
 
 test('applying everything again changes nothing', async () => {
-  const { platform, shop } = synthesize({ system, settings, images: await imageReferences(system, settings) })
+  const { own, platform } = synthesize({ ...app, settings, images: await imageReferences(app, settings) })
   // Once for whatever somebody has changed by hand.
-  await applyAll(cluster, [...platform, ...shop], { signal })
-  const { counts, changed } = await applyAll(cluster, [...platform, ...shop], { signal })
+  await applyAll(cluster, [...platform, ...own], { signal })
+  const { counts, changed } = await applyAll(cluster, [...platform, ...own], { signal })
   report(`${counts.unchanged} objects unchanged`)
   expect(changed).toEqual([])
-  expect(counts.unchanged).toBe(platform.length + shop.length)
+  expect(counts.unchanged).toBe(platform.length + own.length)
 })
 
 test('kubectl diff of dist/ is empty', async test => {

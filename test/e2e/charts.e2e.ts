@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { parseAllDocuments } from 'yaml'
 import { describeImages } from '../../infra/kit/image/image.ts'
 import { type Manifest, synthesize } from '../../infra/kit/synth.ts'
+import { app } from '../../infra/main.ts'
 import { system } from '../../infra/system.ts'
 import { nameOf } from '../../scripts/cluster/apply.ts'
 import type { Reference } from '../../scripts/cluster/cluster.ts'
@@ -26,14 +27,14 @@ const hasHelm = await run('helm', ['version']).then(
 )
 if (!hasHelm) process.stderr.write('SKIPPED: the chart cannot be tried, for helm is not installed\n')
 
-const images = await describeImages(system, settings)
-const { shop } = synthesize({ system, settings, images: Object.fromEntries(images.map(({ service, reference }) => [service, reference])) })
+const images = await describeImages(app, settings)
+const { own } = synthesize({ ...app, settings, images: Object.fromEntries(images.map(({ service, reference }) => [service, reference])) })
 
 /** As npm run images -- --helm prints them: the chart's own are of a base that is known by its name alone. */
 const TAGS = images.flatMap(({ service, tag }) => ['--set', `services.${service}.tag=${tag}`])
 
 /** What the chart has: the namespace is made before it, and outlives it. */
-const ours = shop.filter(({ kind }) => kind !== 'Namespace')
+const ours = own.filter(({ kind }) => kind !== 'Namespace')
 
 const readme = await readFile('README.md', 'utf8')
 
@@ -129,7 +130,13 @@ describe.runIf(hasHelm)('the Helm chart', () => {
 
     afterAll(async () => {
       await helm('uninstall', system.name, '--wait')
-      await release(cluster, images, createSteps(), { system, settings, crds: { folder: process.env.FAIRLEAD_CRDS }, timeoutMs: 240_000, signal })
+      await release(cluster, images, createSteps(), {
+        project: app,
+        settings,
+        crds: { folder: process.env.FAIRLEAD_CRDS },
+        timeoutMs: 240_000,
+        signal,
+      })
     }, 300_000)
 
     test('helm install takes over every object as it is', async () => {

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { bundledDashboards } from '../../infra/kit/constructs/dashboards.ts'
+import { app } from '../../infra/main.ts'
 import { system } from '../../infra/system.ts'
 import type { Forwarded } from '../../scripts/cluster/forward.ts'
 import { startLoad } from './support/load.ts'
@@ -12,7 +13,7 @@ interface Panel {
   targets?: { expr: string; refId: string }[]
 }
 
-const dashboards = bundledDashboards({ system, settings }) as unknown as Map<string, { panels: Panel[] }>
+const dashboards = bundledDashboards({ ...app, settings }) as unknown as Map<string, { panels: Panel[] }>
 const queries = [...dashboards].flatMap(([dashboard, { panels }]) =>
   panels.flatMap(({ title, targets = [] }) => targets.map(({ expr, refId }) => ({ dashboard, title: `${title} ${refId}`, expr }))),
 )

@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { COLLECTOR_CONFIG } from '../../infra/kit/constructs/tracing-sidecar.ts'
 import { imageReferences } from '../../infra/kit/image/image.ts'
 import { synthesize } from '../../infra/kit/synth.ts'
-import { system } from '../../infra/system.ts'
+import { app } from '../../infra/main.ts'
 import { applyAll } from '../../scripts/cluster/apply.ts'
 import type { Live, Reference } from '../../scripts/cluster/cluster.ts'
 import { ensureCrds } from '../../scripts/cluster/crds.ts'
@@ -16,8 +16,8 @@ import { forgetRegistrations } from './support/throttle.ts'
 
 const run = promisify(execFile)
 const { signal } = new AbortController()
-const { shop, platform } = synthesize({ system, settings, images: await imageReferences(system, settings) })
-const manifests = [...platform, ...shop]
+const { own, platform } = synthesize({ ...app, settings, images: await imageReferences(app, settings) })
+const manifests = [...platform, ...own]
 
 interface Report {
   exitCode: number
@@ -44,7 +44,7 @@ const failures = ({ checks }: Report): string[] =>
 /** Puts everything back to what the graph gives. */
 async function heal(): Promise<void> {
   await ensureCrds(cluster, { folder: process.env.FAIRLEAD_CRDS }, signal)
-  await ensureSecrets(cluster, { system, settings })
+  await ensureSecrets(cluster, { ...app, settings })
   await applyAll(cluster, manifests, { signal })
   await cluster.patch(coredns, { spec: { replicas: 2 } })
   await followRollouts(cluster, [...workloadsOf(manifests), coredns], { timeoutMs: 180_000, signal })

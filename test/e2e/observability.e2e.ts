@@ -4,6 +4,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { ownerSecret } from '../../infra/kit/constructs/deployment.ts'
 import { entryServices } from '../../infra/kit/constructs/ingress.ts'
 import { synthesize } from '../../infra/kit/synth.ts'
+import { app } from '../../infra/main.ts'
 import { system } from '../../infra/system.ts'
 import { reachDatabase } from '../../scripts/cluster/database.ts'
 import type { Forwarded } from '../../scripts/cluster/forward.ts'
@@ -197,8 +198,8 @@ test('a request can be found from the histogram that counted it', async () => {
   report(`exemplar ${traceId} leads to ${found.data[0].spans.length} spans`)
 })
 
-const { shop, platform } = synthesize({ system, settings, images: { user: 'a/user:1', order: 'a/order:1' } })
-const ruleGroups = [...shop, ...platform]
+const { own, platform } = synthesize({ ...app, settings, images: { user: 'a/user:1', order: 'a/order:1' } })
+const ruleGroups = [...own, ...platform]
   .filter(({ kind }) => kind === 'PrometheusRule')
   .flatMap(({ spec }) => (spec as { groups: { name: string }[] }).groups.map(({ name }) => name))
 

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { containerSecurity, podSecurity, resources } from '../../infra/kit/constructs/restricted.ts'
 import { imageReferences } from '../../infra/kit/image/image.ts'
 import { type Manifest, synthesize } from '../../infra/kit/synth.ts'
+import { app } from '../../infra/main.ts'
 import { system } from '../../infra/system.ts'
 import { nameOf } from '../../scripts/cluster/apply.ts'
 import type { Live } from '../../scripts/cluster/cluster.ts'
@@ -13,10 +14,10 @@ import { type Customer, newCustomers } from './support/shop.ts'
 import { cluster, NAMESPACE, settings } from './support/target.ts'
 
 const { signal } = new AbortController()
-const images = await imageReferences(system, settings)
-const { platform, shop } = synthesize({ system, settings, images })
+const images = await imageReferences(app, settings)
+const { own, platform } = synthesize({ ...app, settings, images })
 /** What the graph gives: order reaches Postgres by itself. */
-const direct = [...platform, ...shop]
+const direct = [...platform, ...own]
 const PROXY = 'database-proxy'
 const labels = { 'app.kubernetes.io/name': PROXY }
 const POSTGRES = `postgres.${NAMESPACE}`
@@ -76,7 +77,7 @@ const proxyPolicy = {
     policyTypes: ['Ingress', 'Egress'],
     ingress: [{ from: [{ podSelector: { matchLabels: { 'app.kubernetes.io/name': 'order' } } }], ports: [{ port: 5_432, protocol: 'TCP' }] }],
     // By the rules of order: DNS and Postgres are among them.
-    egress: (shop.find(({ kind, metadata }) => kind === 'NetworkPolicy' && metadata.name === 'order') as Live).spec.egress,
+    egress: (own.find(({ kind, metadata }) => kind === 'NetworkPolicy' && metadata.name === 'order') as Live).spec.egress,
   },
 }
 

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { imageReferences } from '../../infra/kit/image/image.ts'
 import { TRAEFIK_PORTS } from '../../infra/kit/platform/ports.ts'
-import { system } from '../../infra/system.ts'
+import { app } from '../../infra/main.ts'
 import { user } from '../../services/user/service.ts'
 import { type Customer, http, newCustomer } from './support/shop.ts'
 import { cluster, eventually, readyPods, report, settings, sleep } from './support/target.ts'
@@ -30,7 +30,7 @@ const namespace = { apiVersion: 'v1', kind: 'Namespace', metadata: { name: NAMES
 
 async function startAttack(): Promise<void> {
   const [ingress] = await readyPods('traefik', settings.INGRESS_NAMESPACE)
-  const { user: image } = await imageReferences(system, settings)
+  const { user: image } = await imageReferences(app, settings)
   await cluster.create({
     ...attacker,
     spec: {

@@ -6,7 +6,7 @@ import { describeImages } from '../../infra/kit/image/image.ts'
 import { imagesFor } from '../../infra/kit/platform/images.ts'
 import { loadSettings, type Settings } from '../../infra/kit/settings.ts'
 import { type Manifest, synthesize } from '../../infra/kit/synth.ts'
-import { system } from '../../infra/system.ts'
+import { app } from '../../infra/main.ts'
 import { nameOf } from '../../scripts/cluster/apply.ts'
 import { ensureAuthority, issueCertificate } from '../../scripts/cluster/certificates.ts'
 import { followRollouts } from '../../scripts/cluster/rollout.ts'
@@ -19,15 +19,15 @@ const bundled = settings.PLATFORM === 'bundled'
 if (!bundled) process.stderr.write('SKIPPED: settings of other clusters are tried from the bundled platform, which this cluster lacks\n')
 
 const { signal } = new AbortController()
-const built = await describeImages(system, settings)
+const built = await describeImages(app, settings)
 const images = Object.fromEntries(built.map(({ service, reference }) => [service, reference]))
 const NODE = images.user as string
 
 /** Some objects as other settings make them. */
 function objectsWith(change: Partial<Settings>, ...names: string[]): Manifest[] {
-  const { platform, shop } = synthesize({ system, settings: { ...settings, ...change }, images })
+  const { own, platform } = synthesize({ ...app, settings: { ...settings, ...change }, images })
   return names.map(name => {
-    const found = [...platform, ...shop].find(manifest => nameOf(manifest) === name)
+    const found = [...platform, ...own].find(manifest => nameOf(manifest) === name)
     if (!found) throw new Error(`there is no ${name}`)
     return found
   })

@@ -10,7 +10,7 @@ import { bucketLabel } from '../../infra/kit/constructs/slo-alerts.ts'
 import { loadSettings } from '../../infra/kit/settings.ts'
 import { synthesize } from '../../infra/kit/synth.ts'
 import { defineService, type SystemDefinition } from '../../services/chassis/contract/graph.ts'
-import { order, system, user } from '../support/graph.ts'
+import { order, project, system, user } from '../support/graph.ts'
 
 interface Rule {
   alert?: string
@@ -28,8 +28,8 @@ interface Group {
 
 const groupsOf = (of: SystemDefinition): Group[] => {
   const images = Object.fromEntries(of.services.map(({ name }) => [name, `a/${name}:1`]))
-  const { shop, platform } = synthesize({ system: of, settings: loadSettings({}), images })
-  return [...shop, ...platform].filter(({ kind }) => kind === 'PrometheusRule').flatMap(({ spec }) => (spec as { groups: Group[] }).groups)
+  const { own, platform } = synthesize({ ...project, system: of, settings: loadSettings({}), images })
+  return [...own, ...platform].filter(({ kind }) => kind === 'PrometheusRule').flatMap(({ spec }) => (spec as { groups: Group[] }).groups)
 }
 const groups = groupsOf(system)
 const alerts = groups.flatMap(({ rules }) => rules).filter(({ alert }) => alert)

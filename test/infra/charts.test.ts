@@ -6,15 +6,15 @@ import { helmChart } from '../../infra/kit/helm/chart.ts'
 import { block, entries, text, toTemplate } from '../../infra/kit/helm/expressions.ts'
 import { describeImages, NAMED } from '../../infra/kit/image/image.ts'
 import { loadSettings } from '../../infra/kit/settings.ts'
-import { system as shop } from '../../infra/system.ts'
-import { system } from '../support/graph.ts'
+import { app as shop } from '../../infra/main.ts'
+import { project } from '../support/graph.ts'
 
 const settings = loadSettings({})
 
 test('charts/ is what the graph gives: npm run charts, and commit it', async () => {
   const images = await describeImages(shop, settings, NAMED)
   const wanted = helmChart(shop, settings, Object.fromEntries(images.map(({ service, tag }) => [service, tag])))
-  const folder = join('charts', shop.name)
+  const folder = join('charts', shop.system.name)
   const there = (await readdir(folder, { recursive: true, withFileTypes: true }))
     .filter(entry => entry.isFile())
     .map(entry => join(entry.parentPath, entry.name).slice(folder.length + 1))
@@ -23,7 +23,7 @@ test('charts/ is what the graph gives: npm run charts, and commit it', async () 
 })
 
 describe('the chart', () => {
-  const chart = helmChart(system, settings, { user: 'u1', order: 'o1' })
+  const chart = helmChart(project, settings, { user: 'u1', order: 'o1' })
 
   test('leaves no mark behind, and no placeholder', () => {
     for (const [path, content] of chart) expect(content, path).not.toMatch(/[⟦⟧]|\.invalid/)

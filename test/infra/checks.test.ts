@@ -5,14 +5,14 @@ import { loadSettings } from '../../infra/kit/settings.ts'
 import { type Manifest, synthesize } from '../../infra/kit/synth.ts'
 import type { Operation } from '../../services/chassis/contract/contract.ts'
 import type { ServiceDefinition } from '../../services/chassis/contract/graph.ts'
-import { order, system, user } from '../support/graph.ts'
+import { order, project, system, user } from '../support/graph.ts'
 
 const settings = loadSettings({})
-const context = { system, settings, images: { user: 'fairlead/user:1', order: 'fairlead/order:1' } }
-const { platform, shop } = synthesize(context)
+const context = { ...project, settings, images: { user: 'fairlead/user:1', order: 'fairlead/order:1' } }
+const { own, platform } = synthesize(context)
 
 /** The shipped system with an edit: of its services, of its objects, or of its settings. */
-const shipped = (edit: Partial<Subject> = {}): Subject => ({ ...context, objects: structuredClone([...platform, ...shop]), ...edit })
+const shipped = (edit: Partial<Subject> = {}): Subject => ({ ...context, objects: structuredClone([...platform, ...own]), ...edit })
 
 const withServices = (...services: ServiceDefinition[]) => shipped({ system: { ...system, services } })
 
@@ -62,7 +62,7 @@ const ring = () => {
 describe('synth', () => {
   test('has nothing to refuse in the shipped system', () => {
     expect(problemsOf(shipped())).toEqual([])
-    expect(platform.length + shop.length).toBeGreaterThan(40)
+    expect(platform.length + own.length).toBeGreaterThan(40)
   })
 
   // Each row is the smallest step over the edge, and beside it the last step before.

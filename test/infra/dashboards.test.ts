@@ -9,7 +9,7 @@ import { bundledDashboards, dashboardsOf, toJson } from '../../infra/kit/constru
 import { loadSettings } from '../../infra/kit/settings.ts'
 import { type Manifest, synthesize } from '../../infra/kit/synth.ts'
 import type { ServiceDefinition } from '../../services/chassis/contract/graph.ts'
-import { system } from '../support/graph.ts'
+import { project, system } from '../support/graph.ts'
 
 interface Target {
   expr: string
@@ -46,7 +46,7 @@ interface Dashboard {
 
 const settings = loadSettings({})
 const all = new Map(
-  [...bundledDashboards({ system, settings })].map(([name, dashboard]): [string, Dashboard] => [name, JSON.parse(toJson(dashboard))]),
+  [...bundledDashboards({ ...project, settings })].map(([name, dashboard]): [string, Dashboard] => [name, JSON.parse(toJson(dashboard))]),
 )
 const runbooks = all.get('runbooks') as Dashboard
 const withQueries = [...all].filter(([name]) => name !== 'runbooks')
@@ -54,7 +54,7 @@ const panelsOf = ({ panels }: Dashboard) => panels.filter(({ type }) => type !==
 const panels = withQueries.flatMap(([name, dashboard]) => panelsOf(dashboard).map((panel): [string, Panel] => [`${name}: ${panel.title}`, panel]))
 const targets = panels.flatMap(([title, panel]) => (panel.targets ?? []).map((target): [string, Target] => [title, target]))
 
-const { shop, platform } = synthesize({ system, settings, images: { user: 'a/user:1', order: 'a/order:1' } })
+const { own, platform } = synthesize({ ...project, settings, images: { user: 'a/user:1', order: 'a/order:1' } })
 const configMaps = (manifests: readonly Manifest[]) => manifests.filter(({ kind }) => kind === 'ConfigMap')
 
 test('there is one a service, one of the system, one of the platform, and the runbooks', () => {
@@ -62,9 +62,9 @@ test('there is one a service, one of the system, one of the platform, and the ru
 })
 
 test("each is a ConfigMap with the label that Grafana's sidecar looks for", () => {
-  const found = configMaps(shop).filter(({ metadata }) => metadata.labels?.grafana_dashboard === '1')
-  const own = [...all.keys()].filter(name => name !== 'platform')
-  expect(found.map(({ metadata }) => metadata.name).sort()).toEqual(own.map(name => `${name}-dashboard`).sort())
+  const found = configMaps(own).filter(({ metadata }) => metadata.labels?.grafana_dashboard === '1')
+  const names = [...all.keys()].filter(name => name !== 'platform')
+  expect(found.map(({ metadata }) => metadata.name).sort()).toEqual(names.map(name => `${name}-dashboard`).sort())
   for (const { data } of found) {
     const [[file, json] = []] = Object.entries(data as Record<string, string>)
     expect(file).toMatch(/^shop-\w+\.json$/)
@@ -80,14 +80,14 @@ test('the bundled Grafana is provisioned with the same', () => {
 
 test("what only the bundled platform tells is in the platform's dashboard alone, which no chart has", () => {
   expect(JSON.stringify(all.get('platform'))).toMatch(/traefik_router_requests_total.*tail_sampling/s)
-  const own = [...dashboardsOf({ system, settings })].filter(([name]) => name !== 'runbooks')
+  const own = [...dashboardsOf({ ...project, settings })].filter(([name]) => name !== 'runbooks')
   expect(JSON.stringify(own)).not.toMatch(/traefik_|tail_sampling/)
 })
 
 test.each(['overview', 'runbooks', 'platform'])('no service can be called %s', name => {
   const [user] = system.services
   const services = [{ ...user, name, calls: [] }] as unknown as typeof system.services
-  expect(() => dashboardsOf({ system: { ...system, services }, settings })).toThrow(`a service cannot be called ${name}`)
+  expect(() => dashboardsOf({ ...project, system: { ...system, services }, settings })).toThrow(`a service cannot be called ${name}`)
 })
 
 test('a limit is green on its good side', () => {
@@ -200,7 +200,7 @@ test('durations draw exemplars', () => {
 })
 
 test('every alert has a runbook, and every runbook an alert', () => {
-  const alerts = [...shop, ...platform]
+  const alerts = [...own, ...platform]
     .filter(({ kind }) => kind === 'PrometheusRule')
     .flatMap(({ spec }) => (spec as { groups: { rules: { annotations?: { runbook_url: string } }[] }[] }).groups)
     .flatMap(({ rules }) => rules.flatMap(({ annotations }) => annotations?.runbook_url ?? []))

@@ -7,13 +7,14 @@ import { beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { appArchive, describeImage, type ServiceImage } from '../../infra/kit/image/image.ts'
 import { sbomOf } from '../../infra/kit/image/sbom.ts'
 import { testDatabase } from '../support/database.ts'
+import { project } from '../support/graph.ts'
 
 const run = promisify(execFile)
 const SERVICES = ['user', 'order'] as const
 const images = {} as Record<(typeof SERVICES)[number], ServiceImage>
 
 beforeAll(async () => {
-  for (const name of SERVICES) images[name] = await describeImage(name, { registry: 'fairlead' })
+  for (const name of SERVICES) images[name] = await describeImage(name, { ...project, registry: 'fairlead' })
 })
 
 /** The image's /app in a folder of its own, away from the project's node_modules. */
@@ -35,7 +36,7 @@ describe('an image', () => {
   })
 
   test('is the same, byte for byte, when nothing changed', async () => {
-    const again = await describeImage('order', { registry: 'fairlead' })
+    const again = await describeImage('order', { ...project, registry: 'fairlead' })
     expect(again.tag).toBe(images.order.tag)
     expect((await appArchive(again)).equals(await appArchive(images.order))).toBe(true)
   })
@@ -60,7 +61,7 @@ describe('an image', () => {
     await cp('services', join(root, 'services'), { recursive: true })
     await cp('package.json', join(root, 'package.json'))
     await symlink(resolve('node_modules'), join(root, 'node_modules'))
-    const tagOf = async (name: string) => (await describeImage(name, { registry: 'fairlead', root })).tag
+    const tagOf = async (name: string) => (await describeImage(name, { ...project, registry: 'fairlead', root })).tag
     const before = { user: await tagOf('user'), order: await tagOf('order') }
     await appendFile(join(root, 'services/user/throttle.ts'), '// A remark.\n')
     await writeFile(join(root, 'services/user/README.ts'), '// Imported by nobody.\n')
@@ -70,14 +71,16 @@ describe('an image', () => {
 
   test('is given another tag by a base that is another one, under the same name or another', async () => {
     const tagOn = async (reference: string, identity: string) =>
-      (await describeImage('user', { registry: 'fairlead', base: { reference, identity } })).tag
+      (await describeImage('user', { ...project, registry: 'fairlead', base: { reference, identity } })).tag
     const tags = [await tagOn('node:24.1', 'sha256:a'), await tagOn('node:24.1', 'sha256:b'), await tagOn('node:24.2', 'sha256:a')]
     expect(new Set(tags).size).toBe(3)
     expect(await tagOn('node:24.1', 'sha256:a')).toBe(tags[0])
   })
 
   test('can be named by whoever pushed it', async () => {
-    expect((await describeImage('user', { registry: 'registry.example.org/shop', tag: 'v7' })).reference).toBe('registry.example.org/shop/user:v7')
+    expect((await describeImage('user', { ...project, registry: 'registry.example.org/shop', tag: 'v7' })).reference).toBe(
+      'registry.example.org/shop/user:v7',
+    )
   })
 
   test.each(SERVICES)('of %s runs by itself: it names the settings that it lacks', async name => {
@@ -116,6 +119,6 @@ describe('the bill of materials', () => {
   })
 
   test('is the same for the same image', async () => {
-    expect(await sbomOf(images.user)).toBe(await sbomOf(await describeImage('user', { registry: 'fairlead' })))
+    expect(await sbomOf(images.user)).toBe(await sbomOf(await describeImage('user', { ...project, registry: 'fairlead' })))
   })
 })

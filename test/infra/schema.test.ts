@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest'
 import { loadSettings } from '../../infra/kit/settings.ts'
 import { type Manifest, synthesize } from '../../infra/kit/synth.ts'
-import { system } from '../support/graph.ts'
+import { project } from '../support/graph.ts'
 
-const { platform, shop } = synthesize({ system, settings: loadSettings({}), images: { user: 'a/user:1', order: 'a/order:1' } })
+const { own, platform } = synthesize({ ...project, settings: loadSettings({}), images: { user: 'a/user:1', order: 'a/order:1' } })
 
 /** The published schema of a kind, for Kubernetes 1.34 and prometheus-operator. @returns what is wrong with an object */
 async function problemOf({ apiVersion, kind, ...rest }: Manifest): Promise<string | undefined> {
@@ -20,7 +20,7 @@ async function problemOf({ apiVersion, kind, ...rest }: Manifest): Promise<strin
 const nameOf = ({ kind, metadata: { namespace = '', name } }: Manifest) => `${kind} ${namespace}/${name}`
 
 describe('by its schema', () => {
-  test.each([...shop, ...platform].map(manifest => [nameOf(manifest), manifest] as const))('%s is valid', async (_, manifest) => {
+  test.each([...own, ...platform].map(manifest => [nameOf(manifest), manifest] as const))('%s is valid', async (_, manifest) => {
     expect(await problemOf(manifest)).toBeUndefined()
   })
 
@@ -32,7 +32,7 @@ describe('by its schema', () => {
     ['ServiceMonitor shop/user', object => Object.assign(object.spec, { endpoints: {} }), /endpoints/],
     ['Prometheus observability/prometheus', object => Object.assign(object.spec, { retention: 12 }), /retention/],
   ])('%s is not when it is broken', async (name, break_, problem) => {
-    const broken = structuredClone([...shop, ...platform].find(manifest => nameOf(manifest) === name)) as Manifest
+    const broken = structuredClone([...own, ...platform].find(manifest => nameOf(manifest) === name)) as Manifest
     break_(broken)
     expect(await problemOf(broken)).toMatch(problem)
   })

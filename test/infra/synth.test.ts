@@ -15,14 +15,14 @@ import { type Manifest, synthesize } from '../../infra/kit/synth.ts'
 import { type Contract, defineContract } from '../../services/chassis/contract/contract.ts'
 import { defineService, type SystemDefinition } from '../../services/chassis/contract/graph.ts'
 import { EXISTING } from '../support/existing-platform.ts'
-import { order, system, user } from '../support/graph.ts'
+import { order, project, system, user } from '../support/graph.ts'
 
 const settings = loadSettings({})
 const tags = { user: 'fairlead/user:1', order: 'fairlead/order:1', invoice: 'fairlead/invoice:1' }
 const build = (of: SystemDefinition = system, env: Record<string, string> = {}) =>
-  synthesize({ system: of, settings: loadSettings(env), images: tags })
-const { platform, shop } = build()
-const all = [...platform, ...shop]
+  synthesize({ ...project, system: of, settings: loadSettings(env), images: tags })
+const { own, platform } = build()
+const all = [...platform, ...own]
 
 const keyOf = ({ kind, metadata }: Manifest) => `${kind} ${metadata.namespace ? `${metadata.namespace}/` : ''}${metadata.name}`
 // biome-ignore lint/suspicious/noExplicitAny: tests read a few fields of many kinds
@@ -57,7 +57,7 @@ describe('a third service with an edge', () => {
   const grown = build({ ...system, services: [user, order, invoice] })
 
   test('adds its own objects and no other', () => {
-    const added = [...grown.shop, ...grown.platform].map(keyOf).filter(key => !all.map(keyOf).includes(key))
+    const added = [...grown.own, ...grown.platform].map(keyOf).filter(key => !all.map(keyOf).includes(key))
     expect(added.sort()).toEqual([
       'ConfigMap shop/invoice-dashboard',
       'Deployment shop/invoice',
@@ -74,9 +74,7 @@ describe('a third service with an edge', () => {
   })
 
   test('changes only its callee, and what all services share', () => {
-    const changed = all
-      .filter(object => JSON.stringify(find([...grown.shop, ...grown.platform], keyOf(object))) !== JSON.stringify(object))
-      .map(keyOf)
+    const changed = all.filter(object => JSON.stringify(find([...grown.own, ...grown.platform], keyOf(object))) !== JSON.stringify(object)).map(keyOf)
     expect(changed.sort()).toEqual([
       'ConfigMap ingress/traefik',
       'ConfigMap observability/grafana-dashboards',
@@ -92,12 +90,12 @@ describe('a third service with an edge', () => {
   })
 
   test('lets it into its callee, with a token for that callee only', () => {
-    const from = find(grown.shop, 'NetworkPolicy shop/order').spec.ingress[0]
+    const from = find(grown.own, 'NetworkPolicy shop/order').spec.ingress[0]
     expect(from).toEqual({
       from: [{ podSelector: { matchLabels: { 'app.kubernetes.io/name': 'invoice' } } }],
       ports: [{ port: 8081, protocol: 'TCP' }],
     })
-    const pod = find(grown.shop, 'Deployment shop/invoice').spec.template.spec
+    const pod = find(grown.own, 'Deployment shop/invoice').spec.template.spec
     const identity = pod.volumes.find(({ name }: { name: string }) => name === 'identity')
     expect(identity.projected.sources.map(({ serviceAccountToken }: never) => serviceAccountToken)).toEqual([
       { path: 'order', audience: 'order.shop', expirationSeconds: 3_600 },
@@ -105,7 +103,7 @@ describe('a third service with an edge', () => {
     const env = Object.fromEntries(pod.containers[0].env.map(({ name, value }: { name: string; value: string }) => [name, value]))
     expect(env.ORDER_IDENTITY_FILE).toBe('/etc/fairlead/identity/order')
     const callee = Object.fromEntries(
-      find(grown.shop, 'Deployment shop/order').spec.template.spec.containers[0].env.map(({ name, value }: { name: string; value: string }) => [
+      find(grown.own, 'Deployment shop/order').spec.template.spec.containers[0].env.map(({ name, value }: { name: string; value: string }) => [
         name,
         value,
       ]),
@@ -114,15 +112,15 @@ describe('a third service with an edge', () => {
   })
 
   test('has no migration and no way to a database without a database', () => {
-    const pod = find(grown.shop, 'Deployment shop/invoice').spec.template.spec
+    const pod = find(grown.own, 'Deployment shop/invoice').spec.template.spec
     expect(pod.initContainers.map(({ name }: { name: string }) => name)).toEqual(['collector'])
-    expect(JSON.stringify(find(grown.shop, 'NetworkPolicy shop/invoice'))).not.toContain('5432')
-    expect(find(grown.shop, 'ConfigMap shop/postgres-setup').data.databases).toMatch(/^user user \d+\norder order \d+\n$/)
+    expect(JSON.stringify(find(grown.own, 'NetworkPolicy shop/invoice'))).not.toContain('5432')
+    expect(find(grown.own, 'ConfigMap shop/postgres-setup').data.databases).toMatch(/^user user \d+\norder order \d+\n$/)
   })
 })
 
 describe('the pods of a service', () => {
-  const { spec } = find(shop, 'Deployment shop/user')
+  const { spec } = find(own, 'Deployment shop/user')
   const pod = spec.template.spec
 
   test('start the collector, then migrate, then serve; and stop the other way round', () => {
@@ -141,7 +139,7 @@ describe('the pods of a service', () => {
   })
 
   test('have no secret in their environment', () => {
-    for (const { containers } of podSpecs(shop)) {
+    for (const { containers } of podSpecs(own)) {
       for (const { env = [] } of containers) expect(env.filter(({ name }) => /secret|(?<!SIGNING_)key|token|jwt/i.test(name))).toEqual([])
     }
   })
@@ -195,7 +193,7 @@ describe('every object', () => {
       expect(Object.keys(object.metadata.labels ?? {}), keyOf(object)).toEqual(expect.arrayContaining(wanted))
       expect(['shop', 'ingress', 'observability', 'kube-system', undefined], keyOf(object)).toContain(object.metadata.namespace)
     }
-    expect([platform.length, shop.length]).toEqual([70, 31])
+    expect([platform.length, own.length]).toEqual([70, 31])
   })
 
   test('holds no secret', () => {
@@ -211,9 +209,9 @@ const collectorConfigOf = (manifests: readonly Manifest[]): string =>
 
 describe('settings', () => {
   test('the configuration of the collector is part of the pods, so that an undone rollout brings the old one back', () => {
-    const volumes = find(build(system, {}).shop, 'Deployment shop/user').spec.template.spec.volumes
+    const volumes = find(build(system, {}).own, 'Deployment shop/user').spec.template.spec.volumes
     expect(volumes.map(({ configMap }: { configMap?: { name: string } }) => configMap?.name).filter(Boolean)).toEqual(['workload-issuer'])
-    expect(collectorConfigOf(build(system, {}).shop)).not.toBe(collectorConfigOf(build(system, EXISTING).shop))
+    expect(collectorConfigOf(build(system, {}).own)).not.toBe(collectorConfigOf(build(system, EXISTING).own))
   })
 
   test('an existing platform is attached to and not brought', () => {
@@ -228,17 +226,17 @@ describe('settings', () => {
     }
     const attached = build(system, env)
     expect(attached.platform).toEqual([])
-    expect(find(attached.shop, 'ServiceMonitor shop/user').metadata.labels).toMatchObject({ release: 'kps' })
-    expect(find(attached.shop, 'Ingress shop/user').spec.ingressClassName).toBe('nginx')
-    const peers = find(attached.shop, 'NetworkPolicy shop/user').spec.ingress.map(({ from }: { from: unknown[] }) => from)
+    expect(find(attached.own, 'ServiceMonitor shop/user').metadata.labels).toMatchObject({ release: 'kps' })
+    expect(find(attached.own, 'Ingress shop/user').spec.ingressClassName).toBe('nginx')
+    const peers = find(attached.own, 'NetworkPolicy shop/user').spec.ingress.map(({ from }: { from: unknown[] }) => from)
     expect(peers).toContainEqual([{ namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': 'nginx' } } }])
-    expect(collectorConfigOf(attached.shop)).toContain('endpoint: tempo.tracing:4317')
+    expect(collectorConfigOf(attached.own)).toContain('endpoint: tempo.tracing:4317')
   })
 
   test('the bundled database lets nobody in over the network without TLS', () => {
-    const access: string = find(shop, 'ConfigMap shop/postgres-setup').data['pg_hba.conf']
+    const access: string = find(own, 'ConfigMap shop/postgres-setup').data['pg_hba.conf']
     expect(access.trim().split('\n')).toEqual(['local all all trust', 'hostssl all all all scram-sha-256'])
-    const { args, volumeMounts } = find(shop, 'StatefulSet shop/postgres').spec.template.spec.containers[0]
+    const { args, volumeMounts } = find(own, 'StatefulSet shop/postgres').spec.template.spec.containers[0]
     expect(args).toContain('ssl=on')
     expect(args).toContain('hba_file=/etc/postgres-access/pg_hba.conf')
     expect(volumeMounts).toContainEqual({ name: 'tls', mountPath: '/etc/postgres-tls', readOnly: true })
@@ -246,13 +244,13 @@ describe('settings', () => {
 
   test('an external database is reached by its address, and none is brought', () => {
     const external = build(system, { DATABASE: 'external', DATABASE_CIDR: '10.1.0.0/16' })
-    expect(external.shop.filter(({ metadata }) => metadata.name.startsWith('postgres'))).toEqual([])
-    expect(JSON.stringify(find(external.shop, 'NetworkPolicy shop/user').spec.egress)).toContain('"ipBlock":{"cidr":"10.1.0.0/16"}')
+    expect(external.own.filter(({ metadata }) => metadata.name.startsWith('postgres'))).toEqual([])
+    expect(JSON.stringify(find(external.own, 'NetworkPolicy shop/user').spec.egress)).toContain('"ipBlock":{"cidr":"10.1.0.0/16"}')
   })
 
   test('an external database may have several addresses, and its own port', () => {
     const external = build(system, { DATABASE: 'external', DATABASE_CIDR: '10.1.0.0/16,2001:db8::/64', DATABASE_PORT: '6432' })
-    const { egress } = find(external.shop, 'NetworkPolicy shop/user').spec
+    const { egress } = find(external.own, 'NetworkPolicy shop/user').spec
     for (const cidr of ['10.1.0.0/16', '2001:db8::/64'])
       expect(egress).toContainEqual({ to: [{ ipBlock: { cidr } }], ports: [{ port: 6_432, protocol: 'TCP' }] })
   })
@@ -270,19 +268,19 @@ describe('settings', () => {
     const podOf = (objects: readonly Manifest[]) => find(objects, 'Deployment shop/user').spec.template.spec
     const envOf = (objects: readonly Manifest[]) =>
       Object.fromEntries(podOf(objects).containers[0].env.map(({ name, value }: { name: string; value: string }) => [name, value]))
-    expect(envOf(shop).WORKLOAD_JWKS).toBe('/etc/fairlead/workload-issuer/jwks.json')
+    expect(envOf(own).WORKLOAD_JWKS).toBe('/etc/fairlead/workload-issuer/jwks.json')
     const env = { WORKLOAD_JWKS: 'https://oidc.example.org/keys', WORKLOAD_JWKS_CIDR: '192.0.2.0/24' }
     const byUrl = build(system, env)
-    expect(envOf(byUrl.shop)).toMatchObject({ WORKLOAD_JWKS: env.WORKLOAD_JWKS })
-    expect(envOf(byUrl.shop)).not.toHaveProperty('WORKLOAD_JWKS_CA_FILE')
-    expect(podOf(byUrl.shop).volumes.map(({ name }: { name: string }) => name)).not.toContain('workload-issuer')
+    expect(envOf(byUrl.own)).toMatchObject({ WORKLOAD_JWKS: env.WORKLOAD_JWKS })
+    expect(envOf(byUrl.own)).not.toHaveProperty('WORKLOAD_JWKS_CA_FILE')
+    expect(podOf(byUrl.own).volumes.map(({ name }: { name: string }) => name)).not.toContain('workload-issuer')
     const rule = { to: [{ ipBlock: { cidr: '192.0.2.0/24' } }], ports: [{ port: 443, protocol: 'TCP' }] }
-    expect(find(byUrl.shop, 'NetworkPolicy shop/user').spec.egress).toContainEqual(rule)
-    expect(find(byUrl.shop, 'NetworkPolicy shop/order').spec.egress).not.toContainEqual(rule)
+    expect(find(byUrl.own, 'NetworkPolicy shop/user').spec.egress).toContainEqual(rule)
+    expect(find(byUrl.own, 'NetworkPolicy shop/order').spec.egress).not.toContainEqual(rule)
 
     const vouched = build(system, { ...env, WORKLOAD_JWKS_CA: 'kube-root-ca.crt' })
-    expect(envOf(vouched.shop).WORKLOAD_JWKS_CA_FILE).toBe('/etc/fairlead/workload-issuer/ca.crt')
-    expect(podOf(vouched.shop).volumes).toContainEqual({ name: 'workload-issuer', configMap: { name: 'kube-root-ca.crt' } })
+    expect(envOf(vouched.own).WORKLOAD_JWKS_CA_FILE).toBe('/etc/fairlead/workload-issuer/ca.crt')
+    expect(podOf(vouched.own).volumes).toContainEqual({ name: 'workload-issuer', configMap: { name: 'kube-root-ca.crt' } })
   })
 
   test('traces go outside over TLS, with headers from a Secret, to addresses that are said, and with an authority of ones own', () => {
@@ -293,7 +291,7 @@ describe('settings', () => {
       OTLP_CIDR: '192.0.2.0/24,198.51.100.0/24',
       OTLP_HEADERS: 'x-api-key,authorization',
     }
-    const { shop: objects } = build(system, env)
+    const { own: objects } = build(system, env)
     const collector = find(objects, 'Deployment shop/user').spec.template.spec.initContainers[0]
     expect(parse(collectorConfigOf(objects)).exporters.otlp_grpc).toMatchObject({
       endpoint: 'traces.example.org:443',
@@ -309,7 +307,7 @@ describe('settings', () => {
       expect(egress).toContainEqual({ to: [{ ipBlock: { cidr } }], ports: [{ port: 443, protocol: 'TCP' }] })
     expect(JSON.stringify(egress)).not.toContain('4317')
 
-    const { shop: vouched } = build(system, { ...env, OTLP_CA: 'our-ca' })
+    const { own: vouched } = build(system, { ...env, OTLP_CA: 'our-ca' })
     const pod = find(vouched, 'Deployment shop/user').spec.template.spec
     expect(parse(collectorConfigOf(vouched)).exporters.otlp_grpc.tls).toEqual({ insecure: false, ca_file: '/etc/otelcol/ca/ca.crt' })
     expect(pod.volumes).toContainEqual({ name: 'otlp-ca', configMap: { name: 'our-ca' } })
@@ -318,7 +316,7 @@ describe('settings', () => {
   })
 
   test('every pod may ask who answers DNS, and for DNS alone', () => {
-    const { shop: own, platform: brought } = build(system, { DNS: 'nodelocal,app=coredns@dns' })
+    const { own, platform: brought } = build(system, { DNS: 'nodelocal,app=coredns@dns' })
     const policies = [...own, ...brought].filter(
       (object): object is Manifest & { spec: { egress: object[] } } => object.kind === 'NetworkPolicy' && object.metadata.name !== 'default-deny',
     )
@@ -351,7 +349,7 @@ describe('settings', () => {
 
   test('images that are not ours come from a mirror under their whole names, or each from where it is said', () => {
     const reference = `registry.example/collector@sha256:${'0'.repeat(64)}`
-    const { platform: brought, shop: own } = build(system, { IMAGE_MIRROR: 'mirror.example/copies', IMAGES: `collector=${reference}` })
+    const { platform: brought, own } = build(system, { IMAGE_MIRROR: 'mirror.example/copies', IMAGES: `collector=${reference}` })
     const used = new Set(podSpecs([...brought, ...own]).flatMap(({ containers }) => containers.map(({ image }) => image)))
     const operated = brought.filter(({ kind }) => ['Prometheus', 'Alertmanager'].includes(kind)) as unknown as {
       spec: { image: string; version: string }
@@ -380,8 +378,8 @@ describe('settings', () => {
 
   test('a Gateway has routes, which strip the deadline, and no Ingress', () => {
     const routed = build(system, { ROUTE: 'gateway', GATEWAY: 'public' })
-    expect(routed.shop.filter(({ kind }) => kind === 'Ingress')).toEqual([])
-    const { spec } = find(routed.shop, 'HTTPRoute shop/order')
+    expect(routed.own.filter(({ kind }) => kind === 'Ingress')).toEqual([])
+    const { spec } = find(routed.own, 'HTTPRoute shop/order')
     expect(spec.parentRefs).toEqual([{ name: 'public', namespace: 'ingress' }])
     expect(spec.rules[0].filters[0].requestHeaderModifier.remove).toEqual(['x-request-timeout-ms'])
     expect(spec.rules[0].matches.map(({ path }: { path: object }) => path)).toEqual([
@@ -463,7 +461,7 @@ describe('the way in', () => {
       'Exact /users/me/password',
     ])
     expect(pathsOf(order.contract)).toEqual(['Exact /openapi/order.json', 'Prefix /orders', 'Prefix /products'])
-    const paths = find(shop, 'Ingress shop/order').spec.rules[0].http.paths
+    const paths = find(own, 'Ingress shop/order').spec.rules[0].http.paths
     expect(paths.map(({ path, pathType }: { path: string; pathType: string }) => `${pathType} ${path}`)).toEqual(pathsOf(order.contract))
   })
 
@@ -596,8 +594,8 @@ describe('the way in', () => {
     const { volumes } = find(platform, 'Deployment ingress/traefik').spec.template.spec
     expect(volumes[0].projected.sources).toEqual([{ configMap: { name: 'traefik' } }, { secret: { name: 'shop-tls', optional: true } }])
     expect(ingressOf().tls).toEqual({ certificates: [{ certFile: '/etc/traefik/tls.crt', keyFile: '/etc/traefik/tls.key' }] })
-    expect(find(shop, 'Ingress shop/order').spec.tls).toEqual([{ hosts: ['shop.localhost'] }])
-    const { shop: attached } = build(system, EXISTING)
+    expect(find(own, 'Ingress shop/order').spec.tls).toEqual([{ hosts: ['shop.localhost'] }])
+    const { own: attached } = build(system, EXISTING)
     expect(find(attached, 'Ingress shop/order').spec.tls).toEqual([{ hosts: ['shop.localhost'], secretName: 'shop-tls' }])
   })
 })

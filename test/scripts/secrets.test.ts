@@ -8,7 +8,7 @@ import { beforeEach, describe, expect, test } from 'vitest'
 import { loadSettings } from '../../infra/kit/settings.ts'
 import type { Cluster, Live, Reference } from '../../scripts/cluster/cluster.ts'
 import { ensureSecrets, rotateSigningKey } from '../../scripts/secrets.ts'
-import { system } from '../support/graph.ts'
+import { project, system } from '../support/graph.ts'
 
 const settings = loadSettings({})
 const ISSUER = 'https://kubernetes.default.svc.cluster.local'
@@ -60,7 +60,7 @@ async function issuedBy(name: string): Promise<string> {
   return (await X509CertificateGenerator.createSelfSigned({ name, keys })).toString('pem')
 }
 
-const ensure = (cluster: Cluster, env = {}) => ensureSecrets(cluster, { system, settings: { ...settings, ...env }, authorityDir })
+const ensure = (cluster: Cluster, env = {}) => ensureSecrets(cluster, { ...project, settings: { ...settings, ...env }, authorityDir })
 
 describe('secrets', () => {
   test('are all made the first time, and none the second', async () => {
@@ -288,7 +288,7 @@ describe('secrets', () => {
     const { cluster } = fakeCluster()
     const [user, order] = system.services
     const services = [{ ...user, secrets: [...user.secrets, { name: 'payment', env: 'PAYMENT_DIR' }] }, order]
-    await expect(ensureSecrets(cluster, { system: { ...system, services }, settings, authorityDir })).rejects.toMatchObject({
+    await expect(ensureSecrets(cluster, { ...project, system: { ...system, services }, settings, authorityDir })).rejects.toMatchObject({
       message: 'Secret shop/payment, which user declares, is not there: make it',
       hint: 'kubectl -n shop create secret generic payment --from-file=DIR',
     })

@@ -8,14 +8,14 @@ import type { Cluster, Live, Reference } from '../../scripts/cluster/cluster.ts'
 import { ApiError } from '../../scripts/cluster/rest.ts'
 import type { Check } from '../../scripts/doctor/check.ts'
 import { type Context, createContext } from '../../scripts/doctor/context.ts'
-import { system } from './graph.ts'
+import { project, system } from './graph.ts'
 import { listen } from './http.ts'
 
 export const settings = loadSettings({})
-const { platform, shop } = synthesize({ system, settings, images: { user: 'fairlead/user:1', order: 'fairlead/order:1' } })
+const { own, platform } = synthesize({ ...project, settings, images: { user: 'fairlead/user:1', order: 'fairlead/order:1' } })
 
 /** Every object of the shipped system. */
-export const manifests = [...platform, ...shop]
+export const manifests = [...platform, ...own]
 
 /** Before anything that may still be on its way. */
 export const LONG_AGO = '2026-01-01T00:00:00Z'

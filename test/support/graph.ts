@@ -1,3 +1,4 @@
+import { resolve } from 'node:path'
 import { z } from 'zod'
 import { defineContract, strict } from '../../services/chassis/contract/contract.ts'
 import { defineService, defineSystem, type SystemDefinition } from '../../services/chassis/contract/graph.ts'
@@ -95,3 +96,6 @@ export const order = defineService({
 })
 
 export const system: SystemDefinition & { services: readonly [typeof user, typeof order] } = defineSystem({ name: 'shop', services: [user, order] })
+
+/** In this repository, whose folder has the services and runbooks. */
+export const project = { system, root: resolve('.'), version: '0.1.0' }

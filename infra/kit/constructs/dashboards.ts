@@ -1,12 +1,11 @@
-import type { SystemDefinition } from '@fairlead/chassis'
 import type { Dashboard } from '@grafana/grafana-foundation-sdk/dashboard'
 import type { Construct } from 'constructs'
 import type { IConfigMap } from 'kubernetes-models/v1/ConfigMap'
+import type { DashboardContext } from '../dashboards/grafana.ts'
 import { overviewDashboard } from '../dashboards/overview.ts'
 import { platformDashboard } from '../dashboards/platform.ts'
 import { runbooksDashboard } from '../dashboards/runbooks.ts'
 import { serviceDashboard } from '../dashboards/service.ts'
-import type { Settings } from '../settings.ts'
 import { type Context, systemOwner } from './context.ts'
 import { kubeObject } from './object.ts'
 
@@ -14,23 +13,22 @@ import { kubeObject } from './object.ts'
  * Every dashboard of a system, by the last part of its address.
  * @throws Error when a service has the name of a dashboard that every system has
  */
-export function dashboardsOf({ system, settings }: { system: SystemDefinition; settings: Settings }): Map<string, Dashboard> {
-  const { NAMESPACE } = settings
+export function dashboardsOf(context: DashboardContext): Map<string, Dashboard> {
   const dashboards = new Map<string, Dashboard>([
-    ['overview', overviewDashboard(system, NAMESPACE)],
-    ['runbooks', runbooksDashboard(system.name, settings)],
+    ['overview', overviewDashboard(context)],
+    ['runbooks', runbooksDashboard(context)],
   ])
-  for (const service of system.services) {
+  for (const service of context.system.services) {
     if (dashboards.has(service.name) || service.name === 'platform')
       throw new Error(`a service cannot be called ${service.name}: a dashboard of every system is`)
-    dashboards.set(service.name, serviceDashboard(system.name, service, NAMESPACE))
+    dashboards.set(service.name, serviceDashboard(context, service))
   }
   return dashboards
 }
 
 /** All that the bundled Grafana shows: those of the system, and the platform's own. */
-export const bundledDashboards = (context: { system: SystemDefinition; settings: Settings }): Map<string, Dashboard> =>
-  new Map([...dashboardsOf(context), ['platform', platformDashboard(context.system, context.settings.NAMESPACE)]])
+export const bundledDashboards = (context: DashboardContext): Map<string, Dashboard> =>
+  new Map([...dashboardsOf(context), ['platform', platformDashboard(context)]])
 
 export const toJson = (dashboard: Dashboard): string => `${JSON.stringify(dashboard, null, 1)}\n`
 

@@ -22,7 +22,11 @@ import {
 import { DataqueryBuilder } from '@grafana/grafana-foundation-sdk/prometheus'
 import { PanelBuilder as NumberBuilder } from '@grafana/grafana-foundation-sdk/stat'
 import { PanelBuilder as GraphBuilder } from '@grafana/grafana-foundation-sdk/timeseries'
+import type { Context } from '../constructs/context.ts'
 import { runbookPanel, uidOf } from './runbooks.ts'
+
+/** What dashboards are made from. */
+export type DashboardContext = Pick<Context, 'system' | 'root' | 'settings'>
 
 export interface Query {
   expr: string
@@ -59,12 +63,10 @@ export interface Row {
 }
 
 export interface DashboardOptions {
-  system: string
   /** Last part of its address. */
   name: string
   title: string
   description: string
-  namespace: string
   /** Services to choose from, and whether several can be shown at once (`job=~"$service"`). */
   services: { among: readonly string[]; many: boolean }
   rows: Row[]
@@ -81,12 +83,14 @@ function tracesLink(service: string): DashboardLinkBuilder {
   return new DashboardLinkBuilder(`Traces of ${service}`).url(`/explore?schemaVersion=1&panes=${encoded}`).targetBlank(true)
 }
 
-const runbookLink = (system: string, runbook: string): DashboardLinkBuilder =>
-  new DashboardLinkBuilder(`Runbook ${runbook}`).url(`/d/${uidOf(system, 'runbooks')}?viewPanel=panel-${runbookPanel(runbook)}`).targetBlank(true)
+const runbookLink = ({ system, root }: DashboardContext, runbook: string): DashboardLinkBuilder =>
+  new DashboardLinkBuilder(`Runbook ${runbook}`)
+    .url(`/d/${uidOf(system.name, 'runbooks')}?viewPanel=panel-${runbookPanel(root, runbook)}`)
+    .targetBlank(true)
 
-const linksOf = (system: string, { traces, runbook }: Panel): DashboardLinkBuilder[] => [
+const linksOf = (context: DashboardContext, { traces, runbook }: Panel): DashboardLinkBuilder[] => [
   ...(traces ? [tracesLink(traces)] : []),
-  ...(runbook ? [runbookLink(system, runbook)] : []),
+  ...(runbook ? [runbookLink(context, runbook)] : []),
 ]
 
 function thresholdsOf({ limit, good = 'below' }: Panel): ThresholdsConfigBuilder {
@@ -126,17 +130,17 @@ function linesPanel(panel: Panel): GraphBuilder {
   return builder
 }
 
-function toBuilder(system: string, panel: Panel): GraphBuilder | NumberBuilder {
+function toBuilder(context: DashboardContext, panel: Panel): GraphBuilder | NumberBuilder {
   const builder = panel.as === 'number' ? new NumberBuilder() : linesPanel(panel)
   const { title, description, unit, names } = panel
-  builder.title(title).description(description).unit(unit).datasource(METRICS).thresholds(thresholdsOf(panel)).links(linksOf(system, panel))
+  builder.title(title).description(description).unit(unit).datasource(METRICS).thresholds(thresholdsOf(panel)).links(linksOf(context, panel))
   if (names) builder.mappings(namesOf(panel))
   for (const query of queriesOf(panel)) builder.withTarget(query)
   return builder
 }
 
 /** Choices at the top: where metrics and traces are, and what of the system is shown. */
-function variablesOf({ namespace, services }: DashboardOptions) {
+function variablesOf(namespace: string, { services }: DashboardOptions) {
   const query = (name: string, label: string, expr: string) =>
     new QueryVariableBuilder(name).label(label).datasource(METRICS).query(expr).refresh(VariableRefresh.OnTimeRangeChanged)
   return [
@@ -152,8 +156,9 @@ function variablesOf({ namespace, services }: DashboardOptions) {
 }
 
 /** A dashboard as Grafana stores it. Its panels may use `$datasource`, `$traces`, `$namespace` and `$service`. */
-export function grafanaDashboard(options: DashboardOptions): Dashboard {
-  const { system, name, title, description, rows } = options
+export function grafanaDashboard(context: DashboardContext, options: DashboardOptions): Dashboard {
+  const system = context.system.name
+  const { name, title, description, rows } = options
   const others = new DashboardLinkBuilder(system).type(DashboardLinkType.Dashboards).tags([system]).keepTime(true).includeVars(true)
   const builder = new DashboardBuilder(title)
     .uid(uidOf(system, name))
@@ -164,7 +169,7 @@ export function grafanaDashboard(options: DashboardOptions): Dashboard {
     .refresh('30s')
     .timezone('browser')
     .tooltip(DashboardCursorSync.Crosshair)
-    .variables(variablesOf(options))
+    .variables(variablesOf(context.settings.NAMESPACE, options))
     .link(others)
   let id = 0
   let y = 0
@@ -175,7 +180,7 @@ export function grafanaDashboard(options: DashboardOptions): Dashboard {
       let x = 0
       for (const panel of line) {
         const { w, h } = sizeOf(panel)
-        builder.withPanel(toBuilder(system, panel).id(++id).gridPos({ x, y, w, h }))
+        builder.withPanel(toBuilder(context, panel).id(++id).gridPos({ x, y, w, h }))
         x += w
       }
       y += Math.max(...line.map(panel => sizeOf(panel).h))

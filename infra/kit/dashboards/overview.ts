@@ -1,7 +1,6 @@
-import type { SystemDefinition } from '@fairlead/chassis'
 import type { Dashboard } from '@grafana/grafana-foundation-sdk/dashboard'
 import { OUTBOX_AGE_SECONDS } from '../constructs/health-alerts.ts'
-import { grafanaDashboard, type Panel } from './grafana.ts'
+import { type DashboardContext, grafanaDashboard, type Panel } from './grafana.ts'
 
 const OF = 'namespace="$namespace",job=~"$service"'
 const requests = 'http_server_request_duration_seconds'
@@ -107,13 +106,12 @@ const services: Panel[] = [
 ]
 
 /** The whole system on one screen. */
-export function overviewDashboard(system: SystemDefinition, namespace: string): Dashboard {
-  return grafanaDashboard({
-    system: system.name,
+export function overviewDashboard(context: DashboardContext): Dashboard {
+  const { system } = context
+  return grafanaDashboard(context, {
     name: 'overview',
     title: `${system.name}: overview`,
     description: `All services of ${system.name}, made from its system graph (infra/system.ts).`,
-    namespace,
     services: { among: system.services.map(({ name }) => name), many: true },
     rows: [
       { title: 'Health', panels: health },

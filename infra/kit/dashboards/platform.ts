@@ -1,7 +1,6 @@
-import type { SystemDefinition } from '@fairlead/chassis'
 import type { Dashboard } from '@grafana/grafana-foundation-sdk/dashboard'
 import { CERTIFICATE_DAYS, ROUTER_REQUESTS } from '../platform/ingress-alerts.ts'
-import { grafanaDashboard, type Panel } from './grafana.ts'
+import { type DashboardContext, grafanaDashboard, type Panel } from './grafana.ts'
 
 const rate = (metric: string, labels: string) => `rate(${metric}{${labels}}[$__rate_interval])`
 
@@ -55,14 +54,13 @@ const ingress = (services: readonly string[]): Panel[] => [
 ]
 
 /** What the bundled ingress and tracing backend tell; whoever brings their own has dashboards for them. */
-export function platformDashboard(system: SystemDefinition, namespace: string): Dashboard {
+export function platformDashboard(context: DashboardContext): Dashboard {
+  const { system } = context
   const names = system.services.map(({ name }) => name)
-  return grafanaDashboard({
-    system: system.name,
+  return grafanaDashboard(context, {
     name: 'platform',
     title: `${system.name}: platform`,
     description: 'The ingress and the tail sampler of the bundled platform.',
-    namespace,
     services: { among: names, many: true },
     rows: [
       { title: 'Ingress', panels: ingress(names) },

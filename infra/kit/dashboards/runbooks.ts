@@ -3,15 +3,14 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type Dashboard, DashboardBuilder } from '@grafana/grafana-foundation-sdk/dashboard'
 import { PanelBuilder as TextBuilder, TextMode } from '@grafana/grafana-foundation-sdk/text'
-import { projectIn } from '../project.ts'
-import type { Settings } from '../settings.ts'
+import type { Context } from '../constructs/context.ts'
 
 /** Those of the kit's own alerts. */
 const KIT = fileURLToPath(new URL('../runbooks', import.meta.url))
 
 /** Paths by name, sorted: the kit's, and the project's, which may replace them. */
-function runbookFiles(): Map<string, string> {
-  const own = join(projectIn().root, 'docs', 'runbooks')
+function runbookFiles(root: string): Map<string, string> {
+  const own = join(root, 'docs', 'runbooks')
   const found = [KIT, own]
     .filter(folder => existsSync(folder))
     .flatMap(folder => readdirSync(folder).map(file => [file.slice(0, -'.md'.length), join(folder, file)] as const))
@@ -25,8 +24,8 @@ export const uidOf = (system: string, name: string): string => `${system}-${name
  * Number of the panel that has a runbook.
  * @throws Error naming the file that is missing
  */
-export function runbookPanel(runbook: string): number {
-  const index = [...runbookFiles().keys()].indexOf(runbook)
+export function runbookPanel(root: string, runbook: string): number {
+  const index = [...runbookFiles(root).keys()].indexOf(runbook)
   if (index < 0) throw new Error(`docs/runbooks/${runbook}.md is not there`)
   return index + 1
 }
@@ -35,16 +34,16 @@ export function runbookPanel(runbook: string): number {
 const FILLED_IN = ['NAMESPACE', 'MONITORING_NAMESPACE', 'TLS_SECRET'] as const
 
 /** The runbooks, where dashboards can link to them: next to the figures, also when the repository is out of reach. */
-export function runbooksDashboard(system: string, settings: Pick<Settings, (typeof FILLED_IN)[number]>): Dashboard {
+export function runbooksDashboard({ system: { name: system }, root, settings }: Pick<Context, 'system' | 'root' | 'settings'>): Dashboard {
   const builder = new DashboardBuilder('Runbooks')
     .uid(uidOf(system, 'runbooks'))
     .description('What to look at and do, one an alert: docs/runbooks.')
     .tags([system])
     .readonly()
-  for (const [name, file] of runbookFiles()) {
+  for (const [name, file] of runbookFiles(root)) {
     const text = readFileSync(file, 'utf8')
     const content = FILLED_IN.reduce((filled, word) => filled.replaceAll(new RegExp(`\\b${word}\\b`, 'g'), () => settings[word]), text)
-    const panel = new TextBuilder().id(runbookPanel(name)).title(name).description(`docs/runbooks/${name}.md`)
+    const panel = new TextBuilder().id(runbookPanel(root, name)).title(name).description(`docs/runbooks/${name}.md`)
     builder.withPanel(panel.mode(TextMode.Markdown).content(content).span(12).height(14))
   }
   return builder.build()

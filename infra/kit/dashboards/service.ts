@@ -1,7 +1,7 @@
 import { hasOutbox, type MetricPanel, type ServiceDefinition } from '@fairlead/chassis'
 import type { Dashboard } from '@grafana/grafana-foundation-sdk/dashboard'
 import { edgePanels } from './edge-panels.ts'
-import { grafanaDashboard, type Panel, type Row } from './grafana.ts'
+import { type DashboardContext, grafanaDashboard, type Panel, type Row } from './grafana.ts'
 import { OF, rate } from './queries.ts'
 import { requestPanels, routePanels } from './request-panels.ts'
 import { outboxPanels, saturationPanels, telemetryPanels } from './saturation-panels.ts'
@@ -18,7 +18,7 @@ const ownPanel = ({ metric, kind, by, title, description, unit }: MetricPanel): 
 }
 
 /** Everything that one service tells, from its definition: requests, routes, one row a dependency, what runs out, its own metrics. */
-export function serviceDashboard(system: string, service: ServiceDefinition, namespace: string): Dashboard {
+export function serviceDashboard(context: DashboardContext, service: ServiceDefinition): Dashboard {
   const rows: Row[] = [
     { title: 'Requests', panels: requestPanels(service) },
     { title: 'Routes', panels: routePanels(service) },
@@ -28,12 +28,10 @@ export function serviceDashboard(system: string, service: ServiceDefinition, nam
     { title: 'Saturation', panels: saturationPanels(service) },
     { title: 'Telemetry', panels: telemetryPanels() },
   ]
-  return grafanaDashboard({
-    system,
+  return grafanaDashboard(context, {
     name: service.name,
-    title: `${system}: ${service.name}`,
+    title: `${context.system.name}: ${service.name}`,
     description: `What ${service.name} tells, made from its definition (services/${service.name}/service.ts).`,
-    namespace,
     services: { among: [service.name], many: false },
     rows,
   })

@@ -4,7 +4,7 @@ import { DASHBOARD } from '../constructs/dashboards.ts'
 import { DNS_PORT } from '../constructs/network-policies.ts'
 import { COLLECTOR_CONFIG } from '../constructs/tracing-sidecar.ts'
 import { OLDEST_KUBERNETES } from '../kubernetes-version.ts'
-import { projectIn } from '../project.ts'
+import type { Project } from '../project.ts'
 import type { Settings } from '../settings.ts'
 import { type Manifest, synthesize } from '../synth.ts'
 import { bare, block, entries, text, toTemplate } from './expressions.ts'
@@ -17,9 +17,10 @@ type Loose = any
 const YAML: ToStringOptions & { aliasDuplicateObjects: boolean } = { aliasDuplicateObjects: false, lineWidth: 0 }
 
 /** Files of the Helm chart of a system, by path: the objects that synth makes, with the chart's values in their places. */
-export function helmChart(system: SystemDefinition, settings: Settings, tags: Record<string, string>): Map<string, string> {
+export function helmChart(project: Project, settings: Settings, tags: Record<string, string>): Map<string, string> {
+  const { system, version } = project
   const values = valuesOf(system, settings, tags)
-  const manifests = synthesize({ system, settings: withExpressions(settings), images: imagesOf(system) }).shop.filter(
+  const manifests = synthesize({ ...project, settings: withExpressions(settings), images: imagesOf(system) }).own.filter(
     ({ kind }) => !BROUGHT.includes(kind),
   )
   const helper = `${system.name}.collector`
@@ -31,8 +32,8 @@ export function helmChart(system: SystemDefinition, settings: Settings, tags: Re
         apiVersion: 'v2',
         name: system.name,
         type: 'application',
-        version: projectIn().version,
-        appVersion: projectIn().version,
+        version,
+        appVersion: version,
         description: `The ${system.name}, made from its system graph`,
         kubeVersion: `>=${OLDEST_KUBERNETES}.0-0`,
       }),

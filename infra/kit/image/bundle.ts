@@ -1,7 +1,6 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { basename, join, relative } from 'node:path'
 import { build } from 'esbuild'
-import { projectIn } from '../project.ts'
 
 export interface Bundle {
   /** Content by path in the image's /app. */
@@ -14,7 +13,7 @@ export interface Bundle {
 const REQUIRE = "import { createRequire as requireFrom } from 'node:module'; const require = requireFrom(import.meta.url);"
 
 /** One service as a few files of JavaScript, and beside it what it reads at run time: migrations, word lists. */
-export async function bundleService(name: string, root = projectIn().root): Promise<Bundle> {
+export async function bundleService(name: string, root: string): Promise<Bundle> {
   const folder = join(root, 'services', name)
   const { outputFiles, metafile } = await build({
     absWorkingDir: root,

@@ -4,10 +4,9 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import { promisify } from 'node:util'
-import type { SystemDefinition } from '@fairlead/chassis'
 import { pack } from 'tar-stream'
 import { type ImageSettings, imagesFor, pinned } from '../platform/images.ts'
-import { projectIn } from '../project.ts'
+import type { Project, Repository } from '../project.ts'
 import type { Settings } from '../settings.ts'
 import { identityOf } from './base.ts'
 import { type Bundle, bundleService } from './bundle.ts'
@@ -21,6 +20,8 @@ export interface ServiceImage extends Bundle {
   reference: string
   /** What it is built on. */
   base: Base
+  /** Where its sources are. */
+  repository: Repository
 }
 
 export interface Base {
@@ -32,23 +33,21 @@ export interface Base {
 const DOCKERFILE = new URL('./Dockerfile', import.meta.url)
 const BUILD_TIMEOUT_MS = 300_000
 
-export interface ImageOptions {
+export interface ImageOptions extends Repository {
   registry: string
   /** Replaces the digest, e.g. with what a pipeline pushed. */
   tag?: string | undefined
   /** @default the pinned one, by its name */
   base?: Base
-  /** Folder of the project. @default that of this process */
-  root?: string
 }
 
 /** The pinned base as every machine knows it: by its name alone. */
 export const NAMED: Base = { reference: pinned.node, identity: pinned.node }
 
-export async function describeImage(service: string, { registry, tag, base = NAMED, root = projectIn().root }: ImageOptions): Promise<ServiceImage> {
-  const bundle = await bundleService(service, root)
-  const named = tag ?? (await digest(bundle, base, root))
-  return { ...bundle, service, base, tag: named, reference: `${registry}/${service}:${named}` }
+export async function describeImage(service: string, { registry, tag, base = NAMED, ...repository }: ImageOptions): Promise<ServiceImage> {
+  const bundle = await bundleService(service, repository.root)
+  const named = tag ?? (await digest(bundle, base, repository))
+  return { ...bundle, service, base, repository, tag: named, reference: `${registry}/${service}:${named}` }
 }
 
 export type BuildSettings = Pick<Settings, 'IMAGE_REGISTRY' | 'IMAGE_TAG'> & ImageSettings
@@ -60,21 +59,22 @@ async function baseFor(settings: ImageSettings): Promise<Base> {
 }
 
 /** The image of every service, on one base. */
-export async function describeImages({ services }: SystemDefinition, settings: BuildSettings, base?: Base): Promise<ServiceImage[]> {
-  const common = { registry: settings.IMAGE_REGISTRY, tag: settings.IMAGE_TAG, base: base ?? (await baseFor(settings)) }
-  return Promise.all(services.map(({ name }) => describeImage(name, common)))
+export async function describeImages({ system, root, version, license }: Project, settings: BuildSettings, base?: Base): Promise<ServiceImage[]> {
+  const repository = { root, version, ...(license && { license }) }
+  const common = { ...repository, registry: settings.IMAGE_REGISTRY, tag: settings.IMAGE_TAG, base: base ?? (await baseFor(settings)) }
+  return Promise.all(system.services.map(({ name }) => describeImage(name, common)))
 }
 
 /** The image reference of every service. */
-export async function imageReferences(system: SystemDefinition, settings: BuildSettings): Promise<Record<string, string>> {
+export async function imageReferences(project: Project, settings: BuildSettings): Promise<Record<string, string>> {
   const { IMAGE_REGISTRY: registry, IMAGE_TAG: tag } = settings
-  if (tag) return Object.fromEntries(system.services.map(({ name }) => [name, `${registry}/${name}:${tag}`]))
-  return Object.fromEntries((await describeImages(system, settings)).map(({ service, reference }) => [service, reference]))
+  if (tag) return Object.fromEntries(project.system.services.map(({ name }) => [name, `${registry}/${name}:${tag}`]))
+  return Object.fromEntries((await describeImages(project, settings)).map(({ service, reference }) => [service, reference]))
 }
 
 /** Of the sources too, so that it tells which ones an image was made of, and of what the bundler made of them. */
-async function digest({ files, inputs }: Bundle, { reference, identity }: Base, root: string): Promise<string> {
-  const hash = createHash('sha256').update(JSON.stringify([reference, identity, projectIn(root).version]))
+async function digest({ files, inputs }: Bundle, { reference, identity }: Base, { root, version }: Repository): Promise<string> {
+  const hash = createHash('sha256').update(JSON.stringify([reference, identity, version]))
   hash.update(await readFile(DOCKERFILE))
   for (const path of inputs) hash.update(`\0${path}\0`).update(await readFile(join(root, path)))
   for (const [path, content] of [...files].sort()) hash.update(`\0${path}\0`).update(content)
@@ -94,7 +94,13 @@ export async function buildImage(image: ServiceImage, { signal }: { signal?: Abo
   )
   signal?.throwIfAborted()
   if (present) return 'present'
-  const args = { BASE: image.base.reference, BASE_DIGEST: image.base.identity, SERVICE: image.service, VERSION: projectIn().version, TAG: image.tag }
+  const args = {
+    BASE: image.base.reference,
+    BASE_DIGEST: image.base.identity,
+    SERVICE: image.service,
+    VERSION: image.repository.version,
+    TAG: image.tag,
+  }
   const flags = Object.entries(args).flatMap(([name, value]) => ['--build-arg', `${name}=${value}`])
   const context = await archive({ Dockerfile: await readFile(DOCKERFILE), 'app.tar': await appArchive(image) })
   await docker(['build', '--tag', image.reference, ...flags, '-'], context, signal)
@@ -104,7 +110,7 @@ export async function buildImage(image: ServiceImage, { signal }: { signal?: Abo
 /** Writes the image's bill of materials beside the manifests. @returns its path */
 export async function writeSbom(image: ServiceImage): Promise<string> {
   const path = join('dist', 'images', `${image.service}-${image.tag}.cdx.json`)
-  const { root } = projectIn()
+  const { root } = image.repository
   await mkdir(join(root, 'dist', 'images'), { recursive: true })
   await writeFile(join(root, path), await sbomOf(image))
   return path

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { partsOf } from '../platform/images.ts'
-import { type Project, projectIn } from '../project.ts'
+import type { Repository } from '../project.ts'
 import type { ServiceImage } from './image.ts'
 
 interface Package {
@@ -12,18 +12,18 @@ interface Package {
 }
 
 /** The packages that the files of a bundle come from, each once. */
-async function packagesOf(inputs: readonly string[]): Promise<Package[]> {
+async function packagesOf(root: string, inputs: readonly string[]): Promise<Package[]> {
   const folders = new Set(inputs.flatMap(path => /^(?:.*\/)?node_modules\/(?:@[^/]+\/)?[^/]+/.exec(path)?.[0] ?? []))
   const packages = await Promise.all(
     [...folders].map(async folder => {
-      const { name, version, license } = JSON.parse(await readFile(join(projectIn().root, folder, 'package.json'), 'utf8'))
+      const { name, version, license } = JSON.parse(await readFile(join(root, folder, 'package.json'), 'utf8'))
       return { name, version, ...(typeof license === 'string' && { license }) } as Package
     }),
   )
   return packages.sort((a, b) => (`${a.name}@${a.version}` < `${b.name}@${b.version}` ? -1 : 1))
 }
 
-const licenseOf = ({ license }: Project) => license && { licenses: [{ license: { id: license } }] }
+const licenseOf = ({ license }: Repository) => license && { licenses: [{ license: { id: license } }] }
 
 const purlOf = ({ name, version }: Package) => `pkg:npm/${name.replace('@', '%40')}@${version}`
 
@@ -33,18 +33,19 @@ export async function sbomOf({
   tag,
   base: { reference, identity },
   inputs,
-}: Pick<ServiceImage, 'service' | 'tag' | 'base' | 'inputs'>): Promise<string> {
+  repository,
+}: Pick<ServiceImage, 'service' | 'tag' | 'base' | 'inputs' | 'repository'>): Promise<string> {
   const { name: base, tag: baseTag = identity } = partsOf(reference)
   const seed = createHash('sha256').update(`${service}:${tag}`).digest('hex')
   const uuid = `${seed.slice(0, 8)}-${seed.slice(8, 12)}-5${seed.slice(13, 16)}-a${seed.slice(17, 20)}-${seed.slice(20, 32)}`
-  const packages = await packagesOf(inputs)
+  const packages = await packagesOf(repository.root, inputs)
   return `${JSON.stringify(
     {
       bomFormat: 'CycloneDX',
       specVersion: '1.6',
       serialNumber: `urn:uuid:${uuid}`,
       version: 1,
-      metadata: { component: { type: 'container', name: service, version: tag, ...licenseOf(projectIn()) } },
+      metadata: { component: { type: 'container', name: service, version: tag, ...licenseOf(repository) } },
       components: [
         { type: 'container', name: base, version: baseTag, purl: `pkg:docker/${base}@${baseTag}` },
         ...packages.map(({ license, ...found }) => ({

@@ -1,6 +1,6 @@
 import { imageReferences } from '../../../infra/kit/image/image.ts'
 import { synthesize } from '../../../infra/kit/synth.ts'
-import { system } from '../../../infra/system.ts'
+import { app } from '../../../infra/main.ts'
 import { cluster, eventually, NAMESPACE, readyPods, settings } from './target.ts'
 
 const autoscaler = (name: string) => ({
@@ -15,9 +15,9 @@ const setBounds = (service: string, minReplicas: number, maxReplicas: number): P
 
 /** Brings every autoscaler back to what the graph says. */
 export async function restoreBounds(): Promise<void> {
-  const images = await imageReferences(system, settings)
-  const { shop } = synthesize({ system, settings, images })
-  for (const manifest of shop.filter(({ kind }) => kind === 'HorizontalPodAutoscaler')) await cluster.apply(manifest)
+  const images = await imageReferences(app, settings)
+  const { own } = synthesize({ ...app, settings, images })
+  for (const manifest of own.filter(({ kind }) => kind === 'HorizontalPodAutoscaler')) await cluster.apply(manifest)
 }
 
 /** Holds a service at a number of pods and waits until that many are ready and no other is left. */

@@ -5,10 +5,10 @@ import { applyAll, inParallel, nameOf, waves } from '../../../scripts/cluster/ap
 import type { Cluster, Reference } from '../../../scripts/cluster/cluster.ts'
 import { readInventory, toPrune, withInventory } from '../../../scripts/cluster/inventory.ts'
 import { ApiError } from '../../../scripts/cluster/rest.ts'
-import { system } from '../../support/graph.ts'
+import { project } from '../../support/graph.ts'
 
-const { platform, shop } = synthesize({ system, settings: loadSettings({}), images: { user: 'a/user:1', order: 'a/order:1' } })
-const manifests = [...platform, ...shop]
+const { own, platform } = synthesize({ ...project, settings: loadSettings({}), images: { user: 'a/user:1', order: 'a/order:1' } })
+const manifests = [...platform, ...own]
 const { signal } = new AbortController()
 
 const object = (kind: string, name: string): Manifest => ({

@@ -5,14 +5,14 @@ import { loadSettings } from '../../../infra/kit/settings.ts'
 import { type Manifest, synthesize } from '../../../infra/kit/synth.ts'
 import { allows, type End } from '../../../scripts/doctor/expected-traffic.ts'
 import { EXISTING } from '../../support/existing-platform.ts'
-import { system } from '../../support/graph.ts'
+import { project } from '../../support/graph.ts'
 
 const NAME = 'app.kubernetes.io/name'
 const NAMESPACE = 'kubernetes.io/metadata.name'
 
 const policiesWith = (env: Record<string, string> = {}): Manifest[] => {
-  const { platform, shop } = synthesize({ system, settings: loadSettings(env), images: { user: 'fairlead/user:1', order: 'fairlead/order:1' } })
-  return [...platform, ...shop].filter(({ kind }) => kind === 'NetworkPolicy')
+  const { own, platform } = synthesize({ ...project, settings: loadSettings(env), images: { user: 'fairlead/user:1', order: 'fairlead/order:1' } })
+  return [...platform, ...own].filter(({ kind }) => kind === 'NetworkPolicy')
 }
 
 const pod = (namespace: string, name?: string): End => ({ namespace, labels: name ? { [NAME]: name } : {} })

@@ -1,8 +1,5 @@
-import { buildCharts, imageReferences, loadSettings } from '@fairlead/infra'
-import { App, YamlOutputType } from 'cdk8s'
+import { defineApp } from '@fairlead/infra'
 import { system } from './system.ts'
 
-const settings = loadSettings({ NAMESPACE: 'acme', HOST: 'acme.localhost', TLS_SECRET: 'acme-tls', ...process.env })
-const app = new App({ yamlOutputType: YamlOutputType.FILE_PER_CHART })
-buildCharts(app, { system, settings, images: await imageReferences(system, settings) })
-app.synth()
+export const app = defineApp({ system, root: new URL('..', import.meta.url) })
+if (import.meta.main) await app.synth({ NAMESPACE: 'acme', HOST: 'acme.localhost', TLS_SECRET: 'acme-tls', ...process.env })

@@ -1,0 +1,25 @@
+import type { SystemDefinition } from '@fairlead/chassis'
+import { type Project, readRepository } from './project.ts'
+import { runSynth } from './run-synth.ts'
+
+export interface AppOptions<S extends SystemDefinition> {
+  system: S
+  /** Folder of the repository: the one with its package.json, whose version and license the kit takes. */
+  root: string | URL
+  /** What a client of the system does. */
+  journey?: unknown
+}
+
+/** What every command loads: a system, where it lives, and what a client does with it. */
+export interface App<S extends SystemDefinition = SystemDefinition> extends Project {
+  system: S
+  journey?: unknown
+  /** What `npm run synth` and `cdk8s synth` run: reads this process' flags, writes the manifests, and sets the exit code. */
+  synth(env: Record<string, string | undefined>): Promise<void>
+}
+
+/** @throws ProjectError when the root has no package.json with a version */
+export function defineApp<const S extends SystemDefinition>({ system, root, journey }: AppOptions<S>): App<S> {
+  const project = { system, ...readRepository(root) }
+  return { ...project, ...(journey !== undefined && { journey }), synth: env => runSynth(project, env) }
+}
