@@ -273,7 +273,9 @@ describe('npm run diagram', () => {
   })
 
   const diagram = (...args: string[]) =>
-    promisify(execFile)(process.execPath, ['--disable-warning=ExperimentalWarning', resolve('scripts/diagram.ts'), ...args], { cwd: dir }).then(
+    promisify(execFile)(process.execPath, ['--disable-warning=ExperimentalWarning', resolve('scripts/fairlead.mjs'), 'diagram', ...args], {
+      cwd: dir,
+    }).then(
       ({ stdout, stderr }) => ({ code: 0, stdout, stderr }),
       ({ code, stdout, stderr }) => ({ code, stdout, stderr }),
     )
@@ -283,7 +285,7 @@ describe('npm run diagram', () => {
     expect(await diagram('--check')).toEqual({ code: 0, stdout: '', stderr: 'docs/diagram.svg and docs/diagram.mmd are what the graph gives\n' })
     await writeFile(join(dir, 'docs/diagram.mmd'), 'flowchart LR\n')
     const { code, stderr } = await diagram('--check')
-    expect([code, stderr]).toEqual([1, 'error: not what the graph gives: docs/diagram.mmd; npm run diagram writes them\n'])
+    expect([code, stderr]).toEqual([1, 'error: not what the graph gives: docs/diagram.mmd; npx fairlead diagram writes them\n'])
     expect(await readFile(join(dir, 'docs/diagram.mmd'), 'utf8')).toBe('flowchart LR\n')
   })
 
@@ -296,7 +298,7 @@ describe('npm run diagram', () => {
 
   test.each([
     [['--colour'], "'--colour'"],
-    [['--svg', '--check'], '--check and --svg exclude each other'],
+    [['--svg', '--check'], "option '--check' cannot be used with option '--svg'"],
   ])('%j is refused with one line', async (args, message) => {
     const { code, stderr } = await diagram(...args)
     expect([code, stderr]).toEqual([2, expect.stringContaining(message)])
