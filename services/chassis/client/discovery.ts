@@ -1,4 +1,5 @@
 import { lookup as systemLookup } from 'node:dns/promises'
+import { atMost } from '../contract/deadline.ts'
 
 export type Lookup = (host: string) => Promise<string[]>
 
@@ -34,8 +35,9 @@ export function createDiscovery({ host, freshMs = 2_000, timeoutMs = 1_000, look
   let turn = 0
 
   const ask = () => {
-    asking ??= Promise.race([lookup(host), late(host, timeoutMs)])
+    asking ??= atMost(timeoutMs, lookup(host))
       .then(found => {
+        if (!found) throw new Error(`no DNS answer for ${host} in ${timeoutMs} ms`)
         if (found.length === 0) throw new Error(`${host} has no address`)
         known = found.sort()
         knownAt = performance.now()
@@ -55,6 +57,3 @@ export function createDiscovery({ host, freshMs = 2_000, timeoutMs = 1_000, look
     },
   }
 }
-
-const late = (host: string, timeoutMs: number) =>
-  new Promise<never>((_, reject) => setTimeout(() => reject(new Error(`no DNS answer for ${host} in ${timeoutMs} ms`)), timeoutMs).unref())

@@ -56,3 +56,14 @@ export async function unlessAborted<T>(signal: AbortSignal, work: Promise<T>): P
     signal.removeEventListener('abort', onAbort)
   }
 }
+
+/** The work's result, or `undefined` once `ms` have passed without one; the work itself goes on. Leaves no timer behind. */
+export async function atMost<T>(ms: number, work: Promise<T>): Promise<T | undefined> {
+  const late = Promise.withResolvers<undefined>()
+  const timer = setTimeout(late.resolve, ms, undefined)
+  try {
+    return await Promise.race([work, late.promise])
+  } finally {
+    clearTimeout(timer)
+  }
+}

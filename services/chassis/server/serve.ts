@@ -1,6 +1,7 @@
 import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { MAX_HEAD_BYTES } from '../contract/limits.ts'
 import { PROBLEM_CONTENT_TYPE } from '../contract/problem-document.ts'
@@ -139,8 +140,6 @@ export function drainOnSignal(running: Running, exit: (code: number) => never = 
     })
   }
 }
-
-const sleep = (ms: number) => new Promise<void>(resolve => setTimeout(resolve, ms))
 
 const portOf = (server: Server) => (server.address() as AddressInfo).port
 

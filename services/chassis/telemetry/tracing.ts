@@ -10,6 +10,7 @@ import {
   type SpanProcessor,
   TracerProvider,
 } from '@opentelemetry/sdk-trace'
+import { atMost } from '../contract/deadline.ts'
 import { isKept, KEPT_ATTRIBUTE, KEPT_SHARE } from '../contract/sampling.ts'
 import { formatTraceparent, parseTraceparent } from './trace-context.ts'
 
@@ -38,7 +39,7 @@ export function createTracing({ service, version, endpoint, processor }: Tracing
   })
   return {
     tracer: provider.getTracer('fairlead'),
-    close: () => Promise.race([provider.shutdown(), new Promise<void>(resolve => setTimeout(resolve, 2_000).unref())]).catch(() => {}),
+    close: () => atMost(2_000, provider.shutdown()).catch(() => {}),
   }
 }
 

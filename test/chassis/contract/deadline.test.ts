@@ -2,7 +2,7 @@ import { getEventListeners } from 'node:events'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import { z } from 'zod'
 import { defineContract, strict } from '../../../services/chassis/contract/contract.ts'
-import { aborted, createDeadline, DEADLINE_HEADER, unlessAborted } from '../../../services/chassis/contract/deadline.ts'
+import { aborted, atMost, createDeadline, DEADLINE_HEADER, unlessAborted } from '../../../services/chassis/contract/deadline.ts'
 import type { Failure } from '../../../services/chassis/contract/failure.ts'
 import type { Scope } from '../../../services/chassis/contract/scope.ts'
 import { unauthorized } from '../../../services/chassis/identity/auth.ts'
@@ -254,5 +254,21 @@ describe('unlessAborted', () => {
     const result = unlessAborted(controller.signal, new Promise(() => {}))
     controller.abort(reason)
     await expect(result).rejects.toBe(reason)
+  })
+})
+
+describe('atMost', () => {
+  const timers = () => process.getActiveResourcesInfo().filter(name => name === 'Timeout').length
+
+  test('gives the result, and leaves no timer behind', async () => {
+    const before = timers()
+    expect(await atMost(60_000, Promise.resolve('done'))).toBe('done')
+    expect(timers()).toBe(before)
+    await expect(atMost(60_000, Promise.reject(new Error('broken')))).rejects.toThrow('broken')
+    expect(timers()).toBe(before)
+  })
+
+  test('gives nothing once the time is over', async () => {
+    expect(await atMost(1, new Promise(() => {}))).toBeUndefined()
   })
 })
