@@ -44,7 +44,8 @@ await runCommand('npm run deploy', async signal => {
   }
   if (!flags.context) throw usageError('--context is missing: name the cluster', 'kubectl config get-contexts')
   const cluster = openCluster(flags.context)
-  const settings = settingsFor(flags.context, process.env)
+  const app = await loadApp()
+  const settings = settingsFor(flags.context, process.env, app.system)
   const crds = crdSource(flags)
   const gatewayCrds = crdSource(flags, GATEWAY_API)
   const timeoutMs = wholeNumber('timeout', flags.timeout, { min: 1, max: 3_600 }) * 1_000
@@ -67,7 +68,6 @@ await runCommand('npm run deploy', async signal => {
       () => 'present',
     )
   }
-  const app = await loadApp()
   const images = await describeImages(app, settings)
   const references = images.map(({ reference }) => reference)
   if (builds) {

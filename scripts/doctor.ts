@@ -91,13 +91,13 @@ await runCommand('npm run doctor', async signal => {
     process.stdout.write(HELP)
     return 0
   }
-  const choose = () => settingsFor(flags.context, process.env)
+  const app = await loadApp()
+  const choose = () => settingsFor(flags.context, process.env, app.system)
   const cluster = openCluster(flags.context)
   const at = await addresses(flags.context, flags.url, choose)
   const chosen = choose()
   // That the API server answers has a check of its own.
   const settings = await withApiServer(cluster, chosen).catch(() => chosen)
-  const app = await loadApp()
   const { own, platform } = synthesize({ ...app, settings, images: await imageReferences(app, settings) })
   const context = createContext({
     cluster,

@@ -40,7 +40,7 @@ async function run({ dir, portsOf }: { dir: string; portsOf: (service: ServiceDe
   const running: ServiceProcess[] = []
   let renewal: NodeJS.Timeout | undefined
   refuseImpossibleGraph(system)
-  for (const service of system.services) settingsFrom(process.env, service)
+  settingsFrom(process.env, system)
   for (const ended of await endOrphans(dir)) say(`ended ${ended}, which an earlier npm start left behind`)
   for (const service of system.services) await refuseTakenPort(service.name, portsOf(service))
   await mkdir(dir, { recursive: true })

@@ -49,7 +49,8 @@ await runCommand('npm run up', async signal => {
     process.stdout.write(HELP)
     return 0
   }
-  const settings = settingsFor(`kind-${flags.name}`, process.env)
+  const app = await loadApp()
+  const settings = settingsFor(`kind-${flags.name}`, process.env, app.system)
   const workers = wholeNumber('workers', flags.workers, { min: 0, max: 9 })
   const crds = crdSource(flags)
   const gatewayCrds = crdSource(flags, GATEWAY_API)
@@ -79,7 +80,6 @@ await runCommand('npm run up', async signal => {
     () => ensureBase(imagesFor(settings).node, { signal }),
     () => 'present',
   )
-  const app = await loadApp()
   const images = await describeImages(app, settings)
   await step(
     'images',

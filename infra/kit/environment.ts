@@ -12,6 +12,8 @@ export interface Places {
   /** Path of the authorities' certificates for that URL. */
   workloadJwksCaFile?: string
   databaseUrlFile: string
+  /** Texts of its own settings, by name. */
+  settings: Readonly<Record<string, string>>
   secretDir(name: string): string
   /** Our workload token for one callee. */
   identityFile(callee: string): string
@@ -26,6 +28,7 @@ export function environmentOf(system: SystemDefinition, service: ServiceDefiniti
     AUTH_AUDIENCE: system.name,
     ...(service.database && { DATABASE_URL_FILE: places.databaseUrlFile }),
     ...Object.fromEntries((service.secrets ?? []).map(({ name, env }) => [env, places.secretDir(name)])),
+    ...places.settings,
     ...(callers.length > 0 && {
       WORKLOAD_ISSUER: places.workloadIssuer,
       WORKLOAD_JWKS: places.workloadJwks,

@@ -9,7 +9,7 @@ import { buildCharts } from './synth.ts'
 
 type Env = Record<string, string | undefined>
 
-const help = () => `npm run synth
+const help = ({ system }: Project) => `npm run synth
 
 Writes the manifests of the system to dist/, one YAML file per chart. Settings come as environment variables, e.g.
 HOST=acme.example.org IMAGE_REGISTRY=registry.example/acme PLATFORM=existing npm run synth.
@@ -17,7 +17,7 @@ HOST=acme.example.org IMAGE_REGISTRY=registry.example/acme PLATFORM=existing npm
   --help  this text
 
 Settings:
-${describeSettings()}
+${describeSettings(system)}
 `
 
 const say = (text: string) => void process.stderr.write(`${text}\n`)
@@ -36,7 +36,7 @@ export async function runSynth(project: Project, env: Env): Promise<void> {
     return
   }
   try {
-    if (flags.help) process.stdout.write(help())
+    if (flags.help) process.stdout.write(help(project))
     else await writeManifests(project, env)
   } catch (error) {
     const { name, path, message } = error as NodeJS.ErrnoException
@@ -49,7 +49,7 @@ export async function runSynth(project: Project, env: Env): Promise<void> {
 
 /** One YAML file per chart in dist/. */
 async function writeManifests(project: Project, env: Env): Promise<void> {
-  const settings = loadSettings(env)
+  const settings = loadSettings(env, project.system)
   const images = await imageReferences(project, settings)
   const app = new App({ yamlOutputType: YamlOutputType.FILE_PER_CHART, outdir: env.CDK8S_OUTDIR ?? join(project.root, 'dist') })
   const charts = buildCharts(app, { ...project, settings, images })

@@ -1,11 +1,12 @@
 import { isIP } from 'node:net'
-import { ConfigError, loadConfig } from '@fairlead/chassis'
+import { ConfigError, loadConfig, type SystemDefinition } from '@fairlead/chassis'
 import { z } from 'zod'
 import { cidrs, formatted, labels, listOf, optional, ownNamespace, textOf } from './fields.ts'
 import { formats, isOf } from './formats.ts'
 import { otlpEndpoint } from './otlp.ts'
 import { resolvers, targets } from './peers.ts'
 import { type ImageName, type ImageOverride, pinned } from './platform/images.ts'
+import { misspeltSettings, type ServiceSettings, serviceFields, serviceSettingsIn } from './service-settings.ts'
 import { settingsProblems } from './settings-rules.ts'
 
 function parseImage(text: string): ImageOverride {
@@ -149,15 +150,20 @@ const settingFields = {
   LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error']).default('info').describe('debug, info, warn or error'),
 } as const
 
-export type Settings = { [K in keyof typeof settingFields]: z.output<(typeof settingFields)[K]> }
+type OwnSettings = { [K in keyof typeof settingFields]: z.output<(typeof settingFields)[K]> }
+
+export type Settings = OwnSettings & {
+  /** What is said of settings of the services; the others have their defaults. */
+  SERVICES: ServiceSettings
+}
 
 /** Names under localhost never leave the machine (RFC 6761 section 6.3), so a password may go to them without TLS. */
 export const redirectsHttp = ({ HTTP, HOST }: Pick<Settings, 'HTTP' | 'HOST'>): boolean =>
   (HTTP ?? (/(^|\.)localhost$/.test(HOST) ? 'plain' : 'redirect')) === 'redirect'
 
 /** One line per setting, for a command's --help. */
-export const describeSettings = (): string =>
-  Object.entries(settingFields)
+export const describeSettings = (system: Pick<SystemDefinition, 'services'>): string =>
+  Object.entries({ ...serviceFields(system), ...settingFields })
     .map(([name, field]) => `  ${name}: ${field.description}`)
     .join('\n')
 
@@ -184,29 +190,41 @@ function withDefaults(env: Env): Env {
   return { ...bundled, ...Object.fromEntries(said), PLATFORM }
 }
 
-/** @throws ConfigError naming every wrong variable, and else all that do not go together */
-export function loadSettings(env: Env): Settings {
-  const settings = loadConfig(settingFields, withDefaults(env))
-  const problems = settingsProblems(settings)
+/**
+ * @param system whose services' settings are read too. @default none: they have their defaults
+ * @throws ConfigError naming every missing or wrong variable, and else all that do not go together
+ */
+export function loadSettings(env: Env, system: Pick<SystemDefinition, 'services'> = { services: [] }): Settings {
+  const own = serviceFields(system)
+  const config: OwnSettings = loadConfig({ ...own, ...settingFields }, withDefaults(env))
+  const settings = { ...config, SERVICES: serviceSettingsIn(env, system) }
+  const twice = Object.keys(own).filter(name => name in settingFields)
+  const problems = [
+    ...twice.map(name => `${name} is a setting of a service and of the kit: give the service's another name`),
+    ...misspeltSettings(env, system, Object.keys(settingFields)),
+    ...settingsProblems(settings),
+  ]
   if (problems.length > 0) throw new ConfigError(problems)
   return settings
 }
 
+const isMissingHere = (problem: string) => problem.includes(' is missing: ') && (problem.split(' ', 1)[0] as string) in settingFields
+
 /** The settings for the cluster of a context, whose name tells whether kind made it. */
-export function settingsFor(context: string, env: Env): Settings {
+export function settingsFor(context: string, env: Env, system?: Pick<SystemDefinition, 'services'>): Settings {
   const CLUSTER = env.CLUSTER || (context.startsWith('kind-') ? 'kind' : 'other')
   try {
-    return loadSettings({ ...env, CLUSTER })
+    return loadSettings({ ...env, CLUSTER }, system)
   } catch (error) {
     const isGuessed = CLUSTER === 'other' && !env.PLATFORM
-    if (!(error instanceof ConfigError && isGuessed && error.problems.some(problem => problem.includes(' is missing: ')))) throw error
+    if (!(error instanceof ConfigError && isGuessed && error.problems.some(isMissingHere))) throw error
     const why = `PLATFORM is existing, because ${context} is no cluster of kind, so that these have no default; PLATFORM=bundled brings them`
     throw new ConfigError([...error.problems, why])
   }
 }
 
 /** Some settings alone, for a command that needs no other to be right. */
-export function someSettings<const K extends keyof Settings>(env: Env, ...names: K[]): Pick<Settings, K> {
+export function someSettings<const K extends keyof OwnSettings>(env: Env, ...names: K[]): Pick<OwnSettings, K> {
   const fields = Object.fromEntries(names.map(name => [name, settingFields[name]]))
-  return loadConfig(fields, withDefaults(env)) as Pick<Settings, K>
+  return loadConfig(fields, withDefaults(env)) as unknown as Pick<OwnSettings, K>
 }

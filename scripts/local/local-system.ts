@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto'
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { edgeVariables, loadConfig, type ServiceDefinition, type SystemDefinition } from '@fairlead/chassis'
+import { ConfigError, edgeVariables, loadConfig, type ServiceDefinition, type SystemDefinition } from '@fairlead/chassis'
 import { commonSettings } from '@fairlead/chassis/run'
-import { environmentOf } from '@fairlead/infra/tools'
+import { environmentOf, misspeltSettings, serviceFields, serviceSettingsIn } from '@fairlead/infra/tools'
 import { LOCAL_ISSUER, LOCAL_NAMESPACE, type LocalIssuer, openLocalIssuer } from './credentials.ts'
 import { localSecret } from './local-secrets.ts'
 import { ensureDatabase, type Postgres } from './postgres.ts'
@@ -54,6 +54,7 @@ export async function prepareLocalSystem({
   await mkdir(join(dir, 'database-urls'), { recursive: true, mode: 0o700 })
   const issuer = await openLocalIssuer(join(dir, 'workload-tokens'))
   const ports = Object.fromEntries(system.services.map(service => [service.name, portsOf(service)]))
+  const given = settingsFrom(settings, system)
   const envs = new Map<string, Record<string, string>>()
   for (const service of system.services) {
     const identities = await writeTokens(service, issuer)
@@ -65,6 +66,7 @@ export async function prepareLocalSystem({
       workloadIssuer: LOCAL_ISSUER,
       workloadJwks: issuer.jwksFile,
       databaseUrlFile: service.database ? await writeDatabaseUrls(dir, postgres, service.name, service.database) : '',
+      settings: given[service.name] ?? {},
       secretDir: (name: string) => secrets.get(name) as string,
       identityFile: (callee: string) => identities[callee] as string,
     }
@@ -72,7 +74,6 @@ export async function prepareLocalSystem({
       HOST: '127.0.0.1',
       PORT: String(ports[service.name]?.port),
       ADMIN_PORT: String(ports[service.name]?.adminPort),
-      ...settingsFrom(settings, service),
       ...environmentOf(system, service, places),
       ...calleeHosts(service, ports),
     })
@@ -103,21 +104,27 @@ export async function prepareLocalSystem({
   }
 }
 
-const changeable = (service: ServiceDefinition) => ({ ...commonSettings(service), ...service.settings })
+/** What of every service people may change, in all of them at once. */
+const common = ({ services }: SystemDefinition) => Object.assign({}, ...services.map(commonSettings)) as ReturnType<typeof commonSettings>
 
-/** Names of what people may change, of any service, and for Node.js itself. */
-export const changeableNames = ({ services }: SystemDefinition): string[] => [
-  ...new Set([...services.flatMap(service => Object.keys(changeable(service))), NODE_OPTIONS]),
+/** Names of what people may change: of all services, of one, and for Node.js itself. */
+export const changeableNames = (system: SystemDefinition): string[] => [
+  ...Object.keys(common(system)),
+  ...Object.keys(serviceFields(system)),
+  NODE_OPTIONS,
 ]
 
 /**
- * What an environment says of the settings of one service.
- * @throws ConfigError naming each that it would not take
+ * What an environment says of the settings of each service, by name.
+ * @throws ConfigError naming each that it would not take or that lacks
  */
-export function settingsFrom(env: Record<string, string | undefined>, service: ServiceDefinition): Record<string, string> {
-  const fields = changeable(service)
-  loadConfig(fields, env)
-  return Object.fromEntries([...Object.keys(fields), NODE_OPTIONS].flatMap(name => (env[name] ? [[name, env[name]]] : [])))
+export function settingsFrom(env: Record<string, string | undefined>, system: SystemDefinition): Record<string, Record<string, string>> {
+  const names = [...Object.keys(common(system)), NODE_OPTIONS]
+  loadConfig({ ...common(system), ...serviceFields(system) }, env)
+  const misspelt = misspeltSettings(env, system)
+  if (misspelt.length > 0) throw new ConfigError(misspelt)
+  const ofAll = Object.fromEntries(names.flatMap(name => (env[name] ? [[name, env[name]]] : [])))
+  return Object.fromEntries(Object.entries(serviceSettingsIn(env, system)).map(([service, own]) => [service, { ...ofAll, ...own }]))
 }
 
 /** Where a service listens on a laptop, where they all share one address. */

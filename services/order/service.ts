@@ -10,10 +10,8 @@ export const order = defineService({
   contract: orderContract,
   database: 'order',
   settings: {
-    /** Of one user: orders that are pending or cancelling. */
-    MAX_OPEN_ORDERS: count(DEFAULT_LIMITS.open),
-    /** Of one user: orders that were rejected. */
-    MAX_REFUSED_ORDERS_PER_DAY: count(DEFAULT_LIMITS.refused),
+    MAX_OPEN_ORDERS: count(DEFAULT_LIMITS.open, 'orders of one user that are pending or cancelling'),
+    MAX_REFUSED_ORDERS_PER_DAY: count(DEFAULT_LIMITS.refused, 'orders of one user that were rejected, in 24 hours'),
   },
   calls: [{ to: user, mode: 'optional', attemptTimeoutMs: 700, maxAttempts: 2, commands: ['reserveCredit', 'releaseCredit'] }],
   panels: [

@@ -8,12 +8,11 @@ export const user = defineService({
   contract: userContract,
   database: 'user',
   settings: {
-    /** How long an access token lives: order and other services take it for that long after a log-out. */
-    ACCESS_TOKEN_SECONDS: seconds(ACCESS_TOKEN.lifetimeSeconds, 60, ACCESS_TOKEN.maxLifetimeSeconds),
-    /** Of a new user, in minor units. */
-    CREDIT_LIMIT: count(100_000),
-    /** Tried in 15 minutes. More than a household needs; an event where many register behind one address needs more. */
-    REGISTRATIONS_PER_ADDRESS: count(20),
+    /** Other services take a token for that long after a log-out. */
+    ACCESS_TOKEN_SECONDS: seconds(ACCESS_TOKEN.lifetimeSeconds, 60, ACCESS_TOKEN.maxLifetimeSeconds, 'the life of an access token'),
+    CREDIT_LIMIT: count(100_000, 'the credit of a new user in minor units'),
+    /** More than a household needs; an event where many register behind one address needs more. */
+    REGISTRATIONS_PER_ADDRESS: count(20, 'registrations that one address may try in 15 minutes'),
   },
   secrets: [{ name: 'signing-keys', make: 'ed25519-jwk', env: 'SIGNING_DIR', rotateDays: 90 }],
   panels: [

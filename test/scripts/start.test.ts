@@ -234,7 +234,7 @@ describe('npm start', () => {
     const trace = join(dir, 'trace')
     await mkdir(trace)
     const env = {
-      CREDIT_LIMIT: '1234',
+      USER_CREDIT_LIMIT: '1234',
       LOG_LEVEL: 'error',
       NODE_OPTIONS: `--trace-event-categories=node.bootstrap --trace-event-file-pattern=${trace}/\${pid}`,
     }
@@ -251,11 +251,18 @@ describe('npm start', () => {
   }, 60_000)
 
   test('names every setting that is wrong before it starts anything', async () => {
-    const started = startWith({ env: { CREDIT_LIMIT: '-1', LOG_LEVEL: 'loud' } }, '--data-dir', dir)
+    const started = startWith({ env: { USER_CREDIT_LIMIT: '-1', LOG_LEVEL: 'loud' } }, '--data-dir', dir)
     expect(await started.ended).toBe(1)
-    expect(started.stderr()).toMatch(/CREDIT_LIMIT is wrong.*: it takes a whole number/)
+    expect(started.stderr()).toMatch(/USER_CREDIT_LIMIT is wrong.*: it takes the credit of a new user in minor units, a whole number/)
     expect(started.stderr()).toMatch(/LOG_LEVEL is wrong.*: it takes debug, info, warn or error/)
     expect(started.stderr()).not.toContain('    at ')
+    expect(await readdir(dir)).toEqual([])
+  })
+
+  test('refuses what looks like a setting of a service, and names the one that it may mean', async () => {
+    const started = startWith({ env: { USER_CREDITLIMIT: '1' } }, '--data-dir', dir)
+    expect(await started.ended).toBe(1)
+    expect(started.stderr()).toContain('USER_CREDITLIMIT is no setting of user; did you mean USER_CREDIT_LIMIT?')
     expect(await readdir(dir)).toEqual([])
   })
 

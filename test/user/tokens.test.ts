@@ -275,7 +275,9 @@ describe('signing keys', () => {
 
   test.each(['59', '901', 'ever'])('ACCESS_TOKEN_SECONDS=%s is refused at the start', value => {
     const { ACCESS_TOKEN_SECONDS } = userDefinition.settings
-    expect(() => loadConfig({ ACCESS_TOKEN_SECONDS }, { ACCESS_TOKEN_SECONDS: value })).toThrow('it takes whole seconds, 60 to 900')
+    expect(() => loadConfig({ ACCESS_TOKEN_SECONDS }, { ACCESS_TOKEN_SECONDS: value })).toThrow(
+      'it takes the life of an access token, whole seconds, 60 to 900',
+    )
   })
 
   test('no key, and what is no private Ed25519 key with kid and nbf, is refused at the start', async () => {

@@ -5,6 +5,7 @@ import type { IContainer } from 'kubernetes-models/v1/Container'
 import type { IVolume } from 'kubernetes-models/v1/Volume'
 import type { IVolumeMount } from 'kubernetes-models/v1/VolumeMount'
 import { environmentOf } from '../environment.ts'
+import { settingTexts } from '../service-settings.ts'
 import type { Settings } from '../settings.ts'
 import { type Context, MOUNTS, serviceOwner } from './context.ts'
 import { kubeObject, labelsOf, ownPods } from './object.ts'
@@ -100,6 +101,7 @@ function serving(context: Context, service: ServiceDefinition): IContainer {
       workloadIssuer: settings.WORKLOAD_ISSUER,
       ...issuerKeys(settings),
       databaseUrlFile: DATABASE_URL_FILE,
+      settings: settingTexts(service, settings.SERVICES[service.name]),
       secretDir: name => `${MOUNTS}/${name}`,
       identityFile: callee => `${MOUNTS}/identity/${callee}`,
     }),

@@ -20,7 +20,7 @@ const YAML: ToStringOptions & { aliasDuplicateObjects: boolean } = { aliasDuplic
 export function helmChart(project: Project, settings: Settings, tags: Record<string, string>): Map<string, string> {
   const { system, version } = project
   const values = valuesOf(system, settings, tags)
-  const manifests = synthesize({ ...project, settings: withExpressions(settings), images: imagesOf(system) }).own.filter(
+  const manifests = synthesize({ ...project, settings: withExpressions(settings, system), images: imagesOf(system) }).own.filter(
     ({ kind }) => !BROUGHT.includes(kind),
   )
   const helper = `${system.name}.collector`
@@ -72,7 +72,7 @@ Pod Security level restricted (NAMESPACE={{ .Release.Namespace }} npm run secret
 Then: https://{{ .Values.host }}
 `
 
-const withExpressions = (settings: Settings): Settings => ({
+const withExpressions = (settings: Settings, { services }: SystemDefinition): Settings => ({
   ...settings,
   PLATFORM: 'bundled',
   DATABASE: 'bundled',
@@ -90,6 +90,12 @@ const withExpressions = (settings: Settings): Settings => ({
   TRUSTED_HOPS: text(at('trustedHops')) as never,
   WORKLOAD_ISSUER: text(at('workloadIssuer')),
   LOG_LEVEL: text(at('logLevel')) as Settings['LOG_LEVEL'],
+  SERVICES: Object.fromEntries(
+    services.map(({ name, settings: own = {} }) => [
+      name,
+      Object.fromEntries(Object.keys(own).map(setting => [setting, text(at('services', name, 'settings', setting))])),
+    ]),
+  ),
 })
 
 const imagesOf = ({ services }: SystemDefinition): Record<string, string> =>

@@ -4,6 +4,7 @@ import { podsOf } from '../constructs/network-policies.ts'
 import { selectorOf } from '../constructs/object.ts'
 import { POSTGRES } from '../constructs/postgres.ts'
 import { type Format, formats } from '../formats.ts'
+import { defaultOf, settingSchema } from '../service-settings.ts'
 import type { Settings } from '../settings.ts'
 
 type Schema = Record<string, unknown>
@@ -100,6 +101,10 @@ export const valuesOf = (system: SystemDefinition, settings: Settings, tags: Rec
       const secrets = Object.fromEntries(
         (service.secrets ?? []).map(({ name }) => [name, value(name, NAME, `The Secret with the ${name} of ${service.name}`)]),
       )
+      const own = Object.entries(service.settings ?? {}).map(([name, schema]): [string, Value] => [
+        name,
+        value(defaultOf(schema) ?? null, settingSchema(schema), schema.description ?? `The setting ${name}`),
+      ])
       return [
         service.name,
         {
@@ -107,6 +112,7 @@ export const valuesOf = (system: SystemDefinition, settings: Settings, tags: Rec
           minReplicas: value(service.scale.min, { type: 'integer', minimum: 1 }, 'Fewest pods'),
           maxReplicas: value(service.scale.max, { type: 'integer', minimum: 1 }, 'Most pods'),
           resources: value({ requests, limits }, RESOURCES, 'Of its container'),
+          ...(own.length > 0 && { settings: Object.fromEntries(own) }),
           secrets: {
             ...(service.database && {
               database: value(databaseSecret(service), NAME, "The Secret with its database's url"),

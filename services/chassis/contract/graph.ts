@@ -1,5 +1,6 @@
 import type { z } from 'zod'
 import type { Contract, Operation } from './contract.ts'
+import { edgeVariables, isTaken, settingVariable } from './variables.ts'
 
 /** Of an edge that names none. */
 export const DEFAULT_MAX_ATTEMPTS = 2
@@ -84,7 +85,10 @@ export interface ServiceDefinition {
   /** Name of its own database and role, or undefined for a service without one. */
   database?: string
   secrets?: readonly SecretFolder[]
-  /** Its settings that people may change, beside those of every service: a schema for each variable, with a default. */
+  /**
+   * Its settings that people may change, beside those of every service: a schema decodes the text of each. MAX_OPEN of the service `booking` is
+   * BOOKING_MAX_OPEN for `npm start`, synth and deploy, and MAX_OPEN in the process. One without a default has to be given.
+   */
   settings?: Readonly<Record<string, z.ZodType>>
   /** Beside what every service has. */
   panels?: readonly MetricPanel[]
@@ -130,6 +134,7 @@ export function defineService<const D extends ServiceInput>(input: D): Defined<D
   if (!Number.isInteger(port) || port < 1024 || port > 65535) throw new Error(`${name}: port ${port} is not between 1024 and 65535`)
   if (!(scale.min >= 1 && scale.max >= scale.min))
     throw new Error(`${name}: scale.min ${scale.min} and scale.max ${scale.max} are no bounds: 1 <= min <= max`)
+  refuseSettings(definition)
   for (const edge of calls) {
     if (edge.attemptTimeoutMs > timeoutMs) {
       throw new Error(`${name} -> ${edge.to.name}: attemptTimeoutMs ${edge.attemptTimeoutMs} exceeds ${name}'s timeoutMs ${timeoutMs}`)
@@ -137,6 +142,16 @@ export function defineService<const D extends ServiceInput>(input: D): Defined<D
     for (const command of edge.commands ?? []) refuseCommand(definition, edge, command)
   }
   return definition as Defined<D>
+}
+
+function refuseSettings({ name, settings = {}, secrets = [], calls }: ServiceDefinition): void {
+  const taken = new Set([...secrets.map(({ env }) => env), ...calls.map(({ to }) => edgeVariables(to.name).host)])
+  for (const setting of Object.keys(settings)) {
+    if (!/^[A-Z][A-Z0-9_]{0,62}$/.test(setting)) throw new Error(`${name}: the setting ${setting} is not in UPPER_CASE`)
+    for (const variable of [setting, settingVariable(name, setting)])
+      if (isTaken(variable) || taken.has(variable))
+        throw new Error(`${name}: the setting ${setting} cannot have that name, since ${variable} has a meaning of its own`)
+  }
 }
 
 function refuseCommand({ name, database }: ServiceDefinition, { to }: Edge, command: string): void {
@@ -166,18 +181,18 @@ export function defineSystem<const S extends SystemDefinition>(system: S): S {
       if (other) problems.push(`${service.name} and ${other} both have a secret ${name}, which only one of them may read`)
       seen.set(key, service.name)
     }
+    for (const setting of Object.keys(service.settings ?? {})) {
+      const variable = settingVariable(service.name, setting)
+      const other = seen.get(variable)
+      if (other) problems.push(`settings of ${service.name} and ${other} both are ${variable}`)
+      seen.set(variable, service.name)
+    }
     for (const edge of service.calls) {
       if (!system.services.includes(edge.to)) problems.push(`${service.name} calls ${edge.to.name}, which is not in the system`)
     }
   }
   if (problems.length > 0) throw new Error(`system ${system.name}: ${problems.join('; ')}`)
   return system
-}
-
-/** Environment variables that tell a caller about a callee: the file of its workload token, and where the callee is when not at `podsHost`. */
-export function edgeVariables(callee: string): { identityFile: string; host: string } {
-  const prefix = callee.toUpperCase().replaceAll('-', '_')
-  return { identityFile: `${prefix}_IDENTITY_FILE`, host: `${prefix}_HOST` }
 }
 
 /** Names of the services that have an edge to `service`. */

@@ -14,7 +14,6 @@ export {
   defineService,
   defineSystem,
   type Edge,
-  edgeVariables,
   hasOperation,
   hasOutbox,
   type MetricPanel,
@@ -37,4 +36,5 @@ export { isKept, KEPT_ATTRIBUTE, KEPT_SHARE } from './sampling.ts'
 export { type Scope, within } from './scope.ts'
 export { ConfigError, count, list, loadConfig, milliseconds, port, seconds, text } from './settings.ts'
 export { CLOSE_MS, FINISH_MS, KEEP_ALIVE_MS, LINGER_MS, RETRY_BACKOFF } from './timing.ts'
+export { edgeVariables, settingVariable } from './variables.ts'
 export { workloadAudience, workloadSubject } from './workload.ts'

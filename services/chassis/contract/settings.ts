@@ -34,14 +34,42 @@ export function loadConfig<F extends Record<string, z.ZodType>>(
 
 export const port = (fallback: number) => z.coerce.number().int().min(0).max(65_535).default(fallback).describe('a port number; 0 picks a free one')
 
-export const milliseconds = (fallback: number) => z.coerce.number().int().min(0).max(3_600_000).default(fallback).describe('whole milliseconds')
+const whole = (takes: string, max: number, first: number | string, what?: string) => {
+  const schema = z.coerce.number().int().min(0).max(max)
+  if (typeof first === 'string') return schema.describe(`${first}, ${takes}`)
+  return schema.default(first).describe(what === undefined ? takes : `${what}, ${takes}`)
+}
 
-export const count = (fallback: number) => z.coerce.number().int().min(0).default(fallback).describe('a whole number')
+/** A whole number: of something, by default so many; without a default it has to be given. */
+export function count(fallback: number, what?: string): z.ZodDefault<z.ZodCoercedNumber>
+export function count(what: string): z.ZodCoercedNumber
+export function count(first: number | string, what?: string) {
+  return whole('a whole number', Number.MAX_SAFE_INTEGER, first, what)
+}
 
-export const seconds = (fallback: number, min: number, max: number) =>
-  z.coerce.number().int().min(min).max(max).default(fallback).describe(`whole seconds, ${min} to ${max}`)
+/** A time of at most an hour. */
+export function milliseconds(fallback: number, what?: string): z.ZodDefault<z.ZodCoercedNumber>
+export function milliseconds(what: string): z.ZodCoercedNumber
+export function milliseconds(first: number | string, what?: string) {
+  return whole('whole milliseconds', 3_600_000, first, what)
+}
 
-export const text = (what: string) => z.string().min(1).describe(what)
+export const seconds = (fallback: number, min: number, max: number, what?: string) =>
+  z.coerce
+    .number()
+    .int()
+    .min(min)
+    .max(max)
+    .default(fallback)
+    .describe(`${what === undefined ? '' : `${what}, `}whole seconds, ${min} to ${max}`)
+
+/** A text that is not empty: what it says, before that its default; without a default it has to be given. */
+export function text(what: string): z.ZodString
+export function text(fallback: string, what: string): z.ZodDefault<z.ZodString>
+export function text(first: string, what?: string) {
+  const schema = z.string().min(1)
+  return what === undefined ? schema.describe(first) : schema.default(first).describe(what)
+}
 
 export const list = (what: string) =>
   z

@@ -1,7 +1,8 @@
 import { z } from 'zod'
-import { ADMIN_PORT, DEFAULT_POOL_SIZE, edgeVariables, hasOperation, type ServiceDefinition } from '../contract/graph.ts'
+import { ADMIN_PORT, DEFAULT_POOL_SIZE, hasOperation, type ServiceDefinition } from '../contract/graph.ts'
 import { count, list, loadConfig, milliseconds, port, text } from '../contract/settings.ts'
 import { LINGER_MS } from '../contract/timing.ts'
+import { edgeVariables } from '../contract/variables.ts'
 import { databaseUrlFile } from '../data/database-url.ts'
 
 /** The settings that every service has; the URL of a database only one that has one. */

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { z } from 'zod'
 import {
   callersOf,
   defineService,
@@ -53,7 +54,45 @@ describe('defineService', () => {
   })
 })
 
+describe('a setting', () => {
+  const withSetting = (setting: string, changes: Partial<ServiceDefinition> = {}) => service({ settings: { [setting]: z.string() }, ...changes })
+
+  test.each(['MAX_OPEN', 'A', 'LIMIT_2'])('may be called %s', setting => {
+    expect(Object.keys(defineService(withSetting(setting)).settings ?? {})).toEqual([setting])
+  })
+
+  test.each(['maxOpen', 'MAX-OPEN', '_MAX', '2ND', ''])('may not be called %j', setting => {
+    expect(() => defineService(withSetting(setting))).toThrow(`stock: the setting ${setting} is not in UPPER_CASE`)
+  })
+
+  test.each([
+    'PORT',
+    'NAMESPACE',
+    'DATABASE_URL_FILE',
+    'WORKLOAD_ISSUER',
+    'OTEL_SERVICE_NAME',
+    'NODE_OPTIONS',
+    'USER_IDENTITY_FILE',
+    'USER_HOST',
+    'KEYS_DIR',
+  ])('may not be called %s, which has a meaning', setting => {
+    const calls = [{ to: user, mode: 'optional' as const, attemptTimeoutMs: 1 }]
+    const definition = withSetting(setting, { calls, secrets: [{ name: 'keys', env: 'KEYS_DIR' }] })
+    expect(() => defineService(definition)).toThrow(`stock: the setting ${setting} cannot have that name, since ${setting} has a meaning of its own`)
+  })
+
+  test('may not be one with its service that has a meaning', () => {
+    expect(() => defineService(withSetting('LEVEL', { name: 'log' }))).toThrow('since LOG_LEVEL has a meaning of its own')
+  })
+})
+
 describe('defineSystem', () => {
+  test('refuses two settings that one variable would set', () => {
+    const a = service({ name: 'stock', settings: { ITEM_MAX: z.string() } })
+    const b = service({ name: 'stock-item', port: 8_099, settings: { MAX: z.string() } })
+    expect(() => defineSystem({ name: 'shop', services: [a, b] })).toThrow('settings of stock-item and stock both are STOCK_ITEM_MAX')
+  })
+
   describe('a command', () => {
     const responses = { 204: { description: 'Done' } }
     const callee = service({

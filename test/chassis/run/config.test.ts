@@ -3,7 +3,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
+import type { ServiceDefinition } from '../../../services/chassis/contract/graph.ts'
 import { ConfigError, count, list, loadConfig, milliseconds, port, text } from '../../../services/chassis/contract/settings.ts'
+import { edgeVariables, isTaken } from '../../../services/chassis/contract/variables.ts'
 import { databaseUrlFile } from '../../../services/chassis/data/database-url.ts'
 import { baseConfig, serviceConfig } from '../../../services/chassis/run/config.ts'
 import { order } from '../../../services/order/service.ts'
@@ -79,7 +81,27 @@ describe('fields', () => {
   })
 })
 
+describe('a setting', () => {
+  test.each([
+    ['count', count(5, 'bookings'), count('bookings'), 'bookings, a whole number', 5],
+    ['milliseconds', milliseconds(5, 'a pause'), milliseconds('a pause'), 'a pause, whole milliseconds', 5],
+    ['text', text('EUR', 'a currency'), text('a currency'), 'a currency', 'EUR'],
+  ])('%s has its default, or has to be given', (_name, optional, required, takes, fallback) => {
+    expect(loadConfig({ A: optional }, {})).toEqual({ A: fallback })
+    expect(problemsOf({ A: required }, {})).toEqual(['the environment has 1 problem:', `  A is missing: it takes ${takes}`])
+    expect(optional.description).toBe(takes)
+  })
+})
+
 describe('the settings of the services', () => {
+  test.each([user, order])('of $name have no name that a team could give to its own', service => {
+    const ofTheChassis = Object.keys(serviceConfig({ ...service, settings: {} }))
+    const called = service.calls.map(({ to }) => edgeVariables(to.name).host)
+    const secret = (service as ServiceDefinition).secrets?.map(({ env }) => env) ?? []
+    expect(ofTheChassis.filter(name => !isTaken(name)).sort()).toEqual([...called, ...secret].sort())
+    expect(ofTheChassis.length).toBeGreaterThan(10)
+  })
+
   test('have defaults where nothing is required', () => {
     expect(loadConfig(baseConfig({ port: 8_080, database: 'a' }), { DATABASE_URL_FILE: urlFile, NAMESPACE: 'shop' })).toEqual({
       HOST: undefined,

@@ -1,4 +1,5 @@
 import { settingsFor } from '../../../infra/kit/settings.ts'
+import { system } from '../../../infra/system.ts'
 import { withApiServer } from '../../../scripts/cluster/api-server.ts'
 import { type Cluster, type Live, openCluster } from '../../../scripts/cluster/cluster.ts'
 import { ingressUrl as defaultUrl } from '../../../scripts/cluster/ingress-url.ts'
@@ -7,7 +8,7 @@ import { ingressUrl as defaultUrl } from '../../../scripts/cluster/ingress-url.t
 export const context = process.env.CONTEXT ?? 'kind-fairlead'
 export const cluster: Cluster = openCluster(context)
 /** As up and deploy have them. */
-export const settings = await withApiServer(cluster, settingsFor(context, process.env))
+export const settings = await withApiServer(cluster, settingsFor(context, process.env, system))
 export const ingressUrl = process.env.INGRESS_URL ?? defaultUrl(settings)
 
 export const NAMESPACE = settings.NAMESPACE
