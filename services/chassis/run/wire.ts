@@ -6,6 +6,7 @@ import type { Database } from '../data/database.ts'
 import { startHousekeeping } from '../data/housekeeping.ts'
 import { purgeKeys } from '../data/idempotency.ts'
 import { type RelayOptions, startRelay } from '../data/outbox.ts'
+import type { Verifiers } from '../identity/auth.ts'
 import { openWorkloadVerifier } from '../identity/workload-identity.ts'
 import type { Check } from '../server/health.ts'
 import { createApp, type Trust } from '../server/pipeline.ts'
@@ -22,6 +23,8 @@ export interface Resources extends Trust {
   // biome-ignore lint/suspicious/noExplicitAny: each has the contract of its callee
   clients: Record<string, Client<any>>
   database?: Database | undefined
+  /** Who checks tokens, in place of those that the definition implies. */
+  verifiers?: Verifiers
   /** false: messages of the outbox wait. @default the relay's own */
   relay?: false | Partial<RelayOptions>
 }
@@ -37,7 +40,7 @@ export interface Wired {
 /** Starts a service's own code and puts around it what its definition implies. */
 export async function wireService<D extends ServiceDefinition>(implementation: Implementation<D>, resources: Resources): Promise<Wired> {
   const { service } = implementation
-  const { config, runtime, clients, database, loopDelay, relay = {}, ...trust } = resources
+  const { config, runtime, clients, database, loopDelay, verifiers: given = {}, relay = {}, ...trust } = resources
   const pick = (names: readonly string[]) => Object.fromEntries(names.map(name => [name, config[name]]))
   const started: Started<ServiceDefinition & { database: string }> = await implementation.start({
     runtime,
@@ -49,12 +52,13 @@ export async function wireService<D extends ServiceDefinition>(implementation: I
   } as unknown as Wiring<D>)
   const { handlers, verifyUser, checks = {}, closers = [], jobs, deliver } = started
 
-  const workload = hasOperation(service, ({ auth }) => auth === 'workload') ? await openWorkloadVerifier(service.name, config, runtime) : undefined
+  const asksForWorkloads = hasOperation(service, ({ auth }) => auth === 'workload')
+  const workload = asksForWorkloads && !given.workload ? await openWorkloadVerifier(service.name, config, runtime) : undefined
   const app = createApp(runtime, {
     service,
     handlers,
     loopDelay,
-    verifiers: { ...(verifyUser && { user: verifyUser }), ...(workload && { workload: workload.verify }) },
+    verifiers: { ...(verifyUser && { user: verifyUser }), ...(workload && { workload: workload.verify }), ...given },
     ...trust,
   })
   const own: (() => Promise<unknown>)[] = []

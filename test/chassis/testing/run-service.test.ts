@@ -1,0 +1,129 @@
+import { describe, expect, test, vi } from 'vitest'
+import { z } from 'zod'
+import { CallError, count, defineContract, defineService, Failure, implement, strict } from '../../../services/chassis/contract/mod.ts'
+import { runService, standIn, userToken, workloadToken } from '../../../services/chassis/testing/mod.ts'
+
+const params = z.object({ sku: z.string().max(20) })
+const left = strict({ left: z.int() })
+const common = {
+  timeoutMs: 1_000,
+  maxConcurrency: 10,
+  slo: { availability: 0.99, latency: { thresholdMs: 100, objective: 0.9 } },
+  scale: { min: 1, max: 2 },
+}
+const stock = defineService({
+  name: 'stock',
+  port: 8081,
+  contract: defineContract({
+    getStock: {
+      method: 'GET',
+      path: '/stock/{sku}',
+      summary: 'How many are left',
+      auth: 'workload',
+      params,
+      responses: { 200: { description: 'The stock', body: left } },
+      problems: { 404: ['unknown-sku'] },
+    },
+  }),
+  calls: [],
+  ...common,
+})
+const shelf = defineService({
+  name: 'shelf',
+  port: 8082,
+  contract: defineContract({
+    look: {
+      method: 'GET',
+      path: '/shelf/{sku}',
+      summary: 'What a user sees',
+      auth: 'user',
+      params,
+      responses: { 200: { description: 'It', body: strict({ text: z.string() }) } },
+      problems: { 404: ['unknown-sku'] },
+    },
+    count: {
+      method: 'GET',
+      path: '/count',
+      summary: 'For services',
+      auth: 'workload',
+      responses: { 200: { description: 'The limit', body: left } },
+    },
+  }),
+  settings: { LIMIT: count(7) },
+  calls: [{ to: stock, mode: 'required', attemptTimeoutMs: 300 }],
+  ...common,
+})
+const closed = vi.fn(async () => {})
+const shelfService = implement(shelf, {
+  start: ({ clients, settings }) => ({
+    handlers: {
+      look: async ({ scope, principal, params: { sku } }) => {
+        const answer = await clients.stock.call(scope, 'getStock', { params: { sku } })
+        if ('problem' in answer) throw new Failure('not-found', answer.problem.code, answer.problem.detail)
+        return { status: 200, body: { text: `${principal.id} sees ${answer.body.left}` } }
+      },
+      count: () => ({ status: 200, body: { left: settings.LIMIT } }),
+    },
+    verifyUser: async () => {
+      throw new Error('a test has its own')
+    },
+    closers: [closed],
+  }),
+})
+const stocked = standIn(stock, { getStock: ({ params: { sku } }) => ({ status: 200, body: { left: sku.length } }) })
+const ada = userToken('ada')
+
+describe('runService', () => {
+  test('runs a service with stand-ins for those that it calls, and ends both', async () => {
+    let url: string
+    {
+      await using service = await runService(shelfService, { callees: { stock: stocked } })
+      url = service.url
+      expect(await service.call('look', { as: ada, params: { sku: 'bike' } })).toEqual({ status: 200, body: { text: 'ada sees 4' } })
+    }
+    expect(closed).toHaveBeenCalledOnce()
+    await expect(fetch(url)).rejects.toThrow('fetch failed')
+  })
+
+  test('gives the problems that the contract declares', async () => {
+    const none = standIn(stock, {
+      getStock: () => {
+        throw new Failure('not-found', 'unknown-sku', 'There is no such thing')
+      },
+    })
+    await using service = await runService(shelfService, { callees: { stock: none } })
+    expect(await service.call('look', { as: ada, params: { sku: 'x' } })).toMatchObject({ status: 404, problem: { code: 'unknown-sku' } })
+  })
+
+  test('holds every request to its auth', async () => {
+    await using service = await runService(shelfService, { callees: { stock: stocked } })
+    const look = (as?: string) => service.call('look', { params: { sku: 'bike' }, ...(as && { as }) })
+    for (const as of [undefined, workloadToken('stock'), 'test.e30', 'x'])
+      expect(await look(as)).toMatchObject({ status: 401, problem: { code: 'unauthorized' } })
+    expect(await service.call('count', { as: workloadToken('stock') })).toMatchObject({ status: 200 })
+    expect(await service.call('count', { as: ada })).toMatchObject({ status: 401 })
+  })
+
+  test('takes settings as a process does, and refuses those that the service does not have', async () => {
+    await using service = await runService(shelfService, { callees: { stock: stocked }, settings: { LIMIT: '3' } })
+    expect(await service.call('count', { as: workloadToken('stock') })).toMatchObject({ body: { left: 3 } })
+    await expect(runService(shelfService, { settings: { LIMIT: 'many' } })).rejects.toThrow('LIMIT')
+    await expect(runService(shelfService, { settings: { LIMITS: '3' } })).rejects.toThrow('shelf has no setting LIMITS')
+  })
+
+  test('throws for what no contract declares: a callee that is not there, an answer that nobody gave', async () => {
+    const errors = vi.spyOn(process.stderr, 'write').mockReturnValue(true)
+    await using service = await runService(shelfService)
+    await expect(service.call('look', { as: ada, params: { sku: 'bike' } })).rejects.toThrow(CallError)
+    expect(errors.mock.calls.join()).toContain('stock cannot be reached')
+    errors.mockRestore()
+  })
+
+  test('a stand-in without a handler says so', async () => {
+    const errors = vi.spyOn(process.stderr, 'write').mockReturnValue(true)
+    await using service = await runService(shelfService, { callees: { stock: standIn(stock, {}) } })
+    await expect(service.call('look', { as: ada, params: { sku: 'bike' } })).rejects.toThrow(CallError)
+    expect(errors.mock.calls.join()).toContain('the stand-in of stock has no getStock')
+    errors.mockRestore()
+  })
+})
