@@ -22,7 +22,7 @@ other must be able to pull them: IMAGE_REGISTRY=registry.example/shop, pushed be
   --json             print what was done as JSON on standard output
   --help             this text
 
-What differs between environments comes as environment variables (infra/kit/settings.ts). To any cluster but one of kind (a context
+What differs between environments comes as environment variables (infra/kit/settings/settings.ts). To any cluster but one of kind (a context
 kind-...) only the services are brought, and attached to the ingress controller, Prometheus and tracing backend that it has; say which
 they are. PLATFORM=bundled brings these too.
 `

@@ -14,7 +14,7 @@ Builds the image of each service unless the local docker has it, and writes its 
   --help  this text
 
 IMAGE_REGISTRY and IMAGE_TAG name them; the tag is by default the digest of what goes in, of the base image too. IMAGES and IMAGE_MIRROR
-say where that comes from (infra/kit/settings.ts).
+say where that comes from (infra/kit/settings/settings.ts).
 `
 
 await runCommand('npm run images', async signal => {

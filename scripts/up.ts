@@ -28,7 +28,7 @@ on where it stopped, and changes only what is not as it should be.
   --json              print what was done as JSON on standard output
   --help              this text
 
-What differs between environments comes as environment variables (infra/kit/settings.ts), e.g. GRAFANA=false npm run up
+What differs between environments comes as environment variables (infra/kit/settings/settings.ts), e.g. GRAFANA=false npm run up
 `
 
 await runCommand('npm run up', async signal => {

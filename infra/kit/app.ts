@@ -1,6 +1,6 @@
 import type { SystemDefinition } from '@fairlead/chassis'
-import { type Project, readRepository } from './project.ts'
-import { runSynth } from './run-synth.ts'
+import { type Project, readRepository } from './settings/project.ts'
+import { runSynth } from './synth/run-synth.ts'
 
 export interface AppOptions<S extends SystemDefinition> {
   system: S

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { bundledDashboards } from '../../infra/kit/constructs/dashboards.ts'
+import { bundledDashboards } from '../../infra/kit/dashboards/dashboards.ts'
 import { app } from '../../infra/main.ts'
 import { system } from '../../infra/system.ts'
 import type { Forwarded } from '../../scripts/cluster/forward.ts'

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { imageReferences } from '../../infra/kit/image/image.ts'
-import { TRAEFIK_PORTS } from '../../infra/kit/platform/ports.ts'
+import { TRAEFIK_PORTS } from '../../infra/kit/settings/ports.ts'
 import { app } from '../../infra/main.ts'
 import { user } from '../../services/user/service.ts'
 import { type Customer, http, newCustomer } from './support/shop.ts'

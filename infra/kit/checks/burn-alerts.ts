@@ -1,4 +1,4 @@
-import { BURN_RATES } from '../constructs/slo-alerts.ts'
+import { BURN_RATES } from '../alerts/slo-alerts.ts'
 import type { GraphCheck } from './refused.ts'
 
 /** More than everything cannot fail: with a low objective the fast burn rates ask for shares above 1, and stay silent for ever. */
@@ -14,7 +14,7 @@ export const burnAlerts: GraphCheck = ({ system }) =>
       const because =
         objective >= 1
           ? 'leaves no budget to burn'
-          : `makes the burn alert of ${fastest} times (infra/kit/constructs/slo-alerts.ts) ask for ${Number(share.toFixed(2))} of all requests`
+          : `makes the burn alert of ${fastest} times (infra/kit/alerts/slo-alerts.ts) ask for ${Number(share.toFixed(2))} of all requests`
       return [`${name}: slo.${what} ${objective} (services/${name}/service.ts) ${because}: it could never tell anything`]
     }),
   )

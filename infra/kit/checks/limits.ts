@@ -1,5 +1,5 @@
+import { parseQuantity } from '../objects/quantity.ts'
 import { podSpecs } from './objects.ts'
-import { parseQuantity } from './quantity.ts'
 import type { Check } from './refused.ts'
 
 /** The API server refuses such a pod, long after synth. */

@@ -1,6 +1,6 @@
 import type { IContainer } from 'kubernetes-models/v1/Container'
 import type { IPodSpec } from 'kubernetes-models/v1/PodSpec'
-import type { Manifest } from '../synth.ts'
+import type { Manifest } from '../objects/manifest.ts'
 
 /** An object whose spec the rules read without knowing its kind. */
 // biome-ignore lint/suspicious/noExplicitAny: rules read a few fields of many kinds

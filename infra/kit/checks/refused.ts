@@ -1,5 +1,5 @@
-import type { Context } from '../constructs/context.ts'
-import type { Manifest } from '../synth.ts'
+import type { Context } from '../objects/context.ts'
+import type { Manifest } from '../objects/manifest.ts'
 
 /** What a rule looks at: the graph and settings, and the objects that came of them. */
 export interface Subject extends Context {

@@ -1,9 +1,9 @@
 import { ADMIN_PORT, callersOf, type ServiceDefinition } from '@fairlead/chassis'
 import type { Construct } from 'constructs'
-import type { Settings } from '../settings.ts'
-import { type Context, serviceOwner } from './context.ts'
+import { type Context, serviceOwner } from '../objects/context.ts'
+import { addNetworkPolicy, addresses, allPodsIn, podsOf, type Rule } from '../objects/network-policies.ts'
+import type { Settings } from '../settings/settings.ts'
 import { entryServices } from './ingress.ts'
-import { addNetworkPolicy, addresses, allPodsIn, podsOf, type Rule } from './network-policies.ts'
 import { POSTGRES, POSTGRES_PORT } from './postgres.ts'
 import { COLLECTOR_METRICS_PORT } from './tracing-sidecar.ts'
 

@@ -1,9 +1,9 @@
 import type { ServiceDefinition } from '@fairlead/chassis'
 import type { Construct } from 'constructs'
 import type { IIngress } from 'kubernetes-models/networking.k8s.io/v1/Ingress'
-import type { Settings } from '../settings.ts'
-import { type Context, serviceOwner } from './context.ts'
-import { kubeObject, type Owner } from './object.ts'
+import { type Context, serviceOwner } from '../objects/context.ts'
+import { kubeObject, type Owner } from '../objects/object.ts'
+import type { Settings } from '../settings/settings.ts'
 import { type PublicPath, publicPaths } from './public-paths.ts'
 
 /** The services with at least one path that is open to everybody. */

@@ -2,8 +2,8 @@ import type { ServiceDefinition } from '@fairlead/chassis'
 import type { Construct } from 'constructs'
 import type { IHorizontalPodAutoscaler } from 'kubernetes-models/autoscaling/v2/HorizontalPodAutoscaler'
 import type { IPodDisruptionBudget } from 'kubernetes-models/policy/v1/PodDisruptionBudget'
-import { type Context, serviceOwner } from './context.ts'
-import { kubeObject, ownPods } from './object.ts'
+import { type Context, serviceOwner } from '../objects/context.ts'
+import { kubeObject, ownPods } from '../objects/object.ts'
 
 /** How many pods there are: between the graph's bounds by processor time, and one fewer at most while nodes are drained. */
 export function addScaling(scope: Construct, context: Context, service: ServiceDefinition): void {

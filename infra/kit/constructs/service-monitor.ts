@@ -1,8 +1,8 @@
 import type { ServiceDefinition } from '@fairlead/chassis'
 import type { IServiceMonitor } from '@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1/ServiceMonitor'
 import type { Construct } from 'constructs'
-import { type Context, serviceOwner } from './context.ts'
-import { kubeObject, selectorOf } from './object.ts'
+import { type Context, serviceOwner } from '../objects/context.ts'
+import { kubeObject, selectorOf } from '../objects/object.ts'
 import { SCRAPED_PORTS } from './services.ts'
 
 /** Scrapes every pod once: of both Services with the label, only the headless one has these ports. */

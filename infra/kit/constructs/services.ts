@@ -1,8 +1,8 @@
 import { ADMIN_PORT, podsHost, type ServiceDefinition } from '@fairlead/chassis'
 import type { Construct } from 'constructs'
 import type { IService } from 'kubernetes-models/v1/Service'
-import { type Context, serviceOwner } from './context.ts'
-import { kubeObject, ownPods } from './object.ts'
+import { type Context, serviceOwner } from '../objects/context.ts'
+import { kubeObject, ownPods } from '../objects/object.ts'
 import { COLLECTOR_METRICS_PORT } from './tracing-sidecar.ts'
 
 /** Ports of the headless Service that Prometheus scrapes. */

@@ -1,9 +1,9 @@
 import type { IContainer } from 'kubernetes-models/v1/Container'
 import type { IVolume } from 'kubernetes-models/v1/Volume'
 import { stringify } from 'yaml'
-import { type ImageSettings, imagesFor } from '../platform/images.ts'
-import type { Settings } from '../settings.ts'
-import { containerSecurity, resources } from './restricted.ts'
+import { containerSecurity, resources } from '../objects/restricted.ts'
+import { type ImageSettings, imagesFor } from '../settings/images.ts'
+import type { Settings } from '../settings/settings.ts'
 
 /**
  * The variable with the collector's configuration. It is part of the pod template, so a change rolls the pods out, and an undone

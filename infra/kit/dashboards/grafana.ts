@@ -22,7 +22,7 @@ import {
 import { DataqueryBuilder } from '@grafana/grafana-foundation-sdk/prometheus'
 import { PanelBuilder as NumberBuilder } from '@grafana/grafana-foundation-sdk/stat'
 import { PanelBuilder as GraphBuilder } from '@grafana/grafana-foundation-sdk/timeseries'
-import type { Context } from '../constructs/context.ts'
+import type { Context } from '../objects/context.ts'
 import { runbookPanel, uidOf } from './runbooks.ts'
 
 /** What dashboards are made from. */

@@ -1,5 +1,5 @@
 import type { Dashboard } from '@grafana/grafana-foundation-sdk/dashboard'
-import { OUTBOX_AGE_SECONDS } from '../constructs/health-alerts.ts'
+import { OUTBOX_AGE_SECONDS } from '../alerts/health-alerts.ts'
 import { type DashboardContext, grafanaDashboard, type Panel } from './grafana.ts'
 
 const OF = 'namespace="$namespace",job=~"$service"'

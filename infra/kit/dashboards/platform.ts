@@ -1,5 +1,5 @@
 import type { Dashboard } from '@grafana/grafana-foundation-sdk/dashboard'
-import { CERTIFICATE_DAYS, ROUTER_REQUESTS } from '../platform/ingress-alerts.ts'
+import { CERTIFICATE_DAYS, ROUTER_REQUESTS } from '../alerts/ingress-alerts.ts'
 import { type DashboardContext, grafanaDashboard, type Panel } from './grafana.ts'
 
 const rate = (metric: string, labels: string) => `rate(${metric}{${labels}}[$__rate_interval])`

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type Dashboard, DashboardBuilder } from '@grafana/grafana-foundation-sdk/dashboard'
 import { PanelBuilder as TextBuilder, TextMode } from '@grafana/grafana-foundation-sdk/text'
-import type { Context } from '../constructs/context.ts'
+import type { Context } from '../objects/context.ts'
 
 /** Those of the kit's own alerts. */
 const KIT = fileURLToPath(new URL('../runbooks', import.meta.url))

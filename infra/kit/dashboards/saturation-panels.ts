@@ -1,6 +1,6 @@
 import { DEFAULT_RESOURCES, MAX_LOOP_DELAY_MS, type ServiceDefinition } from '@fairlead/chassis'
-import { parseQuantity } from '../checks/quantity.ts'
-import { OUTBOX_AGE_SECONDS } from '../constructs/health-alerts.ts'
+import { OUTBOX_AGE_SECONDS } from '../alerts/health-alerts.ts'
+import { parseQuantity } from '../objects/quantity.ts'
 import type { Panel } from './grafana.ts'
 import { OF, rate } from './queries.ts'
 

@@ -1,6 +1,6 @@
 import { DEFAULT_MAX_ATTEMPTS, type Edge, type ServiceDefinition, type SystemDefinition } from '@fairlead/chassis'
+import { percent } from '../alerts/slo-alerts.ts'
 import { entryServices } from '../constructs/ingress.ts'
-import { percent } from '../constructs/slo-alerts.ts'
 
 export interface Arrow {
   /** Name of the caller; none when it is the ingress. */

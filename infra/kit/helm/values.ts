@@ -1,11 +1,11 @@
 import { DEFAULT_RESOURCES, type SystemDefinition } from '@fairlead/chassis'
 import { databaseSecret, ownerSecret } from '../constructs/deployment.ts'
-import { podsOf } from '../constructs/network-policies.ts'
-import { selectorOf } from '../constructs/object.ts'
 import { POSTGRES } from '../constructs/postgres.ts'
-import { type Format, formats } from '../formats.ts'
-import { defaultOf, settingSchema } from '../service-settings.ts'
-import type { Settings } from '../settings.ts'
+import { podsOf } from '../objects/network-policies.ts'
+import { selectorOf } from '../objects/object.ts'
+import { type Format, formats } from '../settings/formats.ts'
+import { defaultOf, settingSchema } from '../settings/service-settings.ts'
+import type { Settings } from '../settings/settings.ts'
 
 type Schema = Record<string, unknown>
 

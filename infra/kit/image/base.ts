@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
-import { partsOf } from '../platform/images.ts'
+import { partsOf } from '../settings/images.ts'
 
 const run = promisify(execFile)
 const INSPECT_TIMEOUT_MS = 10_000

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { partsOf } from '../platform/images.ts'
-import type { Repository } from '../project.ts'
+import { partsOf } from '../settings/images.ts'
+import type { Repository } from '../settings/project.ts'
 import type { ServiceImage } from './image.ts'
 
 interface Package {

@@ -1,8 +1,8 @@
 import type { Construct } from 'constructs'
 import type { IRole } from 'kubernetes-models/rbac.authorization.k8s.io/v1/Role'
-import { kubeObject, type Owner } from '../constructs/object.ts'
-import type { PlatformContext } from './owner.ts'
-import { TRAEFIK_PORTS } from './ports.ts'
+import { kubeObject, type Owner } from '../objects/object.ts'
+import type { PlatformContext } from '../objects/platform-owner.ts'
+import { TRAEFIK_PORTS } from '../settings/ports.ts'
 
 const GROUP = 'gateway.networking.k8s.io'
 const READ = ['get', 'list', 'watch']

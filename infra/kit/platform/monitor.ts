@@ -1,7 +1,7 @@
 import type { IServiceMonitor } from '@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1/ServiceMonitor'
 import type { Construct } from 'constructs'
-import { kubeObject, type Owner, selectorOf } from '../constructs/object.ts'
-import type { Settings } from '../settings.ts'
+import { kubeObject, type Owner, selectorOf } from '../objects/object.ts'
+import type { Settings } from '../settings/settings.ts'
 
 /** Scrapes a program of the platform on a named port of its Service. */
 export function addMonitor(scope: Construct, owner: Owner, namespace: string, port: string, { MONITORING_LABELS }: Settings): void {

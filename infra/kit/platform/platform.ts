@@ -1,10 +1,10 @@
 import type { Construct } from 'constructs'
-import { addNamespace } from '../constructs/namespace.ts'
-import type { Settings } from '../settings.ts'
+import { addNamespace } from '../objects/namespace.ts'
+import type { PlatformContext } from '../objects/platform-owner.ts'
+import type { Settings } from '../settings/settings.ts'
 import { addGrafana } from './grafana.ts'
 import { addJaeger } from './jaeger.ts'
 import { addMetricsServer } from './metrics-server.ts'
-import type { PlatformContext } from './owner.ts'
 import { addMonitoring } from './prometheus.ts'
 import { addTraefik } from './traefik.ts'
 

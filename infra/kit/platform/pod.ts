@@ -3,8 +3,8 @@ import type { IDeployment } from 'kubernetes-models/apps/v1/Deployment'
 import type { IContainer } from 'kubernetes-models/v1/Container'
 import type { IPodSpec } from 'kubernetes-models/v1/PodSpec'
 import type { IVolume } from 'kubernetes-models/v1/Volume'
-import { kubeObject, labelsOf, type Owner, ownPods } from '../constructs/object.ts'
-import { containerSecurity, pinnedImages, podSecurity } from '../constructs/restricted.ts'
+import { kubeObject, labelsOf, type Owner, ownPods } from '../objects/object.ts'
+import { containerSecurity, pinnedImages, podSecurity } from '../objects/restricted.ts'
 
 /** How long a program of the platform may take to be ready, in seconds. */
 const START_SECONDS = 120

@@ -4,9 +4,9 @@ import type { IClusterRole } from 'kubernetes-models/rbac.authorization.k8s.io/v
 import type { IClusterRoleBinding } from 'kubernetes-models/rbac.authorization.k8s.io/v1/ClusterRoleBinding'
 import type { IRole } from 'kubernetes-models/rbac.authorization.k8s.io/v1/Role'
 import type { IRoleBinding } from 'kubernetes-models/rbac.authorization.k8s.io/v1/RoleBinding'
-import { addresses, type Rule } from '../constructs/network-policies.ts'
-import { kubeObject, type Owner } from '../constructs/object.ts'
-import type { Settings } from '../settings.ts'
+import { addresses, type Rule } from '../objects/network-policies.ts'
+import { kubeObject, type Owner } from '../objects/object.ts'
+import type { Settings } from '../settings/settings.ts'
 
 const GROUP = 'rbac.authorization.k8s.io'
 

@@ -1,6 +1,6 @@
 import type { Construct } from 'constructs'
 import type { IService } from 'kubernetes-models/v1/Service'
-import { kubeObject, type Owner, selectorOf } from '../constructs/object.ts'
+import { kubeObject, type Owner, selectorOf } from '../objects/object.ts'
 
 /** A program under its own name, by the label that the operator's pods have as well: each port by its name, to the container's port of that name. */
 export function addService(

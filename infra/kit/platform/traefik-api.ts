@@ -1,4 +1,4 @@
-import type { PlatformContext } from './owner.ts'
+import type { PlatformContext } from '../objects/platform-owner.ts'
 
 const PORT = 6_443
 const ACCOUNT = '/var/run/secrets/kubernetes.io/serviceaccount'

@@ -1,7 +1,7 @@
 import { MAX_HEAD_BYTES } from '@fairlead/chassis'
-import { redirectsHttp } from '../settings.ts'
-import type { PlatformContext } from './owner.ts'
-import { TRAEFIK_ADMIN_PORT, TRAEFIK_PORTS } from './ports.ts'
+import type { PlatformContext } from '../objects/platform-owner.ts'
+import { TRAEFIK_ADMIN_PORT, TRAEFIK_PORTS } from '../settings/ports.ts'
+import { redirectsHttp } from '../settings/settings.ts'
 import { API_ENDPOINT, apiEntryPoint } from './traefik-api.ts'
 import { entryMiddlewares } from './traefik-config.ts'
 

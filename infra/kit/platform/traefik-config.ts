@@ -1,8 +1,8 @@
 import { DEADLINE_HEADER, MAX_BODY_BYTES, type SystemDefinition } from '@fairlead/chassis'
 import { entryServices } from '../constructs/ingress.ts'
 import { publicPaths } from '../constructs/public-paths.ts'
-import { redirectsHttp, type Settings } from '../settings.ts'
-import type { PlatformContext } from './owner.ts'
+import type { PlatformContext } from '../objects/platform-owner.ts'
+import { redirectsHttp, type Settings } from '../settings/settings.ts'
 import { apiRoutes } from './traefik-api.ts'
 
 /** Above the services' own limit, so that theirs is the answer to a body that is a little too large. */

@@ -1,5 +1,5 @@
 import { imageReferences } from '../../../infra/kit/image/image.ts'
-import { synthesize } from '../../../infra/kit/synth.ts'
+import { synthesize } from '../../../infra/kit/synth/synth.ts'
 import { app } from '../../../infra/main.ts'
 import { cluster, eventually, NAMESPACE, readyPods, settings } from './target.ts'
 

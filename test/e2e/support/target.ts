@@ -1,4 +1,4 @@
-import { settingsFor } from '../../../infra/kit/settings.ts'
+import { settingsFor } from '../../../infra/kit/settings/settings.ts'
 import { system } from '../../../infra/system.ts'
 import { withApiServer } from '../../../scripts/cluster/api-server.ts'
 import { type Cluster, type Live, openCluster } from '../../../scripts/cluster/cluster.ts'

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { loadSettings } from '../../../infra/kit/settings.ts'
+import { loadSettings } from '../../../infra/kit/settings/settings.ts'
 import { withApiServer } from '../../../scripts/cluster/api-server.ts'
 import type { Cluster, Reference } from '../../../scripts/cluster/cluster.ts'
 import { ApiError } from '../../../scripts/cluster/rest.ts'

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { PROMETHEUS_OPERATOR_CRDS as URL } from '../../../infra/kit/platform/images.ts'
+import { PROMETHEUS_OPERATOR_CRDS as URL } from '../../../infra/kit/settings/images.ts'
 import type { Cluster, Reference } from '../../../scripts/cluster/cluster.ts'
 import { crdSource, ensureCrds, GATEWAY_API } from '../../../scripts/cluster/crds.ts'
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import type { Manifest } from '../../../infra/kit/synth.ts'
+import type { Manifest } from '../../../infra/kit/objects/manifest.ts'
 import { nameOf } from '../../../scripts/cluster/apply.ts'
 import type { Cluster, Live, Reference } from '../../../scripts/cluster/cluster.ts'
 import { rollOut } from '../../../scripts/cluster/release.ts'

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import type { Manifest } from '../../../infra/kit/synth.ts'
+import type { Manifest } from '../../../infra/kit/objects/manifest.ts'
 import type { Live } from '../../../scripts/cluster/cluster.ts'
 import { widenAll, widened } from '../../../scripts/cluster/widen.ts'
 import { fakeCluster, manifests } from '../../support/fake-cluster.ts'

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { loadSettings } from '../../../../infra/kit/settings.ts'
+import { loadSettings } from '../../../../infra/kit/settings/settings.ts'
 import { databaseChecks } from '../../../../scripts/doctor/checks/database.ts'
 import { CommandError } from '../../../../scripts/terminal.ts'
 import { answering, contextOf, type FakeCluster, fakeCluster, podOf, runCheck } from '../../../support/fake-cluster.ts'

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { loadSettings } from '../../../../infra/kit/settings.ts'
+import { loadSettings } from '../../../../infra/kit/settings/settings.ts'
 import { edgesOf, type Trace, traceChecks } from '../../../../scripts/doctor/checks/traces.ts'
 import { SMOKE_TRACE } from '../../../../scripts/smoke.ts'
 import { CommandError } from '../../../../scripts/terminal.ts'

@@ -1,0 +1,63 @@
+import type { Construct } from 'constructs'
+import type { INetworkPolicy } from 'kubernetes-models/networking.k8s.io/v1/NetworkPolicy'
+import type { INetworkPolicyPeer } from 'kubernetes-models/networking.k8s.io/v1/NetworkPolicyPeer'
+import type { Settings } from '../settings/settings.ts'
+import { kubeObject, type Owner, selectorOf } from './object.ts'
+
+/** Traffic between an owner's pods and a peer, on TCP ports of whoever is called. No peer: anybody. */
+export interface Rule {
+  peer?: INetworkPolicyPeer
+  ports: readonly number[]
+}
+
+/** Pods of one name: in the policy's own namespace, or in another. */
+export const podsOf = (name: string, namespace?: string): INetworkPolicyPeer => ({
+  ...(namespace && { namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': namespace } } }),
+  podSelector: { matchLabels: selectorOf({ name }) },
+})
+
+/** Every pod of a namespace. */
+export const allPodsIn = (namespace: string): INetworkPolicyPeer => ({
+  namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': namespace } },
+})
+
+/** Addresses behind no selector, such as the API server's. */
+export const addresses = (cidr: string): INetworkPolicyPeer => ({ ipBlock: { cidr } })
+
+const dns = ({ DNS }: Pick<Settings, 'DNS'>) => ({ to: DNS, ports: [{ port: DNS_PORT, protocol: 'UDP' as const }, ...portsOf([DNS_PORT])] })
+
+export const DNS_PORT = 53
+
+const portsOf = (ports: readonly number[]) => ports.map(port => ({ port, protocol: 'TCP' as const }))
+
+/** What an owner's pods may do on the network: these rules and DNS, nothing else. */
+export function addNetworkPolicy(
+  scope: Construct,
+  settings: Pick<Settings, 'DNS'>,
+  owner: Owner,
+  namespace: string,
+  { ingress, egress, annotations }: { ingress: readonly Rule[]; egress: readonly Rule[]; annotations?: Record<string, string> },
+): void {
+  kubeObject<INetworkPolicy>(scope, owner, {
+    apiVersion: 'networking.k8s.io/v1',
+    kind: 'NetworkPolicy',
+    metadata: { name: owner.name, namespace, ...(annotations && { annotations }) },
+    spec: {
+      podSelector: { matchLabels: selectorOf(owner) },
+      policyTypes: ['Ingress', 'Egress'],
+      // Left out when there is none: the API server drops an empty list, and each apply would seem to change it.
+      ...(ingress.length > 0 && { ingress: ingress.map(({ peer, ports }) => ({ ...(peer && { from: [peer] }), ports: portsOf(ports) })) }),
+      egress: [dns(settings), ...egress.map(({ peer, ports }) => ({ ...(peer && { to: [peer] }), ports: portsOf(ports) }))],
+    },
+  })
+}
+
+/** Nothing goes in or out of a namespace's pods but what another policy allows. */
+export function defaultDeny(scope: Construct, owner: Owner, namespace: string): void {
+  kubeObject<INetworkPolicy>(scope, owner, {
+    apiVersion: 'networking.k8s.io/v1',
+    kind: 'NetworkPolicy',
+    metadata: { name: 'default-deny', namespace },
+    spec: { podSelector: {}, policyTypes: ['Ingress', 'Egress'] },
+  })
+}

@@ -1,0 +1,38 @@
+import { App, Chart } from 'cdk8s'
+import { refuseImpossible } from '../checks/refuse.ts'
+import { addPostgres } from '../constructs/postgres.ts'
+import { addWebService } from '../constructs/web-service.ts'
+import { addDashboards } from '../dashboards/dashboards.ts'
+import { type Context, systemOwner } from '../objects/context.ts'
+import type { Manifest } from '../objects/manifest.ts'
+import { addNamespace } from '../objects/namespace.ts'
+import { addPlatform } from '../platform/platform.ts'
+
+/**
+ * The charts of a system: its own, and `platform` unless the cluster brings that.
+ * @throws Refused with every impossibility at once
+ */
+export function buildCharts(app: App, context: Context): Chart[] {
+  const { system, settings } = context
+  const own = new Chart(app, system.name)
+  addNamespace(own, { ...systemOwner(context), name: settings.NAMESPACE }, 'restricted')
+  if (settings.DATABASE === 'bundled') addPostgres(own, context)
+  for (const service of system.services) addWebService(own, context, service)
+  addDashboards(own, context)
+  const charts = [own]
+  if (settings.PLATFORM === 'bundled') {
+    const platform = new Chart(app, 'platform')
+    addPlatform(platform, context)
+    // It is given rights in the system's namespace, which has to be there: this orders the files for kubectl apply -f dist/.
+    platform.addDependency(own)
+    charts.push(platform)
+  }
+  refuseImpossible({ ...context, objects: charts.flatMap(chart => chart.toJson() as Manifest[]) })
+  return charts
+}
+
+/** The same as plain objects, by chart. */
+export function synthesize(context: Context): { platform: Manifest[]; own: Manifest[] } {
+  const [own = [], platform = []] = buildCharts(new App(), context).map(chart => chart.toJson() as Manifest[])
+  return { platform, own }
+}

@@ -1,0 +1,299 @@
+import { execFile } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import { stringify } from 'yaml'
+import { bucketLabel } from '../../../infra/kit/alerts/slo-alerts.ts'
+import { loadSettings } from '../../../infra/kit/settings/settings.ts'
+import { synthesize } from '../../../infra/kit/synth/synth.ts'
+import { defineService, type SystemDefinition } from '../../../services/chassis/contract/graph.ts'
+import { order, project, system, user } from '../../support/graph.ts'
+
+interface Rule {
+  alert?: string
+  record?: string
+  expr: string
+  for?: string
+  labels: Record<string, string>
+  annotations?: Record<string, string>
+}
+
+interface Group {
+  name: string
+  rules: Rule[]
+}
+
+const groupsOf = (of: SystemDefinition): Group[] => {
+  const images = Object.fromEntries(of.services.map(({ name }) => [name, `a/${name}:1`]))
+  const { own, platform } = synthesize({ ...project, system: of, settings: loadSettings({}), images })
+  return [...own, ...platform].filter(({ kind }) => kind === 'PrometheusRule').flatMap(({ spec }) => (spec as { groups: Group[] }).groups)
+}
+const groups = groupsOf(system)
+const alerts = groups.flatMap(({ rules }) => rules).filter(({ alert }) => alert)
+
+const run = promisify(execFile)
+const hasPromtool = await run('promtool', ['--version']).then(
+  () => true,
+  () => false,
+)
+if (!hasPromtool) process.stderr.write('SKIPPED: alerts are not evaluated, for promtool is not installed\n')
+
+/** Runs promtool on the rules. @returns what it said when it refused */
+async function promtool(args: (rules: string, dir: string) => Promise<string[]>, of: readonly Group[] = groups): Promise<string | undefined> {
+  const dir = await mkdtemp(join(tmpdir(), 'fairlead-alerts-'))
+  onTestFinished(() => rm(dir, { recursive: true, force: true }))
+  const rules = join(dir, 'rules.yaml')
+  await writeFile(rules, stringify({ groups: of }))
+  return run('promtool', await args(rules, dir)).then(
+    () => undefined,
+    ({ stdout, stderr }) => `${stdout}${stderr}`,
+  )
+}
+
+type Series = Record<string, string>
+
+/** Whether an alert of a service fires after a time with these series, one sample a minute. */
+async function fires(alert: string, service: string, minutes: number, input: Series, labels: Record<string, string> = {}): Promise<boolean> {
+  const firing = alerts.filter(rule => rule.alert === alert && rule.labels.service === service)
+  expect(firing.length).toBeGreaterThan(0)
+  const more = Object.entries(labels).map(([name, value]) => `,${name}="${value}"`)
+  const firingNow = `count(ALERTS{alertname="${alert}",service="${service}",alertstate="firing"${more.join('')}}) or vector(0)`
+  return !(await evaluates(firingNow, minutes, input, {}, 0))
+}
+
+/** Whether a query gives one value, with these labels, after a time with these series, one sample a minute. */
+async function evaluates(expr: string, minutes: number, input: Series, labels: Record<string, string>, value: number): Promise<boolean> {
+  const refused = await promtool(async (rules, dir) => {
+    const file = join(dir, 'test.yaml')
+    const wanted = `{${Object.entries(labels).map(([name, label]) => `${name}="${label}"`)}}`
+    const tests = [
+      {
+        interval: '1m',
+        input_series: Object.entries(input).map(([series, values]) => ({ series, values })),
+        promql_expr_test: [{ expr, eval_time: `${minutes}m`, exp_samples: [{ labels: wanted, value }] }],
+      },
+    ]
+    await writeFile(file, stringify({ rule_files: [rules], evaluation_interval: '1m', tests }))
+    return ['test', 'rules', file]
+  })
+  if (refused !== undefined && !/got:/.test(refused)) throw new Error(refused)
+  return refused === undefined
+}
+
+const of = 'namespace="shop",pod="p",instance="i"'
+const duration = (job: string, suffix: string, labels: string) => `http_server_request_duration_seconds_${suffix}{job="${job}",${of},${labels}}`
+/** Requests a minute: 100, of which some fail and some are slow. */
+const traffic = (job: string, le: string, { failed = 0, slow = 0 }, minutes: number, perMinute = 100): Series => ({
+  [duration(job, 'count', 'http_response_status_code="200"')]: `0+${perMinute - failed}x${minutes}`,
+  [duration(job, 'count', 'http_response_status_code="503"')]: `0+${failed}x${minutes}`,
+  [duration(job, 'bucket', `http_response_status_code="200",le="${le}"`)]: `0+${perMinute - slow}x${minutes}`,
+})
+/** 120 requests in an hour. */
+const quiet = ({ failed }: { failed: number }): Series => traffic('user', '0.25', { failed: failed / 60 }, 70, 2)
+const up = (job: string, values: string[]): Series =>
+  Object.fromEntries(values.map((value, n) => [`up{job="${job}",namespace="shop",endpoint="admin",pod="p${n}"}`, value]))
+
+const ready = (values: string[]): Series =>
+  Object.fromEntries(values.map((value, n) => [`service_ready{job="user",namespace="shop",endpoint="admin",pod="p${n}"}`, value]))
+
+/** Two pods with their collectors, of which one has yet to start. */
+const startingPods = (values: string): Series => ({
+  'up{job="user",namespace="shop",endpoint="otel-metrics",pod="p0"}': '1x10',
+  'up{job="user",namespace="shop",endpoint="otel-metrics",pod="p1"}': '1x10',
+  'up{job="user",namespace="shop",endpoint="admin",pod="p0"}': '1x10',
+  'up{job="user",namespace="shop",endpoint="admin",pod="p1"}': values,
+})
+/** The clock of promtool begins at 0, so a key is older by being from before it. */
+const signingKey = (days: number): Series => ({
+  [`secret_since_timestamp_seconds{job="user",${of},secret="signing-keys"}`]: `${-days * 86_400}x120`,
+})
+const certificate = (endsAtMinute: number, serial = '1'): Series => ({
+  [`traefik_tls_certs_not_after{job="traefik",namespace="ingress",cn="shop.localhost",sans="localhost",serial="${serial}"}`]: `${endsAtMinute * 60}x60`,
+})
+const throughIngress = (failed: number, all = 100): Series => {
+  const of = 'job="traefik",namespace="ingress",exported_service="shop-user-http@kubernetes"'
+  return {
+    [`traefik_router_requests_total{${of},code="200"}`]: `0+${all - failed}x30`,
+    [`traefik_router_requests_total{${of},code="503"}`]: `0+${failed}x30`,
+  }
+}
+
+describe('alerts', () => {
+  test('each says how bad it is, what happens, and where to read what to do', () => {
+    expect(alerts.length).toBe(2 * 8 + 2 * 4 + 1 + 3 + 3 + 4 + 1 + 1 + 1)
+    for (const { alert, labels, annotations = {}, for: wait } of alerts) {
+      expect(alert === 'Watchdog' ? ['none'] : ['page', 'ticket'], alert).toContain(labels.severity)
+      expect(wait, alert).toMatch(/^\d+[mh]$/)
+      expect(Object.keys(annotations).sort(), alert).toEqual(['description', 'runbook_url', 'summary'])
+      expect(existsSync(annotations.runbook_url as string), annotations.runbook_url).toBe(true)
+    }
+  })
+
+  test('the threshold is written as Prometheus 3 writes buckets', () => {
+    expect([bucketLabel(250), bucketLabel(1_000), bucketLabel(2_500), bucketLabel(5)]).toEqual(['0.25', '1.0', '2.5', '0.005'])
+  })
+})
+
+describe.runIf(hasPromtool)('by promtool', () => {
+  test('the rules pass every lint', async () => {
+    expect(await promtool(async rules => ['check', 'rules', '--lint=all', '--lint-fatal', rules])).toBeUndefined()
+  })
+
+  test('the rules of a service with two dependencies that it can do without pass as well, and know no outbox', async () => {
+    const front = defineService({
+      name: 'front',
+      port: 8_089,
+      contract: {},
+      database: 'front',
+      calls: [user, order].map(to => ({ to, mode: 'optional' as const, attemptTimeoutMs: 500 })),
+      timeoutMs: 2_000,
+      maxConcurrency: 10,
+      slo: { availability: 0.99, latency: { thresholdMs: 500, objective: 0.99 } },
+      scale: { min: 1, max: 2 },
+    })
+    const grown = groupsOf({ ...system, services: [...system.services, front] })
+    expect(await promtool(async rules => ['check', 'rules', '--lint=all', '--lint-fatal', rules], grown)).toBeUndefined()
+    const own = grown.filter(({ name }) => name.startsWith('front-')).flatMap(({ rules }) => rules)
+    expect(own.filter(({ alert }) => alert === 'CircuitOpen').map(({ labels }) => labels.peer_service)).toEqual(['user', 'order'])
+    expect(own.filter(({ alert }) => alert?.startsWith('Outbox'))).toEqual([])
+  })
+
+  // Objective 99.9 %: 14.4 times too fast is 1.44 % of the requests.
+  test.each<[string, string, number, Series, Record<string, string>, boolean]>([
+    ['SloErrorBurn', '2 % fail for an hour', 62, traffic('user', '0.25', { failed: 2 }, 70), { severity: 'page', window: '1h' }, true],
+    ['SloErrorBurn', '1 % fails for an hour', 62, traffic('user', '0.25', { failed: 1 }, 70), { severity: 'page', window: '1h' }, false],
+    ['SloErrorBurn', '1 % fails for six hours', 365, traffic('user', '0.25', { failed: 1 }, 370), { severity: 'page', window: '6h' }, true],
+    ['SloErrorBurn', '1 % fails for six hours', 365, traffic('user', '0.25', { failed: 1 }, 370), { severity: 'ticket', window: '1d' }, true],
+    ['SloErrorBurn', 'two of 120 fail in an hour', 62, quiet({ failed: 2 }), {}, false],
+    ['SloErrorBurn', '20 of 120 fail in an hour', 62, quiet({ failed: 20 }), { severity: 'page', window: '1h' }, true],
+    ['SloErrorBurn', 'nothing fails', 62, traffic('user', '0.25', {}, 70), {}, false],
+    ['SloErrorBurn', 'there is no data', 62, {}, {}, false],
+    // Objective 99 % within 250 ms: 14.4 times too fast is 14.4 % of the requests.
+    ['SloLatencyBurn', '20 % are slow for an hour', 62, traffic('user', '0.25', { slow: 20 }, 70), { severity: 'page', window: '1h' }, true],
+    ['SloLatencyBurn', '10 % are slow for an hour', 62, traffic('user', '0.25', { slow: 10 }, 70), { severity: 'page', window: '1h' }, false],
+    ['SloLatencyBurn', 'four of 12 are slow in an hour', 62, traffic('user', '0.25', { slow: 0.07 }, 70, 0.2), {}, false],
+    ['SloLatencyBurn', 'nothing is slow', 62, traffic('user', '0.25', {}, 70), {}, false],
+    ['SloLatencyBurn', 'there is no data', 62, {}, {}, false],
+    ['TooFewPods', 'one pod of two is ready', 8, ready(['1x10', '0x10']), {}, true],
+    ['TooFewPods', 'both answer and none is ready', 8, { ...up('user', ['1x10', '1x10']), ...ready(['0x10', '0x10']) }, {}, true],
+    ['TooFewPods', 'both are ready', 8, ready(['1x10', '1x10']), {}, false],
+    ['TooFewPods', 'there is no data', 8, {}, {}, true],
+    ['TargetDown', 'a pod does not answer', 8, up('user', ['1x10', '0x10']), {}, true],
+    ['TargetDown', 'both answer', 8, up('user', ['1x10', '1x10']), {}, false],
+    ['TargetDown', 'there is no data', 8, {}, {}, false],
+    [
+      'Restarting',
+      'a pod runs for four minutes and waits for five, again and again',
+      58,
+      { [`process_start_time_seconds{job="user",${of},endpoint="admin"}`]: [1, 2, 3, 4, 5, 6, 7].map(start => `${start}x3 _x4`).join(' ') },
+      {},
+      true,
+    ],
+    [
+      'Restarting',
+      'a pod has started four times',
+      30,
+      { [`process_start_time_seconds{job="user",${of},endpoint="admin"}`]: '1 1 2 2 3 3 4 4x30' },
+      {},
+      false,
+    ],
+    ['Restarting', 'there is no data', 12, {}, {}, false],
+    ['NotStarting', 'the collector of a pod answers and the service does not', 8, startingPods('0x10'), {}, true],
+    ['NotStarting', 'both answer', 8, startingPods('1x10'), {}, false],
+    ['NotStarting', 'the service comes after two minutes', 8, startingPods('0 0 1x10'), {}, false],
+    ['NotStarting', 'there is no data', 8, {}, {}, false],
+    ['SecretOverdue', 'the signing key is 91 days old', 120, signingKey(91), {}, true],
+    ['SecretOverdue', 'it is 89 days old', 120, signingKey(89), {}, false],
+    ['SecretOverdue', 'there is no data', 120, {}, {}, false],
+  ])('%s of user when %s (after %d min)', async (alert, _, minutes, input, labels, expected) => {
+    expect(await fires(alert, 'user', minutes, input, labels)).toBe(expected)
+  })
+
+  const DAY = 1_440
+  test.each<[string, string, Series, Record<string, string>, boolean]>([
+    ['CertificateExpires', 'the certificate is good for 20 days', certificate(20 * DAY), { severity: 'ticket' }, true],
+    ['CertificateExpires', 'the certificate is good for 20 days', certificate(20 * DAY), { severity: 'page' }, false],
+    ['CertificateExpires', 'the certificate is good for 2 days', certificate(2 * DAY), { severity: 'page' }, true],
+    ['CertificateExpires', 'the certificate is good for 22 days', certificate(22 * DAY), {}, false],
+    ['CertificateExpires', 'the one before it was good for 2 days', { ...certificate(2 * DAY, '1'), ...certificate(90 * DAY, '2') }, {}, false],
+    ['CertificateExpires', 'there is no data', {}, {}, false],
+    ['IngressErrors', 'a tenth of the requests come to no pod', throughIngress(10), {}, true],
+    ['IngressErrors', 'one in 25 fails', throughIngress(4), {}, false],
+    ['IngressErrors', 'three of 40 fail in five minutes', throughIngress(0.6, 8), {}, false],
+    ['IngressErrors', 'there is no data', {}, {}, false],
+  ])('%s of the ingress when %s', async (alert, _, input, labels, expected) => {
+    expect(await fires(alert, 'traefik', 20, input, labels)).toBe(expected)
+  })
+
+  test('Watchdog fires without any data', async () => {
+    expect(await fires('Watchdog', 'prometheus', 1, {})).toBe(true)
+  })
+
+  test.each<[string, string, Series, boolean]>([
+    ['traefik', 'it answers', { 'up{job="traefik",namespace="ingress",pod="p"}': '1x10' }, false],
+    ['traefik', 'it does not answer', { 'up{job="traefik",namespace="ingress",pod="p"}': '0x10' }, true],
+    ['traefik', 'there is no data', {}, true],
+    ['jaeger', 'it answers', { 'up{job="jaeger",namespace="observability",pod="p"}': '1x10' }, false],
+    ['alertmanager', 'there is no data', {}, true],
+    ['prometheus-operator', 'there is no data', {}, true],
+  ])('PlatformDown of %s when %s', async (service, _, input, expected) => {
+    expect(await fires('PlatformDown', service, 8, input)).toBe(expected)
+  })
+
+  /** How much of the budget is gone, of the part that a service of its age can spend. */
+  const spent = (metric: string) =>
+    `round((1 - service:http_server_${metric}:budget_left{service="user"}) * 86400 / count_over_time(service:http_server_requests:rate5m{service="user"}[30d]), 0.01)`
+  const labels = { namespace: 'shop', service: 'user' }
+
+  test.each([
+    ['errors', 'a tenth of a percent fails, as the objective allows', { failed: 0.1 }, 1],
+    ['errors', 'nothing fails', {}, 0],
+    ['errors', 'twice as many fail', { failed: 0.2 }, 2],
+    ['slow', 'half a percent is slow', { slow: 0.5 }, 0.5],
+  ])('the budget for %s when %s', async (metric, _, bad, gone) => {
+    expect(await evaluates(spent(metric), 120, traffic('user', '0.25', bad, 120), labels, gone)).toBe(true)
+  })
+
+  test('a service of two hours that fails twice as often as it may has most of its month left', async () => {
+    const query = 'service:http_server_errors:budget_left{service="user"} > bool 0.99'
+    expect(await evaluates(query, 120, traffic('user', '0.25', { failed: 0.2 }, 120), labels, 1)).toBe(true)
+  })
+
+  const reuses = (values: string) => ({ [`refresh_reuse_total{job="user",${of}}`]: values })
+  test.each<[string, Series, boolean]>([
+    ['ten sessions end in half an hour', reuses('0x10 0+1x10 10x40'), true],
+    ['two do', reuses('0x10 0+1x2 2x40'), false],
+    ['there is no data', {}, false],
+  ])('RefreshReuse of user when %s', async (_, input, expected) => {
+    expect(await fires('RefreshReuse', 'user', 30, input)).toBe(expected)
+  })
+
+  const unknownKeys = (values: string) => ({ [`workload_unknown_key_total{job="user",${of}}`]: values })
+  test.each<[string, Series, boolean]>([
+    ['a call in a minute is refused for its key', unknownKeys('0x5 1+1x20'), true],
+    ['the last was a quarter of an hour ago', unknownKeys('0 1x30'), false],
+    ['there is no data', {}, false],
+  ])('WorkloadKeyUnknown of user when %s', async (_, input, expected) => {
+    expect(await fires('WorkloadKeyUnknown', 'user', 20, input)).toBe(expected)
+    expect(alerts.some(({ alert, labels }) => alert === 'WorkloadKeyUnknown' && labels.service === 'order')).toBe(false)
+  })
+
+  const gauge = (name: string, values: string, labels = '') => ({ [`${name}{job="order",${of}${labels}}`]: values })
+  test.each<[string, string, Series, boolean]>([
+    ['CircuitOpen', 'a circuit is open', gauge('http_client_circuit_state', '2x10', ',peer_service="user"'), true],
+    ['CircuitOpen', 'it is half open at every third look', gauge('http_client_circuit_state', '2 2 1 2 2 1 2 2 1 2', ',peer_service="user"'), true],
+    ['CircuitOpen', 'it is closed', gauge('http_client_circuit_state', '0x10', ',peer_service="user"'), false],
+    ['CircuitOpen', 'there is no data', {}, false],
+    ['OutboxStuck', 'a message is six minutes old', gauge('outbox_oldest_age_seconds', '360x10'), true],
+    ['OutboxStuck', 'the oldest is young', gauge('outbox_oldest_age_seconds', '200x10'), false],
+    ['OutboxStuck', 'there is no data', {}, false],
+    ['OutboxParked', 'a message is parked', gauge('outbox_parked', '1x10'), true],
+    ['OutboxParked', 'none is', gauge('outbox_parked', '0x10'), false],
+    ['OutboxParked', 'there is no data', {}, false],
+  ])('%s of order when %s', async (alert, _, input, expected) => {
+    expect(await fires(alert, 'order', 8, input)).toBe(expected)
+  })
+})

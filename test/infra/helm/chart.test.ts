@@ -1,0 +1,76 @@
+import { readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { parseDocument } from 'yaml'
+import { helmChart } from '../../../infra/kit/helm/chart.ts'
+import { block, entries, text, toTemplate } from '../../../infra/kit/helm/expressions.ts'
+import { describeImages, NAMED } from '../../../infra/kit/image/image.ts'
+import { loadSettings } from '../../../infra/kit/settings/settings.ts'
+import { app as shop } from '../../../infra/main.ts'
+import { project } from '../../support/graph.ts'
+
+const settings = loadSettings({})
+
+test('charts/ is what the graph gives: npm run charts, and commit it', async () => {
+  const images = await describeImages(shop, settings, NAMED)
+  const wanted = helmChart(shop, settings, Object.fromEntries(images.map(({ service, tag }) => [service, tag])))
+  const folder = join('charts', shop.system.name)
+  const there = (await readdir(folder, { recursive: true, withFileTypes: true }))
+    .filter(entry => entry.isFile())
+    .map(entry => join(entry.parentPath, entry.name).slice(folder.length + 1))
+  expect(there.sort()).toEqual([...wanted.keys()].sort())
+  for (const [path, content] of wanted) expect(await readFile(join(folder, path), 'utf8'), path).toBe(content)
+})
+
+describe('the chart', () => {
+  const chart = helmChart(project, settings, { user: 'u1', order: 'o1' })
+
+  test('leaves no mark behind, and no placeholder', () => {
+    for (const [path, content] of chart) expect(content, path).not.toMatch(/[⟦⟧]|\.invalid/)
+  })
+
+  test('has a template for each object', () => {
+    expect([...chart.keys()].filter(path => /^templates\/.*\.yaml$/.test(path))).toHaveLength(30)
+  })
+
+  test('has no namespace, which an uninstall would delete with the Secrets and the database', () => {
+    for (const [path, content] of chart) expect(content, path).not.toMatch(/^kind: Namespace$/m)
+  })
+
+  test('says each value for itself: an edit of one service changes no other', () => {
+    const values = parseDocument(chart.get('values.yaml') ?? '')
+    values.setIn(['services', 'user', 'resources', 'limits', 'memory'], '1Gi')
+    expect(values.toJS().services.order.resources.limits.memory).toBe('384Mi')
+    for (const [path, content] of chart) if (path.endsWith('.yaml')) expect(content, path).not.toMatch(/^ *(- |[\w-]+: )[&*]\w+$/m)
+  })
+
+  test('says what each value is', () => {
+    const values = chart.get('values.yaml') ?? ''
+    for (const line of values.split('\n').filter(Boolean)) expect(line).not.toMatch(/undefined|null/)
+    expect(values).toContain('  # Tag of its image\n    tag: u1')
+  })
+
+  test.each([
+    ['deployment', 'user', 'image: {{ .Values.image.registry }}/user:{{ .Values.services.user.tag }}'],
+    ['ingress', 'user', 'host: {{ .Values.host | quote }}'],
+    ['horizontalpodautoscaler', 'user', 'minReplicas: {{ .Values.services.user.minReplicas }}'],
+    ['servicemonitor', 'user', '{{- with .Values.monitoring.labels }}'],
+    ['deployment', 'order', 'audience: user.{{ .Release.Namespace }}'],
+  ])('%s of %s has %s', (kind, name, line) => {
+    expect(chart.get(`templates/${name}-${kind}.yaml`)).toContain(line)
+  })
+})
+
+describe('a template', () => {
+  test.each([
+    [`a: ${text('.Values.a')}`, 'a: {{ .Values.a | quote }}'],
+    [`- "${text('.Values.a')}"`, '- {{ .Values.a | quote }}'],
+    [`url: https://${text('.Values.a')}/x`, 'url: https://{{ .Values.a }}/x'],
+    [`  a: ${block('.Values.a')}`, '  a: {{- toYaml .Values.a | nindent 4 }}'],
+    [`  - ${Object.keys(entries('.Values.a'))[0]}: ""`, '{{- with .Values.a }}{{ toYaml . | nindent 4 }}{{- end }}'],
+    ['a: b', 'a: b'],
+    ['a: of {{ $value }} and {{ $labels.x }}', 'a: of {{ `{{ $value }}` }} and {{ `{{ $labels.x }}` }}'],
+  ])('%s', (yaml, template) => {
+    expect(toTemplate(yaml)).toBe(template)
+  })
+})
