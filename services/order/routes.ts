@@ -1,15 +1,17 @@
 import { hash } from 'node:crypto'
 import { encodeCursor, Failure, REPLAYED_HEADER, type Scope, serveOpenApi, within } from '@fairlead/chassis'
-import { fingerprintOf, type StoredAnswer } from '@fairlead/chassis/data'
+import { fingerprintOf, type Outbox, type StoredAnswer } from '@fairlead/chassis/data'
 import { type Handlers, ProblemError } from '@fairlead/chassis/server'
 import { type Order, orderContract } from './contract.ts'
 import type { Saga } from './saga.ts'
+import type { order as definition } from './service.ts'
 import { sagaStep } from './steps.ts'
 import { type OrderStore, type RequestKey, type StoredOrder, toOrder, toProduct } from './store.ts'
 
 export interface OrderDependencies {
   store: OrderStore
   saga: Saga
+  outbox: Outbox<typeof definition>
 }
 
 const DEFAULT_PAGE = 20
@@ -17,7 +19,7 @@ const DEFAULT_PAGE = 20
 const SEND_MS = 20
 
 /** One handler for each operation of the contract. */
-export function orderRoutes({ store, saga }: OrderDependencies): Handlers<typeof orderContract> {
+export function orderRoutes({ store, saga, outbox }: OrderDependencies): Handlers<typeof orderContract> {
   const document = serveOpenApi(orderContract, { title: 'order', version: '1', description: 'Products and orders of the shop.' })
 
   /** Before the answer goes out, so that the next repeat finds it, but never so long that the order's 202 turns into a 504. */
@@ -28,6 +30,16 @@ export function orderRoutes({ store, saga }: OrderDependencies): Handlers<typeof
       // Made up for by the first repeat, which answers from the order's state.
       scope.log.warn({ err: error }, 'answer not recorded')
       return answer
+    }
+  }
+
+  /** An order that another has settled meanwhile, as it is now. */
+  const present = async (scope: Scope, before: StoredOrder): Promise<StoredOrder> => {
+    try {
+      return await within(scope, SEND_MS, inner => store.ofUser(inner, before.id, before.userId))
+    } catch (error) {
+      scope.log.warn({ err: error }, 'order not read again')
+      return before
     }
   }
 
@@ -45,9 +57,10 @@ export function orderRoutes({ store, saga }: OrderDependencies): Handlers<typeof
       const placed = await store.place(scope, request, body.items, answerTo)
       if (placed.kind === 'answered') return replay(placed.answer)
       sagaStep('order-committed')
-      const settled = await saga.attemptNow(scope, placed.message, { request, of: answerTo })
-      if (settled) return give(answerTo(settled))
-      return give(await remember(scope, request, answerTo(placed.order)))
+      const attempt = await outbox.attempt(scope, placed.message, (answer, at) => saga.reserved(answer, at, { request, of: answerTo }))
+      if (attempt.kind === 'settled') return give(answerTo(attempt.value))
+      const order = attempt.kind === 'gone' ? await present(scope, placed.order) : placed.order
+      return give(await remember(scope, request, answerTo(order)))
     },
 
     listOrders: async ({ scope, principal, query: { limit = DEFAULT_PAGE, cursor } }) => {
@@ -62,8 +75,9 @@ export function orderRoutes({ store, saga }: OrderDependencies): Handlers<typeof
     cancelOrder: async ({ scope, principal, params }) => {
       const { order, message } = await store.cancel(scope, params.id, principal.id)
       if (message) sagaStep('cancel-committed')
-      const settled = message ? ((await saga.attemptNow(scope, message)) ?? order) : order
-      return { status: settled.state === 'cancelled' ? 200 : 202, body: toOrder(settled) }
+      const attempt = message && (await outbox.attempt(scope, message, saga.released))
+      const now = attempt?.kind === 'settled' ? attempt.value : order
+      return { status: now.state === 'cancelled' ? 200 : 202, body: toOrder(now) }
     },
 
     getOpenApi: document,

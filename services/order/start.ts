@@ -12,18 +12,18 @@ export interface OrderParts {
   saga: Saga
 }
 
-export function orderParts({ runtime, database, clients, settings }: Wiring<typeof order>): OrderParts {
-  const store = createOrderStore(database, { open: settings.MAX_OPEN_ORDERS, refused: settings.MAX_REFUSED_ORDERS_PER_DAY })
+export function orderParts({ runtime, database, outbox, settings }: Wiring<typeof order>): OrderParts {
+  const store = createOrderStore(database, outbox, { open: settings.MAX_OPEN_ORDERS, refused: settings.MAX_REFUSED_ORDERS_PER_DAY })
   const states = STATES.map(state => ({ state }))
   const orders = runtime.metrics.counter('orders_total', 'Orders by the state that they reached', ['state'], states)
-  return { store, saga: createSaga({ store, database, user: clients.user, orders }) }
+  return { store, saga: createSaga({ store, orders }) }
 }
 
-export function startOrder({ runtime, clients, realm }: Wiring<typeof order>, { store, saga }: OrderParts): Started<typeof order> {
+export function startOrder({ runtime, clients, outbox, realm }: Wiring<typeof order>, { store, saga }: OrderParts): Started<typeof order> {
   const keys = watchUserKeys(clients.user, runtime)
   return {
-    handlers: orderRoutes({ store, saga }),
-    deliver: saga.deliver,
+    handlers: orderRoutes({ store, saga, outbox }),
+    settle: { 'user.reserveCredit': saga.reserved, 'user.releaseCredit': saga.released },
     verifyUser: createAccessTokenVerifier(keys.lookup, realm),
     closers: [async () => keys.close()],
   }

@@ -1,20 +1,15 @@
 import { channel } from 'node:diagnostics_channel'
 
-/** The places between which a crash must lose nothing, in the order in which an order passes them. */
+/** The places between which a crash must lose nothing, in the order in which an order passes them; the outbox has its own between them. */
 export const SAGA_STEPS = [
   'order-inserted',
   'key-recorded',
   'message-enqueued',
   'order-committed',
-  'reservation-answered',
   'order-moved',
-  'message-dequeued',
-  'order-settled',
   'cancel-moved',
   'cancel-enqueued',
   'cancel-committed',
-  'release-answered',
-  'cancel-settled',
 ] as const
 
 export type SagaStep = (typeof SAGA_STEPS)[number]

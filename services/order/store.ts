@@ -2,9 +2,8 @@ import { Failure, newId, type Scope } from '@fairlead/chassis'
 import {
   claimKey,
   type Database,
-  dequeue,
-  enqueue,
   type Message,
+  type Outbox,
   type Queries,
   recordAnswer,
   recordKey,
@@ -14,11 +13,9 @@ import {
 import { euros, total } from '../money.ts'
 import type { Order, OrderItem, OrderState, Product } from './contract.ts'
 import { DEFAULT_LIMITS, type OrderLimits, overLimit, WITHIN_LIMITS } from './limits.ts'
+import type { order as definition } from './service.ts'
 import { nextState, type OrderEvent, statesBefore } from './state.ts'
 import { sagaStep } from './steps.ts'
-
-export const RESERVE = 'reserve-credit'
-export const RELEASE = 'release-credit'
 
 interface ProductRow {
   sku: string
@@ -48,7 +45,7 @@ export interface RequestKey {
   fingerprint: Buffer
 }
 
-export type Placed = { kind: 'new'; order: StoredOrder; message: Message } | { kind: 'answered'; answer: StoredAnswer }
+export type Placed = { kind: 'new'; order: StoredOrder; message: Message<'user.reserveCredit'> } | { kind: 'answered'; answer: StoredAnswer }
 
 const PRODUCT = 'sku, name, description, price_amount as price'
 const PRODUCTS = statement<ProductRow>('product-list', `select ${PRODUCT} from products order by sku`)
@@ -71,13 +68,13 @@ const ORDERS_OF_USER = statement<OrderRow>(
 // The row is locked by the update itself, before the outbox row: every path takes the two in this order.
 const MOVE_ORDER = statement<OrderRow>(
   'order-move',
-  `update orders set state = $2, version = version + 1, rejection_code = $3 where id = $1 and version = $4 and state = any($5) returning ${ORDER}`,
+  `update orders set state = $2, version = version + 1, rejection_code = $3 where id = $1 and state = any($4) returning ${ORDER}`,
 )
 
 export type OrderStore = ReturnType<typeof createOrderStore>
 
 /** Products and orders. */
-export function createOrderStore(database: Database, limits: OrderLimits = DEFAULT_LIMITS) {
+export function createOrderStore(database: Database, outbox: Outbox<typeof definition>, limits: OrderLimits = DEFAULT_LIMITS) {
   const insertOrder = async (queries: Queries, scope: Scope, userId: string, lines: readonly { sku: string; quantity: number }[]) => {
     const products = new Map((await queries.query(scope, PRODUCTS_BY_SKU, [lines.map(line => line.sku)])).map(row => [row.sku, row]))
     const items = lines.map(({ sku, quantity }): OrderItem => {
@@ -91,8 +88,8 @@ export function createOrderStore(database: Database, limits: OrderLimits = DEFAU
     return order
   }
 
-  const send = (queries: Queries, scope: Scope, kind: string, { id, userId, version, total: amount }: OrderRow, leaseMs: number) =>
-    enqueue(queries, scope, { id: newId(), kind, subjectId: id, payload: { userId, version, amount }, leaseMs })
+  const find = async (queries: Queries, scope: Scope, id: string): Promise<StoredOrder> =>
+    (await queries.query(scope, ORDER_BY_ID, [id]))[0] as OrderRow
 
   return {
     products: (scope: Scope): Promise<ProductRow[]> => database.query(scope, PRODUCTS),
@@ -111,74 +108,65 @@ export function createOrderStore(database: Database, limits: OrderLimits = DEFAU
       lines: readonly { sku: string; quantity: number }[],
       answerTo: (order: StoredOrder) => StoredAnswer,
     ): Promise<Placed> =>
-      database.transaction(scope, async queries => {
-        const claim = await claimKey(queries, scope, request)
+      database.transaction(scope, async tx => {
+        const claim = await claimKey(tx, scope, request)
         if (claim.kind === 'answered') return claim
         if (claim.kind === 'died') {
-          const [order] = await queries.query(scope, ORDER_BY_ID, [claim.subjectId])
-          return { kind: 'answered', answer: await recordAnswer(queries, scope, request.owner, request.key, answerTo(order as OrderRow)) }
+          const order = await find(tx, scope, claim.subjectId)
+          return { kind: 'answered', answer: await recordAnswer(tx, scope, request.owner, request.key, answerTo(order)) }
         }
         const leaseMs = scope.deadline.remainingMs() + 500
-        const order = await insertOrder(queries, scope, request.owner, lines)
+        const order = await insertOrder(tx, scope, request.owner, lines)
         sagaStep('order-inserted')
-        await recordKey(queries, scope, { ...request, subjectId: order.id, aliveMs: leaseMs })
+        await recordKey(tx, scope, { ...request, subjectId: order.id, aliveMs: leaseMs })
         sagaStep('key-recorded')
-        const message = await send(queries, scope, RESERVE, order, leaseMs)
+        const parts = { params: { orderId: order.id }, body: { userId: order.userId, total: euros(order.total) } }
+        const message = await outbox.send(tx, scope, 'user.reserveCredit', order.id, parts, { leased: true })
         sagaStep('message-enqueued')
         return { kind: 'new', order, message }
       }),
 
     /**
-     * In one transaction: applies the user service's decision, removes the message that asked for it, and stores the answer when
-     * the request still waits. A decision that comes too late changes nothing but the outbox.
-     * @returns the order as it is now, and whether the decision moved it
+     * Applies the user service's decision. One that comes too late changes nothing.
+     * @returns the order as it is then, and whether the decision moved it
      */
-    settle: (
+    move: async (
+      tx: Queries,
       scope: Scope,
-      message: Message,
+      id: string,
       event: OrderEvent,
-      {
-        rejectionCode = null,
-        answer,
-      }: { rejectionCode?: string | null; answer?: { request: RequestKey; of: (order: StoredOrder) => StoredAnswer } } = {},
-    ): Promise<{ order: StoredOrder; moved: boolean }> =>
-      database.transaction(scope, async queries => {
-        const before = statesBefore(event)
-        const after = nextState(before[0] as OrderState, event)
-        const [moved] = await queries.query(scope, MOVE_ORDER, [message.subjectId, after, rejectionCode, message.payload.version, before])
-        sagaStep('order-moved')
-        const order = moved ?? ((await queries.query(scope, ORDER_BY_ID, [message.subjectId]))[0] as OrderRow)
-        await dequeue(queries, scope, message.subjectId, message.kind)
-        sagaStep('message-dequeued')
-        if (answer) await recordAnswer(queries, scope, answer.request.owner, answer.request.key, answer.of(order))
-        return { order, moved: moved !== undefined }
-      }),
+      rejectionCode: string | null = null,
+    ): Promise<{ order: StoredOrder; moved: boolean }> => {
+      const before = statesBefore(event)
+      const after = nextState(before[0] as OrderState, event)
+      const [moved] = await tx.query(scope, MOVE_ORDER, [id, after, rejectionCode, before])
+      return { order: moved ?? (await find(tx, scope, id)), moved: moved !== undefined }
+    },
 
-    recordAnswer: (scope: Scope, { owner, key }: RequestKey, answer: StoredAnswer): Promise<StoredAnswer> =>
-      recordAnswer(database, scope, owner, key, answer),
+    recordAnswer: (scope: Scope, { owner, key }: RequestKey, answer: StoredAnswer, queries: Queries = database): Promise<StoredAnswer> =>
+      recordAnswer(queries, scope, owner, key, answer),
 
     /**
-     * Starts a cancellation in one transaction: the reservation's message goes, the release's comes.
+     * Starts a cancellation in one transaction: the reservation's command is withdrawn, the release's is sent.
      * @returns the order, and the message when this call is the one that started it
      * @throws Failure `unknown-order`, `not-cancellable`
      */
-    cancel: (scope: Scope, id: string, userId: string): Promise<{ order: StoredOrder; message?: Message }> =>
-      database.transaction(scope, async queries => {
-        const [order] = await queries.query(scope, LOCK_ORDER, [id, userId])
+    cancel: (scope: Scope, id: string, userId: string): Promise<{ order: StoredOrder; message?: Message<'user.releaseCredit'> }> =>
+      database.transaction(scope, async tx => {
+        const [order] = await tx.query(scope, LOCK_ORDER, [id, userId])
         if (!order) throw unknownOrder()
         if (order.state === 'rejected') throw new Failure('conflict', 'not-cancellable', 'The order was rejected; there is nothing to cancel')
         const after = nextState(order.state, 'cancel')
         if (!after) return { order }
-        const [moved] = await queries.query(scope, MOVE_ORDER, [id, after, null, order.version, [order.state]])
+        const [moved] = await tx.query(scope, MOVE_ORDER, [id, after, null, [order.state]])
         sagaStep('cancel-moved')
-        await dequeue(queries, scope, id, RESERVE)
-        const message = await send(queries, scope, RELEASE, moved as OrderRow, scope.deadline.remainingMs() + 500)
+        await outbox.withdraw(tx, scope, 'user.reserveCredit', id)
+        const message = await outbox.send(tx, scope, 'user.releaseCredit', id, { params: { orderId: id } }, { leased: true })
         sagaStep('cancel-enqueued')
         return { order: moved as OrderRow, message }
       }),
 
-    /** Once false it stays false. */
-    isPending: async (scope: Scope, id: string): Promise<boolean> => (await database.query(scope, ORDER_BY_ID, [id]))[0]?.state === 'pending',
+    find,
 
     ofUser: async (scope: Scope, id: string, userId: string): Promise<StoredOrder> => {
       const [order] = await database.query(scope, ORDER_OF_USER, [id, userId])

@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { asSuperuser, type Postgres } from '../../scripts/local/postgres.ts'
 import { CommandError } from '../../scripts/terminal.ts'
+import { makeTables } from '../../services/chassis/data/tables.ts'
 import { output } from './processes.ts'
 
 const ROOT = new URL('../../', import.meta.url)
@@ -17,6 +18,7 @@ export const CONCURRENCY = 16
 export async function prepareTables(postgres: Postgres): Promise<void> {
   await asSuperuser(postgres, 'postgres', client => client.query(`create database ${DATABASE}`))
   await asSuperuser(postgres, DATABASE, async client => {
+    await makeTables(client)
     for (const path of globSync('services/*/migrations/*.sql', { cwd: ROOT }).sort()) {
       const sql = await readFile(new URL(path, ROOT), 'utf8')
       await client.query(sql.split('-- Down Migration')[0] as string)

@@ -10,7 +10,6 @@ import type { LoopDelay } from '../../services/chassis/server/shed.ts'
 import type { Runtime } from '../../services/chassis/telemetry/runtime.ts'
 import { orderContract } from '../../services/order/contract.ts'
 import { orderRoutes } from '../../services/order/routes.ts'
-import type { Saga } from '../../services/order/saga.ts'
 import { order } from '../../services/order/service.ts'
 import { createOrderStore, type OrderStore, toProduct } from '../../services/order/store.ts'
 
@@ -41,12 +40,14 @@ const NOBODY_WAITS = {
   clear: () => {},
 }
 
+/** Of what no product needs. */
+const NOT_CALLED = undefined as never
+
 /** All stages, but what stands in for the one that is left out. */
 function stages(runtime: Runtime, store: OrderStore, loopDelay: LoopDelay, without: string | undefined): Middleware[] {
-  const saga: Saga = { deliver: async () => ({ kind: 'done' }), attemptNow: async () => undefined }
   const full = pipeline(runtime, {
     service: order,
-    handlers: orderRoutes({ store, saga }),
+    handlers: orderRoutes({ store, saga: NOT_CALLED, outbox: NOT_CALLED }),
     verifiers: { user: async () => ({ kind: 'user', id: '' }) },
     loopDelay,
     trustedHops: 0,
@@ -81,7 +82,7 @@ if (import.meta.main) {
     argv: process.argv,
     wire: async ({ runtime, database, loopDelay }: Resources) => {
       const app = new Koa()
-      for (const stage of stages(runtime, createOrderStore(database as Database), loopDelay, process.env.WITHOUT)) app.use(stage)
+      for (const stage of stages(runtime, createOrderStore(database as Database, NOT_CALLED), loopDelay, process.env.WITHOUT)) app.use(stage)
       return { app }
     },
   })

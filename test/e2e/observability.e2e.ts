@@ -154,7 +154,7 @@ test('what the relay does later links to the trace of the order', async () => {
     reply => expect(reply.body.state).toBe('confirmed'),
     60_000,
   )
-  const query = `service=order&operation=${encodeURIComponent('outbox reserve-credit')}&limit=200&lookback=1h`
+  const query = `service=order&operation=${encodeURIComponent('outbox user.reserveCredit')}&limit=200&lookback=1h`
   const linked = await eventually<Trace[]>(
     async () => {
       const { data } = await getJson(`${jaeger}/api/traces?${query}`)

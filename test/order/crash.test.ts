@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import type { ServiceProcess } from '../../scripts/local/service-process.ts'
 import { newId } from '../../services/chassis/contract/ids.ts'
+import { OUTBOX_STEPS } from '../../services/chassis/data/outbox-steps.ts'
 import { SAGA_STEPS } from '../../services/order/steps.ts'
 import type { Reply } from '../support/http.ts'
 import { type Customer, type LocalShop, PATIENCE, prepareLocalShop } from '../support/local-shop.ts'
@@ -54,27 +55,31 @@ const countOf = async (id: string) => (await shop.sql('order', 'select 1 from or
 const stateOf = async (id: string) => (await shop.sql<{ state: string }>('order', 'select state from orders where id = $1', [id]))[0]?.state
 const ordersOf = async (userId: string) => (await shop.sql('order', 'select 1 from orders where user_id = $1', [userId])).length
 
-const ofCancellation = (step: string) => /^(cancel|release)-/.test(step)
+const ofCancellation = (step: string) => step.startsWith('cancel-')
+const stepsOf = (command: string) => ['order-moved', ...OUTBOX_STEPS.map(step => `${command} ${step}`)]
 
 describe('an order whose process is killed at', () => {
-  test.each(SAGA_STEPS.filter(step => !ofCancellation(step)))('%s exists once and is confirmed', async step => {
-    const before = await ordersOf(customer.id)
-    const key = newId()
-    await dieDuring(step, () => placeWith(key))
-    const first = await answerOf(() => placeWith(key))
-    expect([201, 202]).toContain(first.status)
-    await shop.untilSettled()
-    expect(await ordersOf(customer.id)).toBe(before + 1)
-    expect(await stateOf(first.body.id)).toBe('confirmed')
-    await shop.expectCreditAgrees()
-    const again = await placeWith(key)
-    expect({ status: again.status, body: again.body }).toEqual({ status: first.status, body: first.body })
-    expect(again.headers.get('idempotency-replayed')).toBe('true')
-  })
+  test.each([...SAGA_STEPS.filter(step => !ofCancellation(step) && step !== 'order-moved'), ...stepsOf('user.reserveCredit')])(
+    '%s exists once and is confirmed',
+    async step => {
+      const before = await ordersOf(customer.id)
+      const key = newId()
+      await dieDuring(step, () => placeWith(key))
+      const first = await answerOf(() => placeWith(key))
+      expect([201, 202]).toContain(first.status)
+      await shop.untilSettled()
+      expect(await ordersOf(customer.id)).toBe(before + 1)
+      expect(await stateOf(first.body.id)).toBe('confirmed')
+      await shop.expectCreditAgrees()
+      const again = await placeWith(key)
+      expect({ status: again.status, body: again.body }).toEqual({ status: first.status, body: first.body })
+      expect(again.headers.get('idempotency-replayed')).toBe('true')
+    },
+  )
 })
 
 describe('a cancellation whose process is killed at', () => {
-  test.each([...SAGA_STEPS.filter(ofCancellation), 'order-moved', 'message-dequeued'])('%s is done and gives the credit back', async step => {
+  test.each([...SAGA_STEPS.filter(ofCancellation), ...stepsOf('user.releaseCredit')])('%s is done and gives the credit back', async step => {
     const placed = await placeWith(newId())
     expect(placed.status).toBe(201)
     await dieDuring(step, () => cancel(placed.body.id))

@@ -6,6 +6,7 @@ import { startOrderService, type TestOrderService } from '../support/order-servi
 import { type Customer, type Shop, startShop } from '../support/shop.ts'
 
 const SAGA_CHANNEL = 'fairlead.saga'
+const OUTBOX_CHANNEL = 'fairlead.outbox'
 const JSON_TYPE = 'application/json; charset=utf-8'
 const CABLE = [{ sku: 'usb-c-cable', quantity: 1 }]
 
@@ -260,7 +261,7 @@ describe('POST /orders when the call to the user service fails', () => {
     const [row] = await order.db.sql('select parked_at is not null as parked, last_error from outbox where subject_id = $1', [placed.body.id])
     expect(row).toEqual({ parked: true, last_error: behaviour.code })
     expect(order.runtime.lines).toContainEqual(
-      expect.objectContaining({ level: 'error', orderId: placed.body.id, reason: behaviour.code, msg: 'outbox message parked' }),
+      expect.objectContaining({ level: 'error', subjectId: placed.body.id, reason: behaviour.code, msg: 'outbox message parked' }),
     )
   })
 
@@ -315,28 +316,29 @@ describe('POST /orders and time', () => {
     await shop.untilState(placed.body.id, 'confirmed')
   })
 
-  test.each(['order-committed', 'reservation-answered', 'order-moved'] as const)(
-    'a machine that stands still at %s until all the time is spent leads to no 504',
-    async step => {
-      const { token } = await shop.user.newUser()
-      const standStill = (passed: unknown) => {
-        if (passed !== step) return
-        unsubscribe(SAGA_CHANNEL, standStill)
-        const until = performance.now() + 600
-        while (performance.now() < until);
-      }
-      subscribe(SAGA_CHANNEL, standStill)
-      const placed = await order
-        .http('POST', '/orders', {
-          token,
-          json: { items: CABLE },
-          headers: { 'idempotency-key': `still-${step}`, 'x-request-timeout-ms': '550' },
-        })
-        .finally(() => unsubscribe(SAGA_CHANNEL, standStill))
-      expect({ status: placed.status, state: placed.body.state }).toEqual({ status: 202, state: 'pending' })
-      await shop.untilState(placed.body.id, 'confirmed')
-    },
-  )
+  test.each([
+    ['order-committed', SAGA_CHANNEL],
+    ['user.reserveCredit answered', OUTBOX_CHANNEL],
+    ['order-moved', SAGA_CHANNEL],
+  ])('a machine that stands still at %s until all the time is spent leads to no 504', async (step, channel) => {
+    const { token } = await shop.user.newUser()
+    const standStill = (passed: unknown) => {
+      if (passed !== step) return
+      unsubscribe(channel, standStill)
+      const until = performance.now() + 600
+      while (performance.now() < until);
+    }
+    subscribe(channel, standStill)
+    const placed = await order
+      .http('POST', '/orders', {
+        token,
+        json: { items: CABLE },
+        headers: { 'idempotency-key': `still-${step.replace(' ', '-')}`, 'x-request-timeout-ms': '550' },
+      })
+      .finally(() => unsubscribe(channel, standStill))
+    expect({ status: placed.status, state: placed.body.state }).toEqual({ status: 202, state: 'pending' })
+    await shop.untilState(placed.body.id, 'confirmed')
+  })
 
   test('timers that fire out of order change nothing: 202, and no other answer is stored behind its back', async () => {
     // Requests with one budget share Node's list of timers, which is run as a whole when the oldest of them is due.

@@ -1,16 +1,18 @@
 import fc from 'fast-check'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import type { Client } from '../../services/chassis/client/client.ts'
 import { CallError } from '../../services/chassis/contract/call-error.ts'
 import { Failure } from '../../services/chassis/contract/failure.ts'
 import { newId } from '../../services/chassis/contract/ids.ts'
+import type { CallCallee } from '../../services/chassis/data/delivery.ts'
 import { fingerprintOf } from '../../services/chassis/data/idempotency.ts'
-import type { Message } from '../../services/chassis/data/outbox.ts'
+import type { Message } from '../../services/chassis/data/messages.ts'
+import { type Outbox, openOutbox } from '../../services/chassis/data/outbox.ts'
+import type { RelayOptions } from '../../services/chassis/data/relay.ts'
 import { toProblem } from '../../services/chassis/server/problem.ts'
 import type { OrderState } from '../../services/order/contract.ts'
 import { createSaga, type Saga } from '../../services/order/saga.ts'
+import { order } from '../../services/order/service.ts'
 import { createOrderStore, type OrderStore } from '../../services/order/store.ts'
-import type { userContract } from '../../services/user/contract.ts'
 import { createReservationStore, type ReservationStore } from '../../services/user/reservations.ts'
 import { type TestDatabase, testDatabase } from '../support/database.ts'
 import { testRuntime } from '../support/runtime.ts'
@@ -26,13 +28,11 @@ const LIMIT = 100_000
 const runtime = testRuntime()
 let orderDb: TestDatabase
 let userDb: TestDatabase
-let store: OrderStore
 let reservations: ReservationStore
 
 beforeAll(async () => {
   orderDb = await testDatabase('order', { runtime })
   userDb = await testDatabase('user', { runtime: testRuntime() })
-  store = createOrderStore(orderDb.database)
   reservations = createReservationStore(userDb.database)
 })
 afterAll(async () => {
@@ -42,15 +42,22 @@ afterAll(async () => {
 
 const scope = () => runtime.scope(60_000)
 
+interface Network {
+  fate: Fate
+  /** Lets the call go that was delayed just now. */
+  release: (() => void) | undefined
+}
+
 /** The order service's half, with real stores on both sides and a network in between that does as it is told. */
 interface World {
   users: string[]
+  store: OrderStore
   saga: Saga
-  fate: Fate
+  outbox: Outbox<typeof order>
+  deliver: RelayOptions['handle']
+  network: Network
   /** Calls or answers that are still under way: each lets go and waits for what then happens. */
   delayed: (() => Promise<unknown>)[]
-  /** Lets the call go that was delayed just now. */
-  release: (() => void) | undefined
   /** Every message that was ever written. */
   messages: Message[]
 }
@@ -69,15 +76,18 @@ async function newWorld(): Promise<World> {
     await userDb.sql("insert into credit_accounts (user_id, limit_amount, currency) values ($1, $2, 'EUR')", [id, LIMIT])
   }
   const orders = { inc: () => {} } as never
-  const world: World = { users, saga: undefined as never, fate: 'pass', delayed: [], release: undefined, messages: [] }
-  world.saga = createSaga({ store, database: orderDb.database, user: network(world), orders })
-  return world
+  const network: Network = { fate: 'pass', release: undefined }
+  const { outbox, handlerOf } = openOutbox({ ...runtime, service: order, database: orderDb.database, call: callOver(network) })
+  const store = createOrderStore(orderDb.database, outbox)
+  const saga = createSaga({ store, orders })
+  const deliver = handlerOf({ 'user.reserveCredit': saga.reserved, 'user.releaseCredit': saga.released })
+  return { users, store, saga, outbox, deliver, network, delayed: [], messages: [] }
 }
 
-function network(world: World): Client<typeof userContract> {
+function callOver(network: Network): CallCallee {
   const wait = () =>
     new Promise<void>(resolve => {
-      world.release = resolve
+      network.release = resolve
     })
   const serve = async (operation: string, orderId: string, body: { userId: string; total: { amount: number; currency: 'EUR' } }) => {
     try {
@@ -92,42 +102,39 @@ function network(world: World): Client<typeof userContract> {
       throw error
     }
   }
-  return {
-    close: async () => {},
-    call: async (_scope, operation, options) => {
-      const { fate } = world
-      const { params, body } = options as { params: { orderId: string }; body: Parameters<typeof serve>[2] }
-      if (fate === 'busy') throw new CallError('status-503', 'busy')
-      if (fate === 'unauthorized') return { status: 401, problem: { code: 'unauthorized', detail: '' } } as never
-      if (fate === 'lose-call') throw new CallError('unreachable', 'lost')
-      if (fate === 'delay-call') await wait()
-      const answer = await serve(operation, params.orderId, body)
-      if (fate === 'delay-answer') await wait()
-      if (fate === 'lose-answer') throw new CallError('timeout', 'lost')
-      return answer as never
-    },
+  return async (_scope, _callee, operation, options) => {
+    const { fate } = network
+    const { params, body } = options as unknown as { params: { orderId: string }; body: Parameters<typeof serve>[2] }
+    if (fate === 'busy') throw new CallError('status-503', 'busy')
+    if (fate === 'unauthorized') return { status: 401, problem: { code: 'unauthorized', detail: '' } }
+    if (fate === 'lose-call') throw new CallError('unreachable', 'lost')
+    if (fate === 'delay-call') await wait()
+    const answer = await serve(operation, params.orderId, body)
+    if (fate === 'delay-answer') await wait()
+    if (fate === 'lose-answer') throw new CallError('timeout', 'lost')
+    return answer as never
   }
 }
 
 /** Does work whose calls have this fate, up to its end or to where the network delays it. */
-async function run(world: World, fate: Fate, work: () => Promise<unknown>): Promise<void> {
-  world.fate = fate
+async function run({ network, delayed }: World, fate: Fate, work: () => Promise<unknown>): Promise<void> {
+  network.fate = fate
   const running = work()
   let ended = false
   const end = () => {
     ended = true
   }
   running.then(end, end)
-  while (!ended && !world.release) await new Promise(resolve => setImmediate(resolve))
-  const { release } = world
+  while (!ended && !network.release) await new Promise(resolve => setImmediate(resolve))
+  const { release } = network
   if (!release) await running
   else
-    world.delayed.push(() => {
+    delayed.push(() => {
       release()
       return running
     })
-  world.release = undefined
-  world.fate = 'pass'
+  network.release = undefined
+  network.fate = 'pass'
 }
 
 const pickOrder = (model: Model, n: number) => model.orders[n % model.orders.length] as Model['orders'][number]
@@ -138,13 +145,13 @@ const place = (user: number, sku: string, quantity: number, fate: Fate | 'die'):
   run: async (model, world) => {
     const owner = world.users[user] as string
     const items = [{ sku, quantity }]
-    const placed = await store.place(scope(), { owner, key: newId(), fingerprint: fingerprintOf(items) }, items, () => {
+    const placed = await world.store.place(scope(), { owner, key: newId(), fingerprint: fingerprintOf(items) }, items, () => {
       throw new Error('the key is new')
     })
     if (placed.kind !== 'new') throw new Error('the key is new')
     world.messages.push(placed.message)
     model.orders.push({ id: placed.order.id, userId: owner, state: 'pending' })
-    if (fate !== 'die') await run(world, fate, () => world.saga.attemptNow(scope(), placed.message))
+    if (fate !== 'die') await run(world, fate, () => world.outbox.attempt(scope(), placed.message, world.saga.reserved))
     await checkInvariants(model, world)
   },
 })
@@ -154,7 +161,7 @@ const cancel = (n: number, fate: Fate | 'die'): Command => ({
   check: model => model.orders.length > 0,
   run: async (model, world) => {
     const { id, userId, state } = pickOrder(model, n)
-    const work = store.cancel(scope(), id, userId)
+    const work = world.store.cancel(scope(), id, userId)
     if (state === 'rejected') {
       await expect(work).rejects.toMatchObject({ kind: 'conflict', code: 'not-cancellable' })
     } else {
@@ -162,7 +169,7 @@ const cancel = (n: number, fate: Fate | 'die'): Command => ({
       expect(message !== undefined).toBe(state === 'pending' || state === 'confirmed')
       if (message) {
         world.messages.push(message)
-        if (fate !== 'die') await run(world, fate, () => world.saga.attemptNow(scope(), message))
+        if (fate !== 'die') await run(world, fate, () => world.outbox.attempt(scope(), message, world.saga.released))
       }
     }
     await checkInvariants(model, world)
@@ -175,7 +182,7 @@ const deliver = (n: number, fate: Fate): Command => ({
   check: () => true,
   run: async (model, world) => {
     const message = world.messages[n % Math.max(1, world.messages.length)]
-    if (message) await run(world, fate, () => world.saga.deliver(message, scope()))
+    if (message) await run(world, fate, () => world.deliver(message, scope()))
     await checkInvariants(model, world)
   },
 })
@@ -220,7 +227,7 @@ async function checkInvariants(model: Model, world: World): Promise<void> {
     const seen = orders.find(({ id }) => id === known.id) as OrderSeen
     expect(REACHABLE[known.state], `order ${known.id} went from ${known.state} to ${seen.state}`).toContain(seen.state)
     known.state = seen.state
-    const awaited = { pending: ['reserve-credit'], cancelling: ['release-credit'] }[seen.state as string] ?? null
+    const awaited = { pending: ['user.reserveCredit'], cancelling: ['user.releaseCredit'] }[seen.state as string] ?? null
     expect(seen.messages, `messages of a ${seen.state} order`).toEqual(awaited)
   }
   for (const { userId, reserved, limit, sum } of held) {
@@ -250,7 +257,7 @@ async function drain(model: Model, world: World): Promise<void> {
   const left = await orderDb.sql<Message>(`select id, kind, subject_id as "subjectId", payload, attempts from outbox where subject_id = any($1)`, [
     model.orders.map(({ id }) => id),
   ])
-  for (const message of left) await world.saga.deliver(message, scope())
+  for (const message of left) await world.deliver(message, scope())
   await checkInvariants(model, world)
   for (const { id, state } of model.orders) expect(['confirmed', 'rejected', 'cancelled'], `order ${id} at the end`).toContain(state)
 }

@@ -1,6 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
-import { newId } from '../../services/chassis/contract/ids.ts'
-import type { Message } from '../../services/chassis/data/outbox.ts'
+import type { Message } from '../../services/chassis/data/messages.ts'
 import { type Shop, startShop } from '../support/shop.ts'
 
 const CABLE = [{ sku: 'usb-c-cable', quantity: 1 }]
@@ -32,20 +31,23 @@ async function cancelling() {
   return { customer, id: body.id as string, message: await messageOf(body.id) }
 }
 
-async function messageOf(orderId: string): Promise<Message> {
-  const [message] = await shop.order.db.sql<Message>(
+async function messageOf(orderId: string): Promise<Message<'user.reserveCredit'>> {
+  const [message] = await shop.order.db.sql<Message<'user.reserveCredit'>>(
     'select id, kind, subject_id as "subjectId", payload, attempts from outbox where subject_id = $1',
     [orderId],
   )
-  return message as Message
+  return message as Message<'user.reserveCredit'>
 }
 
-const deliver = (message: Message) => shop.order.saga.deliver(message, shop.order.runtime.scope())
+const deliver = (message: Message, scope = shop.order.runtime.scope()) => shop.order.deliver(message, scope)
 
-describe('saga.deliver of reserve-credit', () => {
+const attempt = (message: Message<'user.reserveCredit'>, scope = shop.order.runtime.scope()) =>
+  shop.order.outbox.attempt(scope, message, shop.order.saga.reserved)
+
+describe('the delivery of user.reserveCredit', () => {
   test('confirms the order and removes the message', async () => {
     const { customer, id, message } = await pending()
-    expect(message.kind).toBe('reserve-credit')
+    expect(message.kind).toBe('user.reserveCredit')
     expect(await deliver(message)).toEqual({ kind: 'done' })
     expect(await shop.state(id)).toBe('confirmed')
     expect(await shop.outbox(id)).toBe(0)
@@ -96,17 +98,17 @@ describe('saga.deliver of reserve-credit', () => {
     expect(await deliver(message)).toEqual({ kind: 'done' })
     expect(await shop.state(id)).toBe('cancelling')
     const release = await messageOf(id)
-    expect(release.kind).toBe('release-credit')
+    expect(release.kind).toBe('user.releaseCredit')
     await deliver(release)
     expect(await shop.state(id)).toBe('cancelled')
     expect(await shop.reserved(customer.id)).toBe(0)
   })
 })
 
-describe('saga.deliver of release-credit', () => {
+describe('the delivery of user.releaseCredit', () => {
   test('cancels the order and removes the message', async () => {
     const { customer, id, message } = await cancelling()
-    expect(message.kind).toBe('release-credit')
+    expect(message.kind).toBe('user.releaseCredit')
     expect(await deliver(message)).toEqual({ kind: 'done' })
     expect(await shop.state(id)).toBe('cancelled')
     expect(await shop.outbox(id)).toBe(0)
@@ -124,9 +126,9 @@ describe('saga.deliver of release-credit', () => {
 })
 
 describe.each([
-  ['reserve-credit', pending],
-  ['release-credit', cancelling],
-])('saga.deliver of %s when the user service does not settle it', (_kind, prepare) => {
+  ['user.reserveCredit', pending],
+  ['user.releaseCredit', cancelling],
+])('the delivery of %s when the user service does not settle it', (_kind, prepare) => {
   test.each([
     [401, 'unauthorized', 'retry'],
     [408, 'request-timeout', 'retry'],
@@ -156,23 +158,23 @@ describe.each([
   test('no answer: retry, in time', async () => {
     const { message } = await prepare()
     shop.proxy.behave('hang')
-    expect(await shop.order.saga.deliver(message, shop.order.runtime.scope(400))).toEqual({ kind: 'retry', reason: 'timeout' })
+    expect(await deliver(message, shop.order.runtime.scope(400))).toEqual({ kind: 'retry', reason: 'timeout' })
   })
 
   test('no time: retry without a call', async () => {
     const { message } = await prepare()
     const before = shop.proxy.calls.length
-    expect(await shop.order.saga.deliver(message, shop.order.runtime.scope(150))).toEqual({ kind: 'retry', reason: 'deadline-exceeded' })
+    expect(await deliver(message, shop.order.runtime.scope(150))).toEqual({ kind: 'retry', reason: 'deadline-exceeded' })
     expect(shop.proxy.calls).toHaveLength(before)
   })
 })
 
-describe('saga.attemptNow', () => {
+describe('outbox.attempt', () => {
   test('makes its message due at once when the user service cannot be reached', async () => {
     const { message } = await pending()
     await shop.order.db.sql("update outbox set due_at = now() + interval '1 hour' where id = $1", [message.id])
     shop.proxy.behave({ status: 503, code: 'unavailable' })
-    expect(await shop.order.saga.attemptNow(shop.order.runtime.scope(), message)).toBeUndefined()
+    expect(await attempt(message)).toEqual({ kind: 'left' })
     expect(await shop.order.db.sql('select due_at <= now() as due, last_error from outbox where id = $1', [message.id])).toEqual([
       { due: true, last_error: 'status-503' },
     ])
@@ -182,8 +184,10 @@ describe('saga.attemptNow', () => {
     const { id, message } = await pending()
     shop.proxy.behave({ status: 503, code: 'unavailable' })
     const unlock = await shop.lock('outbox')
-    expect(await shop.order.saga.attemptNow(shop.order.runtime.scope(400), message).finally(unlock)).toBeUndefined()
-    expect(shop.order.runtime.lines).toContainEqual(expect.objectContaining({ level: 'warn', orderId: id, msg: 'order left to the relay' }))
+    expect(await attempt(message, shop.order.runtime.scope(400)).finally(unlock)).toEqual({ kind: 'left' })
+    expect(shop.order.runtime.lines).toContainEqual(
+      expect.objectContaining({ level: 'warn', messageId: message.id, msg: 'outbox message left to the relay' }),
+    )
     expect(await shop.outbox(id)).toBe(1)
   })
 
@@ -191,7 +195,7 @@ describe('saga.attemptNow', () => {
     const { message } = await pending()
     shop.proxy.behave('hang')
     const scope = shop.order.runtime.scope(500)
-    expect(await shop.order.saga.attemptNow(scope, message)).toBeUndefined()
+    expect(await attempt(message, scope)).toEqual({ kind: 'left' })
     expect(scope.deadline.signal.aborted).toBe(false)
   })
 })
@@ -219,16 +223,14 @@ describe('the message of an order', () => {
   })
 })
 
-describe('saga.deliver of what it does not know', () => {
+describe('the delivery of a command of nobody', () => {
   test.each([
-    ['a kind of another version', { kind: 'reserve-credit-2' }, 'unknown-kind'],
-    ['a kind of nobody', { kind: 'send-mail' }, 'unknown-kind'],
-    ['a payload without a user', { payload: { version: 1, amount: 3_500 } }, 'malformed-payload'],
-    ['an amount that is no amount', { payload: { userId: newId(), version: 1, amount: '3500' } }, 'malformed-payload'],
-  ])('parks %s, asks nobody, and keeps message and order', async (_name, change, reason) => {
+    ['is tried again, since pods of another version may know it', 39, 'retry'],
+    ['is parked when none has for long', 40, 'park'],
+  ])('%s: nobody is asked, message and order stay', async (_name, attempts, kind) => {
     const { id, message } = await pending()
     const asked = shop.proxy.calls.length
-    expect(await deliver({ ...message, ...change })).toEqual({ kind: 'park', reason })
+    expect(await deliver({ ...message, kind: 'mail.send', attempts })).toEqual({ kind, reason: 'unknown-kind' })
     expect(shop.proxy.calls.length).toBe(asked)
     expect([await shop.state(id), await shop.outbox(id)]).toEqual(['pending', 1])
   })

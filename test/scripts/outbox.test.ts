@@ -41,7 +41,7 @@ beforeEach(async () => {
   const insert = (id: string, when: string | null) =>
     db.sql('insert into outbox (id, kind, subject_id, payload, attempts, due_at, parked_at, last_error) values ($1, $2, $3, $4, 7, now(), $5, $6)', [
       id,
-      'reserve-credit',
+      'user.reserveCredit',
       newId(),
       {},
       when,
@@ -56,7 +56,7 @@ beforeEach(async () => {
 describe('npm run outbox', () => {
   test('list shows what is parked and why; --all also what is under way', async () => {
     const { stdout } = await outbox('list')
-    expect(stdout).toContain(`${parked}  reserve-credit`)
+    expect(stdout).toContain(`${parked}  user.reserveCredit`)
     expect(stdout).toContain('7 attempts  reservation-mismatch')
     expect(stdout).not.toContain(underWay)
     const all = JSON.parse((await outbox('list', '--all', '--json')).stdout)

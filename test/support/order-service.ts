@@ -1,7 +1,9 @@
 import { expect, vi } from 'vitest'
 import type { BreakerOptions } from '../../services/chassis/client/circuit.ts'
 import { type Client, createClient } from '../../services/chassis/client/client.ts'
-import type { RelayOptions } from '../../services/chassis/data/outbox.ts'
+import type { Scope } from '../../services/chassis/contract/scope.ts'
+import { type Outbox, openOutbox } from '../../services/chassis/data/outbox.ts'
+import type { RelayOptions } from '../../services/chassis/data/relay.ts'
 import { orderContract } from '../../services/order/contract.ts'
 import type { OrderLimits } from '../../services/order/limits.ts'
 import type { Saga } from '../../services/order/saga.ts'
@@ -21,6 +23,9 @@ export interface TestOrderService extends Listening {
   db: TestDatabase
   store: OrderStore
   saga: Saga
+  outbox: Outbox<typeof order>
+  /** One attempt of a message, as the relay makes it. */
+  deliver: RelayOptions['handle']
   user: Client<typeof userContract>
   /** Places an order with a key of its own. */
   place(token: string, items: { sku: string; quantity: number }[], key?: string): ReturnType<Http>
@@ -69,9 +74,9 @@ export async function startOrderService({
     ...REALM_ENV,
     ...(limits && { MAX_OPEN_ORDERS: String(limits.open), MAX_REFUSED_ORDERS_PER_DAY: String(limits.refused) }),
   }
-  let parts: OrderParts | undefined
+  let parts: (OrderParts & { outbox: Outbox<typeof order> }) | undefined
   const start: typeof orderService.start = wiring => {
-    parts = orderParts(wiring)
+    parts = { ...orderParts(wiring), outbox: wiring.outbox }
     return startOrder(wiring, parts)
   }
   const service = await wired({ ...orderService, start }, env, {
@@ -88,7 +93,12 @@ export async function startOrderService({
   // Only who has the keys can tell that nobody signed this.
   if (awaitKeys)
     await vi.waitFor(async () => expect((await http('GET', '/orders', { token: UNSIGNED })).status).toBe(401), { timeout: 5_000, interval: 5 })
-  const { store, saga } = parts as unknown as OrderParts
+  const { store, saga, outbox } = parts as unknown as NonNullable<typeof parts>
+  const call = (scope: Scope, _callee: string, operation: string, options: object) => user.call(scope, operation as 'releaseCredit', options as never)
+  const deliver = openOutbox({ ...runtime, service: order, database: db.database, call }).handlerOf({
+    'user.reserveCredit': saga.reserved,
+    'user.releaseCredit': saga.released,
+  })
   return {
     ...listening,
     http,
@@ -96,6 +106,8 @@ export async function startOrderService({
     db,
     store,
     saga,
+    outbox,
+    deliver,
     user,
     place: (token, items, key = `key-${process.pid}-${++count}`) =>
       http('POST', '/orders', { token, json: { items }, headers: { 'idempotency-key': key } }),

@@ -1,14 +1,5 @@
 import { CallError } from '../contract/call-error.ts'
-import type { Answer, Operation } from '../contract/contract.ts'
-
-/** A problem that the callee's contract declares for an operation, by its code. */
-export interface ProblemAnswer {
-  status: number
-  problem: { code: string; detail: string; [member: string]: unknown }
-}
-
-/** A declared answer, or a 4xx problem. */
-export type Received<O extends Operation> = Answer<O> | ProblemAnswer
+import type { Operation, ProblemAnswer } from '../contract/contract.ts'
 
 /** What came back, whatever it is. */
 export interface RawAnswer {

@@ -87,6 +87,25 @@ export type Answer<O extends Operation> = {
     : { status: S; headers?: Record<string, string> }
 }[keyof O['responses'] & number]
 
+/** A problem that a callee answered, by its code. */
+export interface ProblemAnswer {
+  status: number
+  problem: { code: string; detail: string; [member: string]: unknown }
+}
+
+/** What a call brings: a declared answer, or a 4xx problem. */
+export type Received<O extends Operation> = Answer<O> | ProblemAnswer
+
+/** A problem that the contract declares for an operation, one member of the union for each status. */
+export type DeclaredProblem<O extends Operation> = O extends { problems: infer P }
+  ? {
+      [S in keyof P & number]: {
+        status: S
+        problem: { code: P[S] extends readonly (infer C)[] ? C : never; detail: string; [member: string]: unknown }
+      }
+    }[keyof P & number]
+  : never
+
 /** The object with unknown members refused, as every request body of ours wants it. */
 export const strict = z.strictObject
 

@@ -108,6 +108,22 @@ export interface ServiceDefinition {
 /** As a team writes it: who calls nobody says nothing of calls. */
 export type ServiceInput = Omit<ServiceDefinition, 'calls'> & Partial<Pick<ServiceDefinition, 'calls'>>
 
+type CommandOf<C> = { [K in keyof C & string]: C[K] extends { auth: 'workload'; method: 'PUT' | 'DELETE' } ? K : never }[keyof C & string]
+
+/** What an edge lacks. */
+type WithCommands<E> = E extends { commands: readonly (infer N)[]; to: { contract: infer C } }
+  ? [N] extends [CommandOf<C>]
+    ? unknown
+    : { commands: readonly CommandOf<C>[] }
+  : unknown
+
+/** Commands are such operations of the callee, and wait in the caller's database. */
+type Checked<D> = D extends { calls: infer C extends readonly Edge[] }
+  ? { calls: { [I in keyof C]: WithCommands<C[I]> } } & (Extract<C[number], { commands: readonly string[] }> extends never
+      ? unknown
+      : { database: string })
+  : unknown
+
 type Defined<D> = D & (D extends { calls: readonly Edge[] } ? unknown : { calls: readonly [] })
 
 /** In a pod; never reachable from outside the cluster. */
@@ -127,7 +143,7 @@ export interface SystemDefinition {
 }
 
 /** Checks one service's definition and keeps its literal types, so that a client for a missing edge does not compile. */
-export function defineService<const D extends ServiceInput>(input: D): Defined<D> {
+export function defineService<const D extends ServiceInput>(input: D & Checked<NoInfer<D>>): Defined<D> {
   const definition: ServiceDefinition = { calls: [], ...input }
   const { name, port, timeoutMs, calls, scale } = definition
   if (!/^[a-z]([-a-z0-9]{0,40}[a-z0-9])?$/.test(name)) throw new Error(`service name '${name}' is not a DNS label of at most 42 characters`)

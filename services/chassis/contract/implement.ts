@@ -1,12 +1,14 @@
 import type { z } from 'zod'
 import type { Client } from '../client/client.ts'
 import type { Database } from '../data/database.ts'
-import type { Message, Outcome } from '../data/outbox.ts'
+import type { Settle } from '../data/delivery.ts'
+import type { Outbox } from '../data/outbox.ts'
 import type { Verifier } from '../identity/auth.ts'
 import type { Check } from '../server/health.ts'
 import type { Handlers } from '../server/routes.ts'
 import type { Runtime } from '../telemetry/runtime.ts'
 import type { TokenRealm } from './access-token.ts'
+import type { CommandName } from './commands.ts'
 import type { Callee, CalleeName, ServiceDefinition } from './graph.ts'
 import type { Scope } from './scope.ts'
 
@@ -30,7 +32,13 @@ export type Wiring<D extends ServiceDefinition> = {
   clients: { readonly [N in CalleeName<D>]: Client<Callee<D, N>['contract']> }
   /** Who issues users' access tokens, and for whom. */
   realm: TokenRealm
-} & (D extends { database: string } ? { database: Database } : unknown)
+} & (D extends { database: string }
+  ? {
+      database: Database
+      /** For the commands of its edges. */
+      outbox: Outbox<D>
+    }
+  : unknown)
 
 /** What a service brings itself. */
 export type Started<D extends ServiceDefinition> = {
@@ -46,10 +54,17 @@ export type Started<D extends ServiceDefinition> = {
   ? {
       /** Housekeeping, by name: each job runs every ten minutes or so, in every replica. */
       jobs?: Record<string, (scope: Scope) => Promise<unknown>>
-      /** Delivers a message of the outbox. */
-      deliver?: (message: Message, scope: Scope) => Promise<Outcome>
     }
-  : unknown)
+  : unknown) &
+  ([CommandName<D>] extends [never]
+    ? { settle?: never }
+    : {
+        /**
+         * What the answer to each command means, in the transaction that removes its message: done exactly once. A problem that the callee's
+         * contract does not declare never comes here.
+         */
+        settle: Settle<D>
+      })
 
 export type Implementation<D extends ServiceDefinition> = {
   service: D

@@ -23,9 +23,14 @@ export interface Queries {
   query<Row>(scope: Scope, statement: Statement<Row>, values?: readonly unknown[]): Promise<Row[]>
 }
 
+export interface Transaction extends Queries {
+  /** Does `work` once the transaction is committed, such as counting what it did; never when it is rolled back. It must not throw. */
+  afterCommit(work: () => void): void
+}
+
 export interface Database extends Queries {
-  /** Runs `work` in one transaction; its statements must use the `Queries` that it is given. Rolls back when it throws. */
-  transaction<T>(scope: Scope, work: (queries: Queries) => Promise<T>): Promise<T>
+  /** Runs `work` in one transaction; its statements must use the `Transaction` that it is given. Rolls back when it throws. */
+  transaction<T>(scope: Scope, work: (tx: Transaction) => Promise<T>): Promise<T>
   /** Calls `onNotify` for each NOTIFY on a channel, over a connection of its own that is made anew when it breaks. */
   listen(channel: string, onNotify: () => void): { close(): Promise<void> }
   /**
@@ -152,21 +157,26 @@ export function openDatabase({
 
   return {
     query: (scope, statement, values = []) => withClient(scope.deadline.signal, client => run(client, scope, statement, values)),
-    transaction: (scope, work) =>
-      withClient(scope.deadline.signal, async client => {
+    transaction: async (scope, work) => {
+      const afterwards: (() => void)[] = []
+      const result = await withClient(scope.deadline.signal, async client => {
         await client.query(begin(scope))
         try {
-          const result = await work({ query: (inner, statement, values = []) => run(client, inner, statement, values) })
+          const query: Queries['query'] = (inner, statement, values = []) => run(client, inner, statement, values)
+          const done = await work({ query, afterCommit: next => void afterwards.push(next) })
           // What is committed after a failed statement is rolled back, and the server calls that an answer.
           const { command } = await client.query('commit')
           if (command !== 'COMMIT') throw new Error('the transaction was rolled back: its work went on after a failed statement')
-          return result
+          return done
         } catch (error) {
           // On a broken connection the server rolls back by itself.
           if (!scope.deadline.signal.aborted) await client.query('rollback').catch(() => {})
           throw error
         }
-      }),
+      })
+      for (const next of afterwards) next()
+      return result
+    },
     listen: (channel, onNotify) => listen({ ...base, url, channel, onNotify, log }),
     warm: async () => {
       // All are lent before one is given back, or the first would be lent again.

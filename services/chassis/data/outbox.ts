@@ -1,194 +1,107 @@
-import type { Span, Tracer } from '@opentelemetry/api'
+import type { Tracer } from '@opentelemetry/api'
 import type { Logger } from 'pino'
-import { backoffMs } from '../contract/backoff.ts'
-import { aborted, createDeadline } from '../contract/deadline.ts'
-import type { Scope } from '../contract/scope.ts'
+import { type CommandName, type CommandOperation, commandsOf } from '../contract/commands.ts'
+import type { Outgoing } from '../contract/contract.ts'
+import type { ServiceDefinition } from '../contract/graph.ts'
+import { newId } from '../contract/ids.ts'
+import { type Scope, within } from '../contract/scope.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
-import { failSpan, linkedSpan, traceHeaders, unrecordedSpan } from '../telemetry/tracing.ts'
-import { type Database, type Queries, statement } from './database.ts'
+import type { Database, Transaction } from './database.ts'
+import { type CallCallee, createDeliver, type Settle, type SettleOne } from './delivery.ts'
+import { dequeue, enqueue, handOver, type Message, nameOf } from './messages.ts'
+import { type Outcome, type Relay, type RelayOptions, startRelay } from './relay.ts'
 
-/** A command that must reach another service at least once. It is written in the transaction that decides it. */
-export interface Message {
-  id: string
-  kind: string
-  /** What it is about, e.g. the order's id; one message a kind and subject. */
-  subjectId: string
-  payload: Record<string, unknown>
-  attempts: number
-  traceparent?: string
+/** `gone`: another has settled the message, or it was withdrawn. `left`: the relay delivers it. */
+export type Attempt<T> = { kind: 'settled'; value: T } | { kind: 'gone' } | { kind: 'left' }
+
+export interface SendOptions {
+  /** The sender attempts it itself after the commit; relays leave it alone until the scope's deadline has passed. @default false */
+  leased?: boolean
 }
 
-/**
- * What became of an attempt. `done`: the handler has removed the row in its own transaction. `park`: it can never succeed; a
- * person must look.
- */
-export type Outcome = { kind: 'done' } | { kind: 'retry'; reason: string } | { kind: 'park'; reason: string }
-
-const CHANNEL = 'outbox'
-const COLUMNS = 'id, kind, subject_id as "subjectId", payload, attempts, traceparent'
-
-const INSERT = statement<Message>(
-  'outbox-insert',
-  `insert into outbox (id, kind, subject_id, payload, traceparent, due_at)
-   values ($1, $2, $3, $4, $5, now() + $6 * interval '1 millisecond') returning ${COLUMNS}`,
-)
-const DELETE = statement('outbox-delete', 'delete from outbox where subject_id = $1 and kind = $2')
-const CLAIM = statement<Message>(
-  'outbox-claim',
-  `update outbox set attempts = attempts + 1, due_at = now() + $1 * interval '1 millisecond'
-   where id in (select id from outbox where parked_at is null and due_at <= now() order by due_at limit $2 for update skip locked)
-   returning ${COLUMNS}`,
-)
-const POSTPONE = statement(
-  'outbox-postpone',
-  `update outbox set due_at = now() + $2 * interval '1 millisecond', last_error = $3 where id = $1 and parked_at is null`,
-)
-const PARK = statement('outbox-park', 'update outbox set parked_at = now(), last_error = $2 where id = $1')
-const NOTIFY = statement('outbox-notify', "select pg_notify('outbox', '')")
-const STATS = statement<{ pending: number; parked: number; oldest: number }>(
-  'outbox-stats',
-  `select count(*) filter (where parked_at is null) as pending, count(*) filter (where parked_at is not null) as parked,
-     coalesce(extract(epoch from now() - min(created_at) filter (where parked_at is null)), 0)::float8 as oldest from outbox`,
-)
-
-/** Writes a message that nobody but the writer attempts for `leaseMs`; call it inside the deciding transaction. */
-export async function enqueue(
-  queries: Queries,
-  scope: Scope,
-  { id, kind, subjectId, payload, leaseMs }: { id: string; kind: string; subjectId: string; payload: Record<string, unknown>; leaseMs: number },
-): Promise<Message> {
-  const { traceparent } = traceHeaders(scope.span)
-  const [message] = await queries.query(scope, INSERT, [id, kind, subjectId, payload, traceparent, Math.ceil(leaseMs)])
-  return message as Message
+/** Commands to other services: written in the transaction that decides them, delivered at least once, settled exactly once. */
+export interface Outbox<D> {
+  /** @param subject what it is about, as a UUID; there is one message of a command for a subject */
+  send<K extends CommandName<D>>(
+    tx: Transaction,
+    scope: Scope,
+    command: K,
+    subject: string,
+    parts: Outgoing<CommandOperation<D, K>>,
+    options?: SendOptions,
+  ): Promise<Message<K>>
+  /** Takes back a command that may not have arrived yet. */
+  withdraw(tx: Transaction, scope: Scope, command: CommandName<D>, subject: string): Promise<void>
+  /**
+   * One attempt within the time of the request that sent a leased message, after its commit. Never throws: what fails is left to the relay.
+   * @param settle in place of what the service settles that command with
+   */
+  attempt<K extends CommandName<D>, T>(scope: Scope, message: Message<K>, settle: SettleOne<CommandOperation<D, K>, T>): Promise<Attempt<T>>
 }
 
-/** Removes the message of this kind for a subject, if there is one; call it inside the transaction that settles it. */
-export const dequeue = async (queries: Queries, scope: Scope, subjectId: string, kind: string): Promise<void> => {
-  await queries.query(scope, DELETE, [subjectId, kind])
-}
-
-/** Applies an outcome that was not `done` to the row. */
-async function putBack(
-  database: Database,
-  scope: Scope,
-  message: Message,
-  outcome: Exclude<Outcome, { kind: 'done' }>,
-  waitMs: number,
-): Promise<void> {
-  if (outcome.kind === 'park') await database.query(scope, PARK, [message.id, outcome.reason])
-  else await database.query(scope, POSTPONE, [message.id, Math.ceil(waitMs), outcome.reason])
-}
-
-/** The writer gives its message up before the lease ends, so that a relay takes it now. */
-export async function handOver(database: Database, scope: Scope, message: Message, outcome: Exclude<Outcome, { kind: 'done' }>): Promise<void> {
-  await putBack(database, scope, message, outcome, 0)
-  if (outcome.kind === 'retry') await database.query(scope, NOTIFY)
-}
-
-export interface RelayOptions {
+export interface OutboxOptions<D extends ServiceDefinition> {
+  service: D
   database: Database
   tracer: Tracer
   log: Logger
   metrics: Metrics
-  handle: (message: Message, scope: Scope) => Promise<Outcome>
-  /** @default 500 */
-  pollMs?: number
-  /** Time for one attempt; the lease is twice as long. @default 3000 */
-  attemptMs?: number
-  /** Messages claimed at once. @default 20 */
-  batch?: number
-  /** Longest wait between attempts. @default 15000 */
-  maxBackoffMs?: number
+  call: CallCallee
 }
 
-export interface Relay {
-  /** Stops claiming and waits for attempts under way, which are bounded by `attemptMs`. */
-  close(): Promise<void>
+export interface OpenOutbox<D extends ServiceDefinition> {
+  outbox: Outbox<D>
+  /** Begins to deliver what is left to the relay. */
+  startRelay(settle: Settle<D>, options?: Partial<RelayOptions>): Relay
+  /** One attempt as the relay makes it. */
+  handlerOf(settle: Settle<D>): RelayOptions['handle']
 }
 
-/**
- * Delivers messages that their writers could not: short claim with a lease, then the attempt without any lock, then completion by
- * the handler. Any number of relays may run. NOTIFY makes it fast; the poll alone suffices.
- */
-export function startRelay({
-  database,
-  tracer,
-  log,
-  metrics,
-  handle,
-  pollMs = 500,
-  attemptMs = 3_000,
-  batch = 20,
-  maxBackoffMs = 15_000,
-}: RelayOptions): Relay {
-  const pending = metrics.gauge('outbox_pending', 'Messages not delivered yet; the same rows are seen by every replica, so take the max')
-  const parked = metrics.gauge('outbox_parked', 'Messages that can never be delivered and wait for a person')
-  const oldest = metrics.gauge('outbox_oldest_age_seconds', 'Age of the oldest message that is not parked')
-  const attempts = metrics.counter('outbox_attempts_total', 'Deliveries tried by the relay', ['kind', 'outcome'])
-  let closed = false
-  let wake = () => {}
+/** How long a lease lasts beyond the deadline of the request that has it, in milliseconds. */
+const LEASE_MARGIN_MS = 500
+/** Kept back from an attempt for the answer of the request that makes it, in milliseconds. */
+const ANSWER_MS = 50
 
-  const inSpan = async <T>(span: Span, work: (scope: Scope) => Promise<T>): Promise<T> => {
-    const deadline = createDeadline(attemptMs)
-    try {
-      return await work({ deadline, span, log: log.child({ trace_id: span.spanContext().traceId }) })
-    } catch (error) {
-      failSpan(span, error)
-      throw error
-    } finally {
-      deadline.clear()
-      span.end()
+export function openOutbox<D extends ServiceDefinition>({ service, database, call, ...runtime }: OutboxOptions<D>): OpenOutbox<D> {
+  const deliver = createDeliver({ service, database, call })
+  let relay: Relay | undefined
+  const handlerOf = (settle: Settle<D>): RelayOptions['handle'] => {
+    const settlers = settle as unknown as Record<string, SettleOne<never, unknown>>
+    for (const command of commandsOf(service).keys())
+      if (!settlers[command]) throw new Error(`${service.name} sends ${command} and does not settle it: add '${command}' to settle`)
+    return async (message, scope): Promise<Outcome> => {
+      const delivered = await deliver(scope, message, settlers[message.kind] as SettleOne<never, unknown>)
+      return delivered.kind === 'retry' || delivered.kind === 'park' ? delivered : { kind: 'done' }
     }
   }
-
-  const attempt = (message: Message) =>
-    inSpan(linkedSpan(tracer, `outbox ${message.kind}`, message.traceparent), async scope => {
-      const outcome = await Promise.race([handle(message, scope), aborted(scope.deadline.signal)]).catch(
-        (error: Error): Outcome => ({ kind: 'retry', reason: (error as { code?: string }).code ?? error.name }),
-      )
-      attempts.inc({ kind: message.kind, outcome: outcome.kind })
-      if (outcome.kind === 'done') return
-      if (outcome.kind === 'park') scope.log.error({ messageId: message.id, kind: message.kind, reason: outcome.reason }, 'outbox message parked')
-      // At attempt n the wait is at most base * 2^n; the deadline of the attempt may be spent, so this has its own.
-      const waitMs = backoffMs(message.attempts, { baseMs: 100, capMs: maxBackoffMs })
-      await inSpan(linkedSpan(tracer, 'outbox put back', message.traceparent), own => putBack(database, own, message, outcome, waitMs))
-    }).catch(error => log.warn({ err: error, messageId: message.id }, 'outbox attempt failed; its lease runs out by itself'))
-
-  const round = () =>
-    inSpan(unrecordedSpan(), async scope => {
-      const messages = await database.query(scope, CLAIM, [attemptMs * 2, batch])
-      const [stats] = await database.query(scope, STATS)
-      pending.set(Number(stats?.pending ?? 0))
-      parked.set(Number(stats?.parked ?? 0))
-      oldest.set(stats?.oldest ?? 0)
-      return messages
-    })
-
-  const loop = async () => {
-    while (!closed) {
-      const messages = await round().catch(error => {
-        log.warn({ err: error }, 'outbox cannot be read')
-        return []
-      })
-      await Promise.all(messages.map(attempt))
-      if (messages.length < batch && !closed) {
-        await new Promise<void>(resolve => {
-          const timer = setTimeout(resolve, pollMs * (0.5 + Math.random()))
-          wake = () => {
-            clearTimeout(timer)
-            resolve()
-          }
-        })
-      }
-    }
-  }
-  const listener = database.listen(CHANNEL, () => wake())
-  const running = loop()
   return {
-    close: async () => {
-      closed = true
-      wake()
-      await Promise.all([running, listener.close()])
+    outbox: {
+      send: async (tx, scope, command, subject, parts, { leased = false } = {}) => {
+        const leaseMs = leased ? scope.deadline.remainingMs() + LEASE_MARGIN_MS : 0
+        const message = await enqueue(tx, scope, { id: newId(), kind: command, subjectId: subject, payload: parts, leaseMs })
+        if (!leased) tx.afterCommit(() => relay?.wake())
+        return message
+      },
+      withdraw: (tx, scope, command, subject) => dequeue(tx, scope, subject, command),
+      attempt: async (scope, message, settle) => {
+        try {
+          return await within(scope, ANSWER_MS, async inner => {
+            const delivered = await deliver(inner, message, settle)
+            if (delivered.kind === 'settled' || delivered.kind === 'gone') return delivered
+            if (delivered.kind === 'park') scope.log.error({ ...nameOf(message), reason: delivered.reason }, 'outbox message parked')
+            await handOver(database, inner, message, delivered)
+            return { kind: 'left' }
+          })
+        } catch (error) {
+          // The message stands; its lease runs out and the relay takes over.
+          scope.log.warn({ err: error, ...nameOf(message) }, 'outbox message left to the relay')
+          return { kind: 'left' }
+        }
+      },
+    },
+    handlerOf,
+    startRelay: (settle, options) => {
+      relay = startRelay({ ...runtime, database, handle: handlerOf(settle), ...options })
+      return relay
     },
   }
 }

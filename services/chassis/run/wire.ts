@@ -1,11 +1,13 @@
 import type Koa from 'koa'
 import type { Client } from '../client/client.ts'
-import { hasOperation, type ServiceDefinition } from '../contract/graph.ts'
+import { hasOperation, hasOutbox, type ServiceDefinition } from '../contract/graph.ts'
 import type { Implementation, Started, Wiring } from '../contract/implement.ts'
 import type { Database } from '../data/database.ts'
+import type { CallCallee, Settle } from '../data/delivery.ts'
 import { startHousekeeping } from '../data/housekeeping.ts'
 import { purgeKeys } from '../data/idempotency.ts'
-import { type RelayOptions, startRelay } from '../data/outbox.ts'
+import { openOutbox } from '../data/outbox.ts'
+import type { RelayOptions } from '../data/relay.ts'
 import type { Verifiers } from '../identity/auth.ts'
 import { openWorkloadVerifier } from '../identity/workload-identity.ts'
 import type { Check } from '../server/health.ts'
@@ -14,14 +16,17 @@ import type { LoopDelay } from '../server/shed.ts'
 import type { Runtime } from '../telemetry/runtime.ts'
 import type { OwnConfig } from './config.ts'
 
+// biome-ignore lint/suspicious/noExplicitAny: each has the contract of its callee
+type AnyClient = Client<any>
+type AnyStarted = Omit<Started<ServiceDefinition & { database: string }>, 'settle'> & { settle?: unknown }
+
 /** What a process holds for its service. */
 export interface Resources extends Trust {
   config: OwnConfig
   runtime: Runtime
   loopDelay: LoopDelay
   /** By the callee's name. */
-  // biome-ignore lint/suspicious/noExplicitAny: each has the contract of its callee
-  clients: Record<string, Client<any>>
+  clients: Record<string, AnyClient>
   database?: Database | undefined
   /** Who checks tokens, in place of those that the definition implies. */
   verifiers?: Verifiers
@@ -42,15 +47,18 @@ export async function wireService<D extends ServiceDefinition>(implementation: I
   const { service } = implementation
   const { config, runtime, clients, database, loopDelay, verifiers: given = {}, relay = {}, ...trust } = resources
   const pick = (names: readonly string[]) => Object.fromEntries(names.map(name => [name, config[name]]))
-  const started: Started<ServiceDefinition & { database: string }> = await implementation.start({
+  const call: CallCallee = (scope, callee, operation, options) => (clients[callee] as AnyClient).call(scope, operation, options as never)
+  const outbox = database && openOutbox({ ...runtime, service, database, call })
+  const started = (await implementation.start({
     runtime,
     clients,
     database,
+    outbox: outbox?.outbox,
     settings: pick(Object.keys(service.settings ?? {})),
     secrets: Object.fromEntries((service.secrets ?? []).map(({ name, env }) => [name, config[env]])),
     realm: config.AUTH_ISSUER === undefined ? undefined : { issuer: config.AUTH_ISSUER, audience: config.AUTH_AUDIENCE },
-  } as unknown as Wiring<D>)
-  const { handlers, verifyUser, checks = {}, closers = [], jobs, deliver } = started
+  } as unknown as Wiring<D>)) as AnyStarted
+  const { handlers, verifyUser, checks = {}, closers = [], jobs, settle } = started
 
   const asksForWorkloads = hasOperation(service, ({ auth }) => auth === 'workload')
   const workload = asksForWorkloads && !given.workload ? await openWorkloadVerifier(service.name, config, runtime) : undefined
@@ -68,7 +76,7 @@ export async function wireService<D extends ServiceDefinition>(implementation: I
       keys: (scope: Parameters<typeof purgeKeys>[1]) => purgeKeys(database, scope),
     }
     own.push(startHousekeeping({ ...runtime, jobs: { ...keys, ...jobs } }).close)
-    if (deliver && relay) own.push(startRelay({ ...runtime, database, handle: deliver, ...relay }).close)
+    if (outbox && hasOutbox(service) && relay) own.push(outbox.startRelay(settle as Settle<D>, relay).close)
   }
   return { app, checks, closers: [...own, ...closers] }
 }

@@ -1,431 +1,317 @@
-import { SpanKind } from '@opentelemetry/api'
+import pg from 'pg'
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
+import { CallError } from '../../../services/chassis/contract/call-error.ts'
+import type { Operation, Received } from '../../../services/chassis/contract/contract.ts'
 import { newId } from '../../../services/chassis/contract/ids.ts'
 import type { Scope } from '../../../services/chassis/contract/scope.ts'
-import { type Database, statement } from '../../../services/chassis/data/database.ts'
-import { dequeue, enqueue, handOver, type Message, type Outcome, type RelayOptions, startRelay } from '../../../services/chassis/data/outbox.ts'
+import { statement, type Transaction } from '../../../services/chassis/data/database.ts'
+import { type AnswerTo, DeadLetter, type Settle, type Settling } from '../../../services/chassis/data/delivery.ts'
+import type { Message } from '../../../services/chassis/data/messages.ts'
+import { openOutbox, type SendOptions } from '../../../services/chassis/data/outbox.ts'
+import { makeTables } from '../../../services/chassis/data/tables.ts'
+import { booking } from '../../support/commands.ts'
 import { type TestDatabase, testDatabase } from '../../support/database.ts'
 import { type TestRuntime, testRuntime } from '../../support/runtime.ts'
+
+type Answer = AnswerTo<typeof booking, 'stock.reserve'>
 
 let runtime: TestRuntime
 let db: TestDatabase
 
 beforeAll(async () => {
   runtime = testRuntime()
-  db = await testDatabase('order', { runtime })
+  db = await testDatabase(undefined, { runtime })
+  const client = new pg.Client({ connectionString: db.url })
+  await client.connect()
+  await makeTables(client).finally(() => client.end())
+  // Without a key, so that what is settled twice is seen twice.
+  await db.sql('create table settled (subject uuid, as_what text)')
 })
 afterAll(() => db?.close())
-beforeEach(() => db.sql('delete from outbox'))
+beforeEach(() => db.sql('delete from outbox; delete from settled'))
 
-const LOCK = statement('lock-message', 'select 1 from outbox where id = $1 for update')
+const SETTLED = statement('settled-insert', 'insert into settled (subject, as_what) values ($1, $2)')
 const soon = (check: () => unknown) => vi.waitFor(check, { timeout: 10_000, interval: 10 })
+const held = { status: 200, body: { left: 3 } } as const
+const problem = (status: number, code: string) => ({ status, problem: { code, detail: '' } }) as const
 
-const write = ({ leaseMs = 0, kind = 'greet', subjectId = newId(), scope = runtime.scope() } = {}) =>
-  db.database.transaction(scope, queries => enqueue(queries, scope, { id: newId(), kind, subjectId, payload: { greeting: 'hello' }, leaseMs }))
-
-interface Row {
-  id: string
-  attempts: number
-  parked: boolean
-  last_error: string | null
-  /** Seconds until it is due. */
-  wait: number
-}
-
+const settled = () => db.sql('select subject, as_what from settled')
 const rows = () =>
-  db.sql<Row>('select id, attempts, parked_at is not null as parked, last_error, extract(epoch from due_at - now())::float8 as wait from outbox')
+  db.sql<{ id: string; kind: string; attempts: number; last_error: string | null; parked: boolean }>(
+    'select id, kind, attempts, last_error, parked_at is not null as parked from outbox order by id',
+  )
 
-/** Takes the lease or the wait away from every message. */
-const makeDue = () => db.sql('update outbox set due_at = now()')
-
-/** What a handler does that succeeds. */
-const settle = async (message: Message, scope: Scope): Promise<Outcome> => {
-  await dequeue(db.database, scope, message.subjectId, message.kind)
-  return { kind: 'done' }
+/** What a team writes: remembers the answer's status. */
+const remember = async (answer: { status: number }, { tx, scope, subject }: Settling) => {
+  await tx.query(scope, SETTLED, [subject, String(answer.status)])
+  return answer.status
 }
 
-interface Relayed {
-  runtime: TestRuntime
-  /** Messages in the order of their attempts. */
-  handled: Message[]
-  /** How often it has looked for messages. */
-  polled(): number
-  close(): Promise<void>
+interface Opened {
+  settle?: (answer: Answer, at: Settling) => Promise<unknown>
+  answer?: (operation: string, options: object) => Promise<Received<Operation>>
 }
 
-/** A relay that polls every few milliseconds. */
-function relay(handle: RelayOptions['handle'] = settle, options: Partial<RelayOptions> = {}): Relayed {
+/** An outbox whose callee answers as told. */
+function open({ settle = remember, answer = async () => held }: Opened = {}) {
+  const calls: unknown[] = []
   const own = testRuntime()
-  const handled: Message[] = []
-  let polls = 0
-  const query: Database['query'] = async (scope, statement, values) => {
-    const rows = await db.database.query(scope, statement, values)
-    // The second of the two statements of a poll.
-    if (statement.name === 'outbox-stats') polls++
-    return rows
-  }
-  const { close } = startRelay({
+  const opened = openOutbox({
     ...own,
-    database: { ...db.database, query },
-    pollMs: 10,
-    handle: (message, scope) => {
-      handled.push(message)
-      return handle(message, scope)
+    service: booking,
+    database: db.database,
+    call: (_scope, callee, operation, options) => {
+      calls.push({ callee, operation, ...options })
+      return answer(operation, options)
     },
-    ...options,
   })
-  onTestFinished(close)
-  return { runtime: own, handled, polled: () => polls, close }
+  const settles: Settle<typeof booking> = { 'stock.reserve': settle, 'stock.release': remember }
+  const deliver = opened.handlerOf(settles)
+  return {
+    ...opened,
+    runtime: own,
+    calls,
+    deliver: (message: Message, scope: Scope = runtime.scope()) => deliver(message, scope),
+    relay: (options: { pollMs?: number } = {}) => {
+      const relay = opened.startRelay(settles, { pollMs: 20, maxBackoffMs: 20, ...options })
+      onTestFinished(relay.close)
+      return relay
+    },
+    send: (options: SendOptions & { subject?: string; also?: (tx: Transaction) => Promise<unknown> } = {}) => {
+      const { subject = newId(), also = async () => {}, ...rest } = options
+      const scope = runtime.scope()
+      return db.database.transaction(scope, async tx => {
+        const message = await opened.outbox.send(tx, scope, 'stock.reserve', subject, { params: { id: subject }, body: { sku: 'bike' } }, rest)
+        await also(tx)
+        return message
+      })
+    },
+  }
 }
 
-/** Waits until it has looked for messages `times` more. */
-async function polls({ polled }: Relayed, times: number) {
-  const before = polled()
-  await soon(() => expect(polled()).toBeGreaterThanOrEqual(before + times))
-}
-
-describe('enqueue', () => {
-  test('gives the message as a relay will see it', async () => {
-    const scope = runtime.scope()
-    const subjectId = newId()
-    const message = await write({ subjectId, scope })
-    const { traceId, spanId } = scope.span.spanContext()
-    expect(message).toEqual({
-      id: expect.any(String),
-      kind: 'greet',
-      subjectId,
-      payload: { greeting: 'hello' },
-      attempts: 0,
-      traceparent: `00-${traceId}-${spanId}-01`,
-    })
-    const { handled } = relay()
-    await soon(() => expect(handled).toEqual([{ ...message, attempts: 1 }]))
+describe('outbox.send', () => {
+  test('writes the command with what its operation is called with', async () => {
+    const { send, deliver, calls } = open()
+    const message = await send()
+    const { subjectId: id } = message
+    expect(message).toMatchObject({ kind: 'stock.reserve', payload: { params: { id }, body: { sku: 'bike' } }, attempts: 0 })
+    await deliver(message)
+    expect(calls).toEqual([{ callee: 'stock', operation: 'reserve', params: { id }, body: { sku: 'bike' }, marginMs: 200 }])
   })
 
   test('writes nothing when its transaction rolls back', async () => {
-    const scope = runtime.scope()
-    const failed = db.database.transaction(scope, async queries => {
-      await enqueue(queries, scope, { id: newId(), kind: 'greet', subjectId: newId(), payload: {}, leaseMs: 0 })
-      throw new Error('boom')
-    })
-    await expect(failed).rejects.toThrow('boom')
+    const { send } = open()
+    await expect(send({ also: () => Promise.reject(new Error('boom')) })).rejects.toThrow('boom')
     expect(await rows()).toEqual([])
   })
 
-  test('refuses a second message of a kind for a subject', async () => {
-    const { subjectId } = await write()
-    await expect(write({ subjectId })).rejects.toMatchObject({ code: '23505' })
-    await write({ subjectId, kind: 'part' })
+  test('wakes the relay of the process once it is committed', async () => {
+    const { send, relay, calls } = open()
+    relay({ pollMs: 600_000 })
+    await send({ also: () => new Promise(resolve => setTimeout(resolve, 50)) })
+    await soon(async () => expect(await rows()).toEqual([]))
+    expect(calls).toHaveLength(1)
+  })
+
+  test('leased is left alone by relays until the deadline of its request has passed', async () => {
+    const { send, relay, calls } = open()
+    await send({ leased: true })
+    const { id } = await send()
+    relay()
+    await soon(async () => expect((await rows()).map(row => row.id)).not.toContain(id))
+    expect(calls).toHaveLength(1)
+    const [{ left } = { left: 0 }] = await db.sql<{ left: number }>('select extract(epoch from due_at - now())::float8 as left from outbox')
+    expect(left).toBeGreaterThan(2)
+    expect(left).toBeLessThanOrEqual(5.5)
   })
 })
 
-describe('dequeue', () => {
-  test('removes the message of that kind for that subject alone', async () => {
-    const { subjectId } = await write()
-    const part = await write({ subjectId, kind: 'part' })
-    const other = await write()
-    await dequeue(db.database, runtime.scope(), subjectId, 'greet')
-    await dequeue(db.database, runtime.scope(), subjectId, 'unknown')
-    expect((await rows()).map(row => row.id).toSorted()).toEqual([part.id, other.id].toSorted())
+describe('outbox.withdraw', () => {
+  test('takes back that command of that subject alone', async () => {
+    const { send, outbox } = open()
+    const [one, other] = [await send(), await send()]
+    const scope = runtime.scope()
+    await db.database.transaction(scope, tx => outbox.withdraw(tx, scope, 'stock.release', one.subjectId))
+    expect(await rows()).toHaveLength(2)
+    await db.database.transaction(scope, tx => outbox.withdraw(tx, scope, 'stock.reserve', one.subjectId))
+    expect((await rows()).map(({ id }) => id)).toEqual([other.id])
+  })
+})
+
+describe('a delivery', () => {
+  test.each([
+    ['a declared answer', held, '200'],
+    ['a declared problem', problem(409, 'sold-out'), '409'],
+    ['a declared problem of a status that otherwise passes by itself', problem(429, 'too-many-reservations'), '429'],
+  ])('settles %s and removes its message', async (_name, answer, as_what) => {
+    const { send, deliver } = open({ answer: async () => answer })
+    const message = await send()
+    expect(await deliver(message)).toEqual({ kind: 'done' })
+    expect(await settled()).toEqual([{ subject: message.subjectId, as_what }])
+    expect(await rows()).toEqual([])
+  })
+
+  test.each([
+    [400, 'invalid-request', 'park'],
+    [403, 'forbidden', 'park'],
+    [404, 'not-found', 'park'],
+    [409, 'unknown-sku', 'park'],
+    [401, 'unauthorized', 'retry'],
+    [408, 'request-timeout', 'retry'],
+    [429, 'too-many-requests', 'retry'],
+    [431, 'headers-too-large', 'retry'],
+  ])('never settles an undeclared problem: %i %s is for %s', async (status, code, kind) => {
+    const { send, deliver } = open({ answer: async () => problem(status, code) })
+    expect(await deliver(await send())).toEqual({ kind, reason: code })
+    expect(await settled()).toEqual([])
+    expect(await rows()).toHaveLength(1)
+  })
+
+  test('that brings no answer is tried again', async () => {
+    const { send, deliver } = open({ answer: () => Promise.reject(new CallError('timeout', 'late')) })
+    expect(await deliver(await send())).toEqual({ kind: 'retry', reason: 'timeout' })
+    expect(await settled()).toEqual([])
+    expect(await rows()).toHaveLength(1)
+  })
+
+  test.each([
+    ['cannot be applied', new DeadLetter('never-asked'), { kind: 'park', reason: 'never-asked' }],
+    ['is applied by code that is wrong', new TypeError('x is undefined'), TypeError],
+  ])('whose answer %s changes nothing and keeps its message', async (_name, error, outcome) => {
+    const { send, deliver } = open({
+      settle: async (answer, at) => {
+        await remember(answer, at)
+        throw error
+      },
+    })
+    const delivered = deliver(await send())
+    if (outcome === TypeError) await expect(delivered).rejects.toThrow(error)
+    else expect(await delivered).toEqual(outcome)
+    expect(await settled()).toEqual([])
+    expect(await rows()).toHaveLength(1)
+  })
+
+  test('settles once, however often and at however many places it is made', async () => {
+    const counted = vi.fn()
+    const { send, deliver } = open({
+      settle: async (answer, at) => {
+        at.tx.afterCommit(counted)
+        return remember(answer, at)
+      },
+    })
+    const message = await send()
+    expect(await Promise.all([deliver(message), deliver(message), deliver(message)])).toEqual(Array(3).fill({ kind: 'done' }))
+    expect(await deliver(message)).toEqual({ kind: 'done' })
+    expect(await settled()).toHaveLength(1)
+    expect(counted).toHaveBeenCalledOnce()
+  })
+
+  test('settles nothing of a message that was withdrawn meanwhile', async () => {
+    const { send, deliver, outbox } = open()
+    const message = await send()
+    const scope = runtime.scope()
+    await db.database.transaction(scope, tx => outbox.withdraw(tx, scope, 'stock.reserve', message.subjectId))
+    expect(await deliver(message)).toEqual({ kind: 'done' })
+    expect(await settled()).toEqual([])
+  })
+
+  test('keeps the message until the answer is there', async () => {
+    const gate = Promise.withResolvers<typeof held>()
+    const { send, deliver, calls } = open({ answer: () => gate.promise })
+    const delivered = deliver(await send())
+    await soon(() => expect(calls).toHaveLength(1))
+    expect(await rows()).toHaveLength(1)
+    gate.resolve(held)
+    await delivered
+    expect(await rows()).toEqual([])
+  })
+
+  test.each([
+    [39, 'retry'],
+    [40, 'park'],
+  ])('of a command that nobody sends, attempted %i times, is for %s: pods of another version may know it', async (attempts, kind) => {
+    const { send, deliver, calls } = open()
+    expect(await deliver({ ...(await send()), kind: 'stock.count', attempts })).toEqual({ kind, reason: 'unknown-kind' })
+    expect(calls).toEqual([])
+  })
+})
+
+describe('outbox.attempt', () => {
+  test('gives what settles the command, in place of what the service settles it with', async () => {
+    const { send, outbox } = open({ settle: () => Promise.reject(new Error('not this one')) })
+    const message = await send({ leased: true })
+    const attempt = await outbox.attempt(runtime.scope(), message, async (answer, at) => {
+      await remember(answer, at)
+      return 'problem' in answer ? answer.problem.code : answer.body.left
+    })
+    expect(attempt).toEqual({ kind: 'settled', value: 3 })
+    expect(await settled()).toHaveLength(1)
+    expect(await rows()).toEqual([])
+  })
+
+  test('that fails leaves the message to a relay at once', async () => {
+    let away = true
+    const { send, outbox, relay } = open({ answer: async () => (away ? Promise.reject(new CallError('unreachable', 'away')) : held) })
+    const message = await send({ leased: true })
+    expect(await outbox.attempt(runtime.scope(), message, remember)).toEqual({ kind: 'left' })
+    expect(await rows()).toEqual([expect.objectContaining({ last_error: 'unreachable', parked: false })])
+    away = false
+    relay()
+    await soon(async () => expect(await settled()).toHaveLength(1))
+  })
+
+  test('parks what can never be delivered, and says so', async () => {
+    const { send, outbox } = open({ answer: async () => problem(400, 'invalid-request') })
+    const message = await send({ leased: true })
+    expect(await outbox.attempt(runtime.scope(), message, remember)).toEqual({ kind: 'left' })
+    expect(await rows()).toEqual([expect.objectContaining({ last_error: 'invalid-request', parked: true })])
+    expect(runtime.lines).toContainEqual(expect.objectContaining({ level: 'error', msg: 'outbox message parked', messageId: message.id }))
+  })
+
+  test('of a message that is gone says that', async () => {
+    const { send, outbox, deliver } = open()
+    const message = await send({ leased: true })
+    await deliver(message)
+    expect(await outbox.attempt(runtime.scope(), message, remember)).toEqual({ kind: 'gone' })
+    expect(await settled()).toHaveLength(1)
+  })
+
+  test('ends before its request has to answer', async () => {
+    const { send, outbox } = open({ answer: () => new Promise(() => {}) })
+    const scope = runtime.scope(400)
+    expect(await outbox.attempt(scope, await send({ leased: true }), remember)).toEqual({ kind: 'left' })
+    expect(scope.deadline.signal.aborted).toBe(false)
+    expect(await rows()).toHaveLength(1)
   })
 })
 
 describe('startRelay', () => {
-  test('delivers a message that is due, once', async () => {
-    const message = await write()
-    const relayed = relay()
-    await soon(async () => expect(await rows()).toEqual([]))
-    await polls(relayed, 3)
-    expect(relayed.handled.map(({ id }) => id)).toEqual([message.id])
+  test('refuses to start while a command is not settled, and names it', () => {
+    const { startRelay } = open()
+    const some = { 'stock.reserve': remember } as never
+    expect(() => startRelay(some)).toThrow("booking sends stock.release and does not settle it: add 'stock.release' to settle")
   })
 
-  test("leaves a message alone until its writer's lease ends", async () => {
-    const leased = await write({ leaseMs: 60_000 })
-    const relayed = relay()
-    await polls(relayed, 5)
-    expect(relayed.handled).toEqual([])
-    expect((await rows())[0]?.wait).toBeGreaterThan(50)
-    await makeDue()
-    await soon(() => expect(relayed.handled.map(({ id }) => id)).toEqual([leased.id]))
-  })
-
-  test('takes the one that is due for the longest time first', async () => {
-    const messages = [await write(), await write(), await write()]
-    for (const [n, { id }] of messages.entries()) await db.sql('update outbox set due_at = now() - $2 * interval $$1 s$$ where id = $1', [id, n])
-    const { handled } = relay(settle, { batch: 1 })
-    await soon(() => expect(handled.map(({ id }) => id)).toEqual(messages.map(({ id }) => id).toReversed()))
-  })
-
-  test('never gives a message to two relays at once', async () => {
-    const messages = await Promise.all(Array.from({ length: 40 }, () => write()))
-    const underWay = new Set<string>()
-    const overlaps: string[] = []
-    const handle = async (message: Message, scope: Scope) => {
-      if (underWay.has(message.id)) overlaps.push(message.id)
-      underWay.add(message.id)
-      await polls(one, 1)
-      const outcome = await settle(message, scope)
-      underWay.delete(message.id)
-      return outcome
-    }
-    const other = relay(handle, { batch: 7 })
-    const one: Relayed = relay(settle, { batch: 7 })
-    await soon(async () => expect(await rows()).toEqual([]))
-    expect(overlaps).toEqual([])
-    expect([...one.handled, ...other.handled].map(({ id }) => id).toSorted()).toEqual(messages.map(({ id }) => id).toSorted())
-  })
-
-  test('does not wait for a message that a transaction has, such as that of another relay', async () => {
-    const held = await write()
-    const free = await write()
-    const scope = runtime.scope()
-    await db.database.transaction(scope, async queries => {
-      await queries.query(scope, LOCK, [held.id])
-      const { handled } = relay()
-      await soon(() => expect(handled.map(({ id }) => id)).toEqual([free.id]))
-    })
-    await soon(async () => expect(await rows()).toEqual([]))
-  })
-
-  test('keeps a message for twice the time of an attempt, and then another relay may have it', async () => {
-    await write()
-    const gate = Promise.withResolvers<void>()
-    const first = relay(
-      async () => {
-        await gate.promise
-        return { kind: 'done' }
-      },
-      { attemptMs: 2_000 },
-    )
-    await soon(() => expect(first.handled).toHaveLength(1))
-    const second = relay()
-    await polls(second, 5)
-    expect(second.handled).toEqual([])
-    expect((await rows())[0]?.wait).toBeGreaterThan(2)
-    expect((await rows())[0]?.wait).toBeLessThanOrEqual(4)
-    await makeDue()
-    await soon(() => expect(second.handled).toEqual([expect.objectContaining({ attempts: 2 })]))
-    gate.resolve()
-  })
-
-  test('tries again, waiting longer each time up to maxBackoffMs', async () => {
-    vi.spyOn(Math, 'random').mockReturnValue(1)
-    onTestFinished(() => void vi.restoreAllMocks())
-    const waits: unknown[] = []
-    const watched: Database = {
-      ...db.database,
-      query: (scope, statement, values) => {
-        if (statement.name === 'outbox-postpone') waits.push(values?.[1])
-        return db.database.query(scope, statement, values)
-      },
-    }
-    await write()
-    const { handled } = relay(async () => ({ kind: 'retry', reason: 'not yet' }), { database: watched, maxBackoffMs: 1_500 })
-    await soon(async () => {
-      await makeDue()
-      expect(waits.length).toBeGreaterThanOrEqual(6)
-    })
-    expect(waits.slice(0, 6)).toEqual([200, 400, 800, 1_500, 1_500, 1_500])
-    expect(handled.map(({ attempts }) => attempts).slice(0, 6)).toEqual([1, 2, 3, 4, 5, 6])
-  })
-
-  test('a message to be tried again is due after its wait, with the reason', async () => {
-    vi.spyOn(Math, 'random').mockReturnValue(1)
-    onTestFinished(() => void vi.restoreAllMocks())
-    await write()
-    await db.sql('update outbox set attempts = 9')
-    const relayed = relay(async () => ({ kind: 'retry', reason: 'status-503' }))
-    await soon(async () => expect(await rows()).toEqual([expect.objectContaining({ attempts: 10, parked: false, last_error: 'status-503' })]))
-    expect((await rows())[0]?.wait).toBeGreaterThan(10)
-    expect((await rows())[0]?.wait).toBeLessThanOrEqual(15)
-    expect(await relayed.runtime.metric('outbox_attempts_total{kind="greet",outcome="retry"}')).toBe(1)
-  })
-
-  test.each([
-    ['its code', Object.assign(new Error('host 10.0.0.7 is down'), { code: 'unreachable' }), 'unreachable'],
-    ['its name', new TypeError('x is undefined'), 'TypeError'],
-  ])('a handler that throws leads to another attempt, with %s as the reason', async (_name, error, reason) => {
-    await write()
+  test('tries again what its service fails to settle, logs why, and settles it once', async () => {
     let broken = true
-    const { handled, runtime: own } = relay(
-      async (message, scope) => {
-        if (broken) throw error
-        return settle(message, scope)
+    const {
+      send,
+      relay,
+      runtime: own,
+    } = open({
+      settle: async (answer, at) => {
+        await remember(answer, at)
+        if (broken) throw new TypeError('x is undefined')
       },
-      { maxBackoffMs: 1 },
+    })
+    const { id: messageId } = await send()
+    relay()
+    await soon(() =>
+      expect(own.lines).toContainEqual(expect.objectContaining({ level: 'warn', msg: 'outbox attempt failed', messageId, kind: 'stock.reserve' })),
     )
-    await soon(async () => expect((await rows())[0]?.last_error).toBe(reason))
+    expect(await settled()).toEqual([])
     broken = false
     await soon(async () => expect(await rows()).toEqual([]))
-    expect(handled.length).toBeGreaterThan(1)
-    expect(await own.metric('outbox_attempts_total{kind="greet",outcome="done"}')).toBe(1)
-  })
-
-  test('parks what can never be delivered: it is logged, counted and not tried again', async () => {
-    const { id } = await write()
-    const relayed = relay(async () => ({ kind: 'park', reason: 'status-400' }))
-    await soon(async () => expect(await rows()).toEqual([expect.objectContaining({ attempts: 1, parked: true, last_error: 'status-400' })]))
-    await makeDue()
-    await polls(relayed, 5)
-    expect(relayed.handled).toHaveLength(1)
-    expect(relayed.runtime.lines).toContainEqual(
-      expect.objectContaining({
-        level: 'error',
-        msg: 'outbox message parked',
-        messageId: id,
-        kind: 'greet',
-        reason: 'status-400',
-        trace_id: expect.stringMatching(/^[0-9a-f]{32}$/),
-      }),
-    )
-    expect(await relayed.runtime.metric('outbox_parked')).toBe(1)
-    expect(await relayed.runtime.metric('outbox_pending')).toBe(0)
-    expect(await relayed.runtime.metric('outbox_attempts_total{kind="greet",outcome="park"}')).toBe(1)
-  })
-
-  test('shows how many wait and how old the oldest is', async () => {
-    await write({ leaseMs: 60_000 })
-    await write({ leaseMs: 60_000 })
-    await db.sql("update outbox set created_at = now() - interval '90 seconds' where id = (select id from outbox limit 1)")
-    const { runtime: own } = relay()
-    await soon(async () => expect(await own.metric('outbox_pending')).toBe(2))
-    expect(await own.metric('outbox_oldest_age_seconds')).toBeGreaterThanOrEqual(90)
-    expect(await own.metric('outbox_oldest_age_seconds')).toBeLessThan(150)
-    await db.sql('delete from outbox')
-    await soon(async () => expect(await own.metric('outbox_pending')).toBe(0))
-    expect(await own.metric('outbox_oldest_age_seconds')).toBe(0)
-  })
-
-  test('goes on with the next batch at once while there are full ones', async () => {
-    await Promise.all(Array.from({ length: 10 }, () => write()))
-    relay(settle, { batch: 2, pollMs: 600_000 })
-    await soon(async () => expect(await rows()).toEqual([]))
-  })
-
-  test('a relay that finds nothing records no span, and a parked message is not one that is stuck', async () => {
-    const idle = relay(async () => ({ kind: 'park', reason: 'status-400' }))
-    await polls(idle, 3)
-    expect(idle.runtime.spans.getFinishedSpans()).toEqual([])
-    await write()
-    await soon(async () => expect(await idle.runtime.metric('outbox_parked')).toBe(1))
-    expect(await idle.runtime.metric('outbox_oldest_age_seconds')).toBe(0)
-  })
-
-  test('the span of an attempt starts a trace of its own that links to the trace of the message', async () => {
-    const scope = runtime.scope()
-    await write({ scope })
-    const traces: string[] = []
-    const { runtime: own } = relay(async (message, inner) => {
-      traces.push(inner.span.spanContext().traceId)
-      return settle(message, inner)
-    })
-    const attempt = await vi.waitUntil(() => own.spans.getFinishedSpans().find(span => span.name === 'outbox greet'), {
-      timeout: 5_000,
-      interval: 10,
-    })
-    const { traceId, spanId } = scope.span.spanContext()
-    expect(attempt.links).toEqual([{ context: expect.objectContaining({ traceId, spanId }) }])
-    expect(attempt.kind).toBe(SpanKind.CONSUMER)
-    expect(attempt.spanContext().traceId).toBe(traces[0])
-    expect(attempt.spanContext().traceId).not.toBe(traceId)
-  })
-
-  test('survives the loss of every connection', async () => {
-    const relayed = relay()
-    await polls(relayed, 1)
-    for (let round = 0; round < 3; round++) {
-      await db.sql("select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and application_name = 'test'")
-      await vi.waitFor(() => write(), { timeout: 5_000, interval: 10 })
-      await soon(async () => expect(await rows()).toEqual([]))
-    }
-    expect(relayed.handled).toHaveLength(3)
-  })
-
-  test('survives a database that is away, and says so', async () => {
-    let away = true
-    const flaky: Database = {
-      ...db.database,
-      query: (scope, statement, values) => (away ? Promise.reject(new Error('away')) : db.database.query(scope, statement, values)),
-    }
-    const { handled, runtime: own } = relay(settle, { database: flaky })
-    await write()
-    await soon(() => expect(own.lines.filter(line => line.msg === 'outbox cannot be read').length).toBeGreaterThan(2))
-    expect(handled).toEqual([])
-    away = false
-    await soon(() => expect(handled).toHaveLength(1))
-  })
-
-  test('a message whose outcome cannot be written comes again when its lease ends', async () => {
-    const flaky: Database = {
-      ...db.database,
-      query: (scope, statement, values) =>
-        statement.name === 'outbox-postpone' ? Promise.reject(new Error('away')) : db.database.query(scope, statement, values),
-    }
-    const { id } = await write()
-    const { handled, runtime: own } = relay(async () => ({ kind: 'retry', reason: 'x' }), { database: flaky, attemptMs: 50 })
-    await soon(() => expect(handled.map(({ attempts }) => attempts).slice(0, 2)).toEqual([1, 2]))
-    expect(own.lines).toContainEqual(expect.objectContaining({ level: 'warn', msg: expect.stringContaining('its lease runs out'), messageId: id }))
-  })
-})
-
-describe('handOver', () => {
-  /** A relay that nothing but a NOTIFY wakes. */
-  const sleepingRelay = async () => {
-    const relayed = relay(settle, { pollMs: 600_000 })
-    await polls(relayed, 1)
-    await soon(async () => {
-      const listening = await db.sql('select state from pg_stat_activity where datname = current_database() and query = \'listen "outbox"\'')
-      expect(listening).toEqual([{ state: 'idle' }])
-    })
-    return relayed
-  }
-
-  test('wakes a relay at once, before the lease ends', async () => {
-    const { handled } = await sleepingRelay()
-    const message = await write({ leaseMs: 60_000 })
-    await handOver(db.database, runtime.scope(), message, { kind: 'retry', reason: 'timeout' })
-    await soon(() => expect(handled.map(({ id }) => id)).toEqual([message.id]))
-  })
-
-  test('of what can never be delivered parks it and wakes nobody', async () => {
-    const { handled } = await sleepingRelay()
-    const message = await write({ leaseMs: 60_000 })
-    await handOver(db.database, runtime.scope(), message, { kind: 'park', reason: 'status-400' })
-    expect(await rows()).toEqual([expect.objectContaining({ parked: true, last_error: 'status-400' })])
-    expect(handled).toEqual([])
-  })
-})
-
-describe('relay.close', () => {
-  test('waits for attempts under way and takes no further message', async () => {
-    await write()
-    const gate = Promise.withResolvers<void>()
-    const { handled, close } = relay(async (message, scope) => {
-      await gate.promise
-      return settle(message, scope)
-    })
-    await soon(() => expect(handled).toHaveLength(1))
-    const isClosed = vi.fn()
-    const closed = close().then(isClosed)
-    const { id } = await write()
-    expect(isClosed).not.toHaveBeenCalled()
-    gate.resolve()
-    await closed
-    expect(await rows()).toEqual([expect.objectContaining({ id, attempts: 0 })])
-  })
-
-  test('ends a wait for the next poll', async () => {
-    const relayed = relay(settle, { pollMs: 600_000 })
-    await polls(relayed, 1)
-    await relayed.close()
-  })
-
-  test('is bounded by attemptMs, whatever a handler waits for', async () => {
-    await write()
-    const { handled, close, runtime: own } = relay(() => new Promise(() => {}), { attemptMs: 100 })
-    await soon(() => expect(handled).toHaveLength(1))
-    await close()
-    expect(await rows()).toEqual([expect.objectContaining({ last_error: 'deadline-exceeded', parked: false })])
-    expect(await own.metric('outbox_attempts_total{kind="greet",outcome="retry"}')).toBe(1)
+    expect(await settled()).toHaveLength(1)
   })
 })

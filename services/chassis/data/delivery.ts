@@ -1,0 +1,90 @@
+import { CallError } from '../contract/call-error.ts'
+import { type Command, type CommandAnswer, type CommandName, type CommandOperation, commandsOf } from '../contract/commands.ts'
+import type { Operation, ProblemAnswer, Received } from '../contract/contract.ts'
+import type { ServiceDefinition } from '../contract/graph.ts'
+import type { Scope } from '../contract/scope.ts'
+import type { Database, Transaction } from './database.ts'
+import { type Message, type NotDelivered, remove } from './messages.ts'
+import { outboxStep } from './outbox-steps.ts'
+
+/** Thrown by what settles a command: the answer can never be right, so the message is parked until a person looks. */
+export class DeadLetter extends Error {
+  override name = 'DeadLetter'
+  readonly code: string
+  constructor(code: string, detail = code) {
+    super(detail)
+    this.code = code
+  }
+}
+
+/** What a command was about, and the transaction that removes its message. */
+export interface Settling {
+  tx: Transaction
+  scope: Scope
+  subject: string
+}
+
+/** Applies the answer to a command; what it does is done exactly once, since it is rolled back when another has settled the message meanwhile. */
+export type SettleOne<O extends Operation, T> = (answer: CommandAnswer<O>, at: Settling) => Promise<T>
+
+/** What may settle one of a service's commands. */
+export type AnswerTo<D, K extends CommandName<D>> = CommandAnswer<CommandOperation<D, K>>
+
+/** What a service does with the answers to its commands. */
+export type Settle<D> = { [K in CommandName<D>]: SettleOne<CommandOperation<D, K>, unknown> }
+
+/** Calls one operation of a callee over the edge that leads to it. */
+export type CallCallee = (scope: Scope, callee: string, operation: string, options: { marginMs: number }) => Promise<Received<Operation>>
+
+/** `gone`: another has settled the message, or it was withdrawn. */
+export type Delivered<T> = { kind: 'settled'; value: T } | { kind: 'gone' } | NotDelivered
+
+/** Kept back from the call for settling and answering, in milliseconds. */
+const SETTLE_MS = 200
+/** As long as pods of another version may run, which may know a command that this one does not. */
+const UNKNOWN_ATTEMPTS = 40
+
+export type Deliver = <T>(scope: Scope, message: Message, settle: (answer: never, at: Settling) => Promise<T>) => Promise<Delivered<T>>
+
+/** One attempt of one message: the call without any lock, then the answer settled and the message removed in one transaction. */
+export function createDeliver({ service, database, call }: { service: ServiceDefinition; database: Database; call: CallCallee }): Deliver {
+  const commands = commandsOf(service)
+
+  /** In this order: what is settled is locked before the outbox, as where a message is sent or withdrawn. */
+  const conclude = <T>(scope: Scope, message: Message, answer: Received<Operation>, settle: (answer: never, at: Settling) => Promise<T>) =>
+    database.transaction(scope, async (tx): Promise<Delivered<T>> => {
+      const value = await settle(answer as never, { tx, scope, subject: message.subjectId })
+      outboxStep(message.kind, 'settled')
+      if (!(await remove(tx, scope, message))) throw new Gone()
+      outboxStep(message.kind, 'removed')
+      tx.afterCommit(() => outboxStep(message.kind, 'committed'))
+      return { kind: 'settled', value }
+    })
+
+  return async (scope, message, settle) => {
+    const command = commands.get(message.kind)
+    if (!command) return { kind: message.attempts < UNKNOWN_ATTEMPTS ? 'retry' : 'park', reason: 'unknown-kind' }
+    try {
+      const answer = await call(scope, command.callee, command.name, { ...message.payload, marginMs: SETTLE_MS })
+      outboxStep(message.kind, 'answered')
+      if ('problem' in answer && !isDeclared(command, answer)) return undeclared(answer)
+      return await conclude(scope, message, answer, settle)
+    } catch (error) {
+      if (error instanceof CallError) return { kind: 'retry', reason: error.code }
+      if (error instanceof Gone) return { kind: 'gone' }
+      if ((error as Error).name === 'DeadLetter') return { kind: 'park', reason: (error as DeadLetter).code }
+      throw error
+    }
+  }
+}
+
+/** Rolls back what would be settled a second time. */
+class Gone extends Error {}
+
+const isDeclared = ({ operation }: Command, { status, problem }: ProblemAnswer) => operation.problems?.[status]?.includes(problem.code) ?? false
+
+/** 401, 408 and 429 pass by themselves, and 431 in the relay's own trace, which carries nothing of a caller's; another 4xx never will. */
+const undeclared = ({ status, problem }: ProblemAnswer): NotDelivered => ({
+  kind: [401, 408, 429, 431].includes(status) ? 'retry' : 'park',
+  reason: problem.code,
+})

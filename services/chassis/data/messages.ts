@@ -1,0 +1,101 @@
+import type { Scope } from '../contract/scope.ts'
+import { traceHeaders } from '../telemetry/tracing.ts'
+import { type Queries, statement } from './database.ts'
+
+/** A row of the outbox: a command that must reach its service at least once, written in the transaction that decides it. */
+export interface Message<K extends string = string> {
+  id: string
+  /** The command, e.g. `stock.reserve`. */
+  kind: K
+  /** What it is about, e.g. the order's id; one message a kind and subject. */
+  subjectId: string
+  payload: Record<string, unknown>
+  attempts: number
+  traceparent?: string
+}
+
+/** What became of an attempt that did not settle its message. `park`: it can never succeed; a person must look. */
+export interface NotDelivered {
+  kind: 'retry' | 'park'
+  reason: string
+}
+
+/** For the log. */
+export const nameOf = ({ id: messageId, kind, subjectId }: Message) => ({ messageId, kind, subjectId })
+
+export interface Backlog {
+  pending: number
+  parked: number
+  /** Age in seconds of the oldest message that is not parked. */
+  oldest: number
+}
+
+/** NOTIFY on it wakes relays. */
+export const CHANNEL = 'outbox'
+
+const COLUMNS = 'id, kind, subject_id as "subjectId", payload, attempts, traceparent'
+const INSERT = statement<Message>(
+  'outbox-insert',
+  `insert into outbox (id, kind, subject_id, payload, traceparent, due_at)
+   values ($1, $2, $3, $4, $5, now() + $6 * interval '1 millisecond') returning ${COLUMNS}`,
+)
+const WITHDRAW = statement('outbox-withdraw', 'delete from outbox where subject_id = $1 and kind = $2')
+const REMOVE = statement<{ id: string }>('outbox-remove', 'delete from outbox where id = $1 returning id')
+const CLAIM = statement<Message>(
+  'outbox-claim',
+  `update outbox set attempts = attempts + 1, due_at = now() + $1 * interval '1 millisecond'
+   where id in (select id from outbox where parked_at is null and due_at <= now() order by due_at limit $2 for update skip locked)
+   returning ${COLUMNS}`,
+)
+const POSTPONE = statement(
+  'outbox-postpone',
+  `update outbox set due_at = now() + $2 * interval '1 millisecond', last_error = $3 where id = $1 and parked_at is null`,
+)
+const PARK = statement('outbox-park', 'update outbox set parked_at = now(), last_error = $2 where id = $1')
+const NOTIFY = statement('outbox-notify', `select pg_notify('${CHANNEL}', '')`)
+const STATS = statement<Backlog>(
+  'outbox-stats',
+  `select count(*) filter (where parked_at is null) as pending, count(*) filter (where parked_at is not null) as parked,
+     coalesce(extract(epoch from now() - min(created_at) filter (where parked_at is null)), 0)::float8 as oldest from outbox`,
+)
+
+/** Writes a message that nobody but its writer attempts for `leaseMs`; call it inside the deciding transaction. */
+export async function enqueue<K extends string>(
+  queries: Queries,
+  scope: Scope,
+  { id, kind, subjectId, payload, leaseMs }: { id: string; kind: K; subjectId: string; payload: Record<string, unknown>; leaseMs: number },
+): Promise<Message<K>> {
+  const { traceparent } = traceHeaders(scope.span)
+  const [message] = await queries.query(scope, INSERT, [id, kind, subjectId, payload, traceparent, Math.ceil(leaseMs)])
+  return message as Message<K>
+}
+
+/** Removes the message of this kind for a subject, if there is one. */
+export const dequeue = async (queries: Queries, scope: Scope, subjectId: string, kind: string): Promise<void> => {
+  await queries.query(scope, WITHDRAW, [subjectId, kind])
+}
+
+/** @returns false when it was gone already */
+export const remove = async (queries: Queries, scope: Scope, { id }: Message): Promise<boolean> =>
+  (await queries.query(scope, REMOVE, [id])).length > 0
+
+/** Leases the messages that are due for the longest time, so that nobody else attempts them meanwhile. */
+export const claim = (queries: Queries, scope: Scope, leaseMs: number, limit: number): Promise<Message[]> =>
+  queries.query(scope, CLAIM, [leaseMs, limit])
+
+/** Parks a message, or makes it due again after `waitMs`. */
+export async function putBack(queries: Queries, scope: Scope, { id }: Message, { kind, reason }: NotDelivered, waitMs: number): Promise<void> {
+  if (kind === 'park') await queries.query(scope, PARK, [id, reason])
+  else await queries.query(scope, POSTPONE, [id, Math.ceil(waitMs), reason])
+}
+
+/** The writer gives its message up before the lease ends, so that a relay takes it now. */
+export async function handOver(queries: Queries, scope: Scope, message: Message, outcome: NotDelivered): Promise<void> {
+  await putBack(queries, scope, message, outcome, 0)
+  if (outcome.kind === 'retry') await queries.query(scope, NOTIFY)
+}
+
+export async function backlog(queries: Queries, scope: Scope): Promise<Backlog> {
+  const [{ pending, parked, oldest } = { pending: 0, parked: 0, oldest: 0 }] = await queries.query(scope, STATS)
+  return { pending: Number(pending), parked: Number(parked), oldest }
+}
