@@ -1,3 +1,4 @@
+import type { Journey } from '@fairlead/chassis'
 import { imageReferences, type Settings, settingsFor, synthesize } from '@fairlead/infra/tools'
 import { loadApp } from './app.ts'
 import { withApiServer } from './cluster/api-server.ts'
@@ -9,10 +10,10 @@ import { type Check, type Result, runChecks } from './doctor/check.ts'
 import { clusterChecks } from './doctor/checks/cluster.ts'
 import { databaseChecks } from './doctor/checks/database.ts'
 import { ingressChecks } from './doctor/checks/ingress.ts'
+import { createTrip, journeyChecks } from './doctor/checks/journey.ts'
 import { keyChecks } from './doctor/checks/keys.ts'
 import { metricsChecks } from './doctor/checks/metrics.ts'
 import { networkChecks } from './doctor/checks/network.ts'
-import { createOrder, orderChecks } from './doctor/checks/order.ts'
 import { traceChecks } from './doctor/checks/traces.ts'
 import { workloadChecks } from './doctor/checks/workloads.ts'
 import { type Context, createContext } from './doctor/context.ts'
@@ -23,24 +24,24 @@ const HELP = `npm run doctor [-- options]
 
 Tries what the system promises, from the outside in, and says of each thing that does not work what is wrong and what to do. It asks
 through the ingress, starts a pod for each program for a few seconds to see what the network lets through, and asks Prometheus,
-Alertmanager and Jaeger. What stays is one new customer (smoke-...@example.org) with one cancelled order; --no-order places none. Ends
-with 1 when something does not work.
+Alertmanager and Jaeger. What stays is what one journey (infra/journey.ts) leaves behind; --no-journey takes none. Ends with 1 when
+something does not work.
 
 It needs the rights to list and read what was deployed, nodes and their Secrets' names, to forward ports, and to create and delete pods.
 
   --context NAME  a context of the kubeconfig (default: kind-fairlead)
   --url URL       where the ingress is reached (default for a cluster of npm run up: http://127.0.0.1:${INGRESS_PORTS.http}, and TLS at ${INGRESS_PORTS.https})
   --only WORDS    only checks whose name contains one of these, e.g. --only 'scrape,trace'
-  --no-order      place no order, and look for none of its traces
+  --no-journey    take no journey, and look for none of its traces
   --json          the results as JSON on standard output
   --help          this text
 `
 
-const NEED_AN_ORDER = ['an order', 'trace']
+const OF_THE_JOURNEY = ['journey', 'trace']
 
 /** From the outside in: the first that fails is the one to begin with. */
-function checksOf(context: Context): Check[] {
-  const order = createOrder(context)
+function checksOf(context: Context, journey: Journey | undefined): Check[] {
+  const trip = journey && createTrip(context, journey)
   return [
     ...clusterChecks(context),
     ...workloadChecks(context),
@@ -48,9 +49,9 @@ function checksOf(context: Context): Check[] {
     ...networkChecks(context),
     ...keyChecks(context),
     ...ingressChecks(context),
-    ...orderChecks(context, order),
+    ...journeyChecks(context, trip),
     ...metricsChecks(context),
-    ...traceChecks(context, order),
+    ...traceChecks(context, trip),
   ]
 }
 
@@ -83,7 +84,7 @@ await runCommand('npm run doctor', async signal => {
     context: { type: 'string', default: 'kind-fairlead' },
     url: { type: 'string' },
     only: { type: 'string' },
-    'no-order': { type: 'boolean', default: false },
+    'no-journey': { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
   })
@@ -108,8 +109,8 @@ await runCommand('npm run doctor', async signal => {
     deploy: 'npm run deploy',
   })
   const words = flags.only?.split(',').filter(Boolean)
-  const withoutOrder = flags['no-order'] ? NEED_AN_ORDER : []
-  const checks = checksOf(context).filter(({ name }) => !withoutOrder.includes(name) && (!words || words.some(word => name.includes(word))))
+  const left = flags['no-journey'] ? OF_THE_JOURNEY : []
+  const checks = checksOf(context, app.journey).filter(({ name }) => !left.includes(name) && (!words || words.some(word => name.includes(word))))
   if (checks.length === 0) throw usageError(`--only ${flags.only} names no check`)
   const said = Object.keys(settings).flatMap(name => (process.env[name] ? [[name, process.env[name]]] : []))
   const address = addressTo(flags.context, Object.fromEntries(said))

@@ -2,19 +2,17 @@ import { mkdir } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import type { ServiceDefinition } from '@fairlead/chassis'
 import { refuseImpossibleGraph } from '@fairlead/infra/tools'
-import { order } from '../services/order/service.ts'
-import { user } from '../services/user/service.ts'
-import { loadApp } from './app.ts'
+import { loadApp, NO_JOURNEY } from './app.ts'
 import { parseFlags, wholeNumber } from './cluster/options.ts'
+import { curlLines } from './journey/curl-lines.ts'
 import { changeableNames, graphPorts, type LocalSystem, prepareLocalSystem, settingsFrom } from './local/local-system.ts'
 import { isFree, type Postgres, startPostgres } from './local/postgres.ts'
 import { holderOf } from './local/processes.ts'
 import { endOrphans, openRunFile } from './local/run-file.ts'
 import type { LocalPorts, ServiceProcess } from './local/service-process.ts'
 import { CommandError, createSteps, runCommand, say } from './terminal.ts'
-import { walk } from './walk.ts'
 
-const { system } = await loadApp()
+const { system, journey } = await loadApp()
 
 const HELP = `npm start [-- options]
 
@@ -63,9 +61,10 @@ async function run({ dir, portsOf }: { dir: string; portsOf: (service: ServiceDe
     }
     // An abort that came while the last one started is told to nobody who begins to listen now.
     stopped.throwIfAborted()
-    const url = (name: string) => `http://127.0.0.1:${local.ports[name]?.port}`
-    say('\nTry it in another terminal (bash):\n')
-    process.stdout.write(walk({ user: url(user.name), order: url(order.name) }))
+    if (journey) {
+      say('\nTry it in another terminal (bash):\n')
+      process.stdout.write(curlLines(journey, { origin: service => `http://127.0.0.1:${local.ports[service]?.port}` }))
+    } else say(`\n${NO_JOURNEY}, so there are no lines to try`)
     say('\nCtrl-C stops everything.')
     const died = running.map(({ ended }, i) => ended.then(code => `${system.services[i]?.name} ended by itself with ${code}; its log tells why`))
     const reason = await Promise.race([

@@ -1,4 +1,4 @@
-import type { SystemDefinition } from '@fairlead/chassis'
+import type { Journey, SystemDefinition } from '@fairlead/chassis'
 import { type Project, readRepository } from './settings/project.ts'
 import { runSynth } from './synth/run-synth.ts'
 
@@ -7,13 +7,13 @@ export interface AppOptions<S extends SystemDefinition> {
   /** Folder of the repository: the one with its package.json, whose version and license the kit takes. */
   root: string | URL
   /** What a client of the system does. */
-  journey?: unknown
+  journey?: Journey
 }
 
 /** What every command loads: a system, where it lives, and what a client does with it. */
 export interface App<S extends SystemDefinition = SystemDefinition> extends Project {
   system: S
-  journey?: unknown
+  journey?: Journey
   /** What `npm run synth` and `cdk8s synth` run: reads this process' flags, writes the manifests, and sets the exit code. */
   synth(env: Record<string, string | undefined>): Promise<void>
 }

@@ -12,10 +12,10 @@ import { nameOf } from '../../scripts/cluster/apply.ts'
 import type { Reference } from '../../scripts/cluster/cluster.ts'
 import { release } from '../../scripts/cluster/release.ts'
 import { followRollouts, workloadsOf } from '../../scripts/cluster/rollout.ts'
-import { smoke } from '../../scripts/smoke.ts'
 import { createSteps } from '../../scripts/terminal.ts'
+import { takeJourney } from './support/journey.ts'
 import { restoreBounds, scaleTo } from './support/scale.ts'
-import { cluster, context, eventually, ingressUrl, NAMESPACE, report, settings } from './support/target.ts'
+import { cluster, context, eventually, NAMESPACE, report, settings } from './support/target.ts'
 
 const CHART = `charts/${system.name}`
 const run = promisify(execFile)
@@ -149,9 +149,7 @@ describe.runIf(hasHelm)('the Helm chart', () => {
         if (kind === 'Deployment') delete live?.spec.replicas
         expect(live, nameOf(manifest)).toMatchObject(content)
       }
-      report(
-        `${ours.length} objects are as npm run up makes them; order ${(await smoke({ baseUrl: ingressUrl, host: settings.HOST, signal })).orderId}`,
-      )
+      report(`${ours.length} objects are as npm run up makes them; ${await takeJourney()}`)
     })
 
     test('helm upgrade changes what a value says', async () => {
@@ -160,7 +158,7 @@ describe.runIf(hasHelm)('the Helm chart', () => {
       const live = await cluster.read({ apiVersion: 'apps/v1', kind: 'Deployment', metadata: { name: 'order', namespace: NAMESPACE } })
       const env = live?.spec.template.spec.containers[0].env
       expect(env.find(({ name }: { name: string }) => name === 'LOG_LEVEL')).toEqual({ name: 'LOG_LEVEL', value: 'debug' })
-      await smoke({ baseUrl: ingressUrl, host: settings.HOST, signal })
+      await takeJourney()
     })
   })
 })

@@ -11,10 +11,10 @@ import { app } from '../../infra/main.ts'
 import { nameOf } from '../../scripts/cluster/apply.ts'
 import { ensureAuthority, issueCertificate } from '../../scripts/cluster/certificates.ts'
 import { followRollouts } from '../../scripts/cluster/rollout.ts'
-import { smoke } from '../../scripts/smoke.ts'
 import { EXISTING } from '../support/existing-platform.ts'
+import { takeJourney } from './support/journey.ts'
 import { makeNamespace, startPod } from './support/pods.ts'
-import { cluster, eventually, ingressUrl, NAMESPACE, report, settings } from './support/target.ts'
+import { cluster, eventually, NAMESPACE, report, settings } from './support/target.ts'
 
 const bundled = settings.PLATFORM === 'bundled'
 if (!bundled) process.stderr.write('SKIPPED: settings of other clusters are tried from the bundled platform, which this cluster lacks\n')
@@ -227,8 +227,7 @@ require('node:http2').createSecureServer({ cert: fs.readFileSync('/tls/crt'), ke
   }, 300_000)
 
   test('believes order by keys that the cluster publishes', async () => {
-    const { orderId } = await smoke({ baseUrl: ingressUrl, host: settings.HOST, signal })
-    report(`order ${orderId} is confirmed with keys of ${jwks}`)
+    report(`${await takeJourney()}, with keys of ${jwks}`)
   })
 
   test('sends traces over TLS with a header of a Secret', async () => {

@@ -96,7 +96,7 @@ describe('npm run doctor', () => {
     [['--only'], "error: Option '--only <value>' argument missing; see --help"],
     [['order'], "error: Unexpected argument 'order'"],
     [[...ON_TEST, '--only', 'nothing'], 'error: --only nothing names no check'],
-    [[...ON_TEST, '--only', 'an order,trace', '--no-order'], 'error: --only an order,trace names no check'],
+    [[...ON_TEST, '--only', 'journey,trace', '--no-journey'], 'error: --only journey,trace names no check'],
     [[...ON_TEST, '--url', 'ftp://x'], 'error: --url ftp://x is not an http or https URL'],
     [[...ON_TEST, '--url', 'x'], 'error: --url x is not an http or https URL'],
   ])('%j is refused in one line that names it', async (args, line) => {

@@ -77,28 +77,32 @@ async function untilSays(started: Started, text: string): Promise<void> {
 
 const untilUp = (started: Started) => untilSays(started, 'Ctrl-C stops everything')
 
-const runWalk = async (lines: string) => (await promisify(execFile)('bash', ['-euo', 'pipefail', '-c', lines], { timeout: 30_000 })).stdout
+const paste = async (lines: string) => (await promisify(execFile)('bash', ['-euo', 'pipefail', '-c', lines], { timeout: 30_000 })).stdout
 
-const logIn = (email: string) =>
+/** The same where every call has to be answered 2xx. */
+const pasteStrictly = (lines: string) => paste(`curl() { command curl --fail-with-body "$@"; }\n${lines}`)
+
+const logIn = (email: string, password: string) =>
   fetch('http://127.0.0.1:8080/sessions', {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ email, password: 'correct horse battery' }),
+    body: JSON.stringify({ email, password }),
     signal: AbortSignal.timeout(10_000),
   })
 
 describe('npm start', () => {
-  test('prints a walk that works as it stands, leaves no process on Ctrl-C, and keeps the data for the next start', async () => {
+  test('prints the journey as lines that work as they stand, leaves no process on Ctrl-C, and keeps the data for the next start', async () => {
     const first = start('--data-dir', dir)
     await untilUp(first)
     // npm start itself, two services, and Postgres with its workers.
     expect(processesOf(dir).length).toBeGreaterThanOrEqual(4)
-    const answers = (await runWalk(first.stdout()))
+    const answers = (await pasteStrictly(`${first.stdout()}printf '"%s"\n' "$PASSWORD"`))
       .trim()
       .split('\n')
       .map(line => JSON.parse(line))
-    const [registered, products, placed, order, credit, cancelled, creditAfter] = answers
-    expect(answers).toHaveLength(7)
+    const [registered, session, products, placed, order, credit, cancelled, creditAfter, password] = answers
+    expect(answers).toHaveLength(9)
+    expect(session).toMatchObject({ tokenType: 'Bearer' })
     expect(registered).toMatchObject({ name: 'Ada', email: expect.stringMatching(/^ada-\d+@example\.org$/) })
     expect(products.products.map((product: { name: string }) => product.name)).toContain('iPhone 17')
     expect(order).toMatchObject({ state: 'confirmed', items: [{ sku: 'iphone-17', quantity: 1 }], total: { amount: 94_900, currency: 'EUR' } })
@@ -113,7 +117,7 @@ describe('npm start', () => {
 
     const second = start('--data-dir', dir)
     await untilUp(second)
-    expect((await logIn(registered.email)).status).toBe(201)
+    expect((await logIn(registered.email, password)).status).toBe(201)
     second.child.kill('SIGTERM')
     expect(await second.ended).toBe(0)
     expect(processesOf(dir)).toEqual([])
@@ -199,8 +203,8 @@ describe('npm start', () => {
     await untilUp(second)
     expect(second.stdout()).toContain('http://127.0.0.1:8180')
     expect(second.stdout()).not.toContain('127.0.0.1:8080')
-    const answers = await runWalk(second.stdout())
-    expect(answers.trim().split('\n')).toHaveLength(7)
+    const answers = await pasteStrictly(second.stdout())
+    expect(answers.trim().split('\n')).toHaveLength(8)
     for (const started of [second, first]) {
       interrupt(started)
       expect(await started.ended).toBe(0)
@@ -230,6 +234,19 @@ describe('npm start', () => {
     60_000,
   )
 
+  test('starts a system without a journey, and says that it has none', async () => {
+    const copy = await copyRepository()
+    onTestFinished(() => rm(copy, { recursive: true, force: true }))
+    const main = join(copy, 'infra/main.ts')
+    await writeFile(main, (await readFile(main, 'utf8')).replace('journey, ', ''))
+    const started = startIn(copy, '--data-dir', dir)
+    await untilUp(started)
+    expect(started.stderr()).toContain('\nthe system has no journey (infra/journey.ts), so there are no lines to try\n')
+    expect(started.stdout()).toBe('')
+    interrupt(started)
+    expect(await started.ended).toBe(0)
+  }, 60_000)
+
   test('gives the services their settings from the environment', async () => {
     const trace = join(dir, 'trace')
     await mkdir(trace)
@@ -240,8 +257,8 @@ describe('npm start', () => {
     }
     const started = startWith({ env }, '--data-dir', dir)
     await untilUp(started)
-    const answers = (await runWalk(started.stdout())).trim().split('\n')
-    // Too little for the order of the walk.
+    const answers = (await paste(started.stdout())).trim().split('\n')
+    // Too little for the journey's order.
     expect(answers.map(line => JSON.parse(line))).toContainEqual(expect.objectContaining({ limit: { amount: 1234, currency: 'EUR' } }))
     interrupt(started)
     expect(await started.ended).toBe(0)

@@ -15,6 +15,7 @@ export const LIGHT: Record<string, Trial> = {
   'npm run charts': { run: [['charts'], ['charts', '--check']] },
   'npm run diagram': { run: [['diagram'], ['diagram', '--check']] },
   'npm run synth': { run: [['synth']] },
+  'npm run synth -- --help': { run: [['synth', '--help']] },
 }
 
 /** They take a minute each. */

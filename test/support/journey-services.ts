@@ -82,7 +82,10 @@ export const desk = defineService({
       auth: 'user',
       idempotencyKey: true,
       params: z.object({ id }),
-      body: strict({ cents: z.int(), by: z.union([strict({ iban: z.string().length(22) }), strict({ card: z.string().length(16) })]).optional() }),
+      body: strict({
+        cents: z.int(),
+        by: z.union([strict({ iban: z.string().length(22) }), strict({ card: z.enum(['debit', 'credit']) })]).optional(),
+      }),
       responses: { 201: { description: 'Paid', body: booking } },
     },
     get: {

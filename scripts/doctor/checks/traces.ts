@@ -1,10 +1,11 @@
 import { COLLECTOR_METRICS_PORT, JAEGER, type Manifest } from '@fairlead/infra/tools'
-import { SMOKE_TRACE } from '../../smoke.ts'
+import { NO_JOURNEY } from '../../app.ts'
+import type { Taken } from '../../journey/run-journey.ts'
 import { CommandError } from '../../terminal.ts'
-import type { Check } from '../check.ts'
+import { type Check, NotHere } from '../check.ts'
 import { type Context, until } from '../context.ts'
+import type { Trip } from './journey.ts'
 import { askPrometheus } from './metrics.ts'
-import type { Order } from './order.ts'
 
 /** A trace as Jaeger's query API has it, as far as it is read here. */
 export interface Trace {
@@ -36,9 +37,9 @@ const TRACE_MS = 30_000
 const EXEMPLAR_MS = 35_000
 
 /** Whether traces arrive, and lead on from metrics. */
-export const traceChecks = (context: Context, order: Order): Check[] => [
+export const traceChecks = (context: Context, trip: Trip | undefined): Check[] => [
   ...context.system.services.map(({ name }): Check => ({ name: `collector of ${name}`, run: () => collectorSends(context, name) })),
-  { name: 'trace', run: signal => traceIsWhole(context, order, signal) },
+  { name: 'trace', run: signal => tracesAreWhole(context, trip, signal) },
   { name: 'exemplar', run: signal => exemplarLeadsToTrace(context, signal) },
 ]
 
@@ -64,16 +65,23 @@ const wayFrom =
   (manifest: Manifest): boolean =>
     wayOfTraces(manifest) || (manifest.kind === 'Deployment' && manifest.metadata.name === service)
 
-async function traceIsWhole(context: Context, order: Order, signal: AbortSignal): Promise<string> {
-  const { settings, blame } = context
-  const { entry, calls } = SMOKE_TRACE
-  const wanted = [...calls, ...(settings.PLATFORM === 'bundled' ? [`traefik -> ${entry}`] : [])]
+/** Looks at the requests that the journey says to cross into other services; without any, at the first. */
+async function tracesAreWhole(context: Context, trip: Trip | undefined, signal: AbortSignal): Promise<string> {
+  if (!trip) throw new NotHere(NO_JOURNEY)
   // Fails at once where there is no Jaeger to look into.
   await askJaeger(context, '/api/services')
-  const { traceId } = order
-  await order.place(signal).catch(error => {
-    throw new CommandError(`no order could be placed, whose trace would be looked for: ${(error as Error).message}`, 'begin with what an order needs')
+  const taken = await trip.take(signal).catch(error => {
+    throw new CommandError(`no journey was taken, whose traces would be looked for: ${(error as Error).message}`, 'begin with what the journey needs')
   })
+  const crossing = taken.filter(({ step }) => step.crosses.length > 0)
+  const watched = crossing.length > 0 ? crossing : taken.slice(0, 1)
+  return (await Promise.all(watched.map(one => traceIsWhole(context, one, signal)))).join('; ')
+}
+
+async function traceIsWhole(context: Context, { step, title, traceId }: Taken, signal: AbortSignal): Promise<string> {
+  const { settings, blame } = context
+  const entry = step.service.name
+  const wanted = [...step.crosses.map(callee => `${entry} -> ${callee}`), ...(settings.PLATFORM === 'bundled' ? [`traefik -> ${entry}`] : [])]
   const trace = await until(
     () => findTrace(context, traceId),
     found => found !== undefined && wanted.every(edge => edgesOf(found).includes(edge)),
@@ -82,12 +90,11 @@ async function traceIsWhole(context: Context, order: Order, signal: AbortSignal)
   )
   const seen = trace ? edgesOf(trace) : []
   const missing = wanted.filter(edge => !seen.includes(edge))
-  if (trace && missing.length === 0) return `${trace.spans.length} spans: ${seen.join(', ')}`
-  const symptom = trace ? `the trace ${traceId} of an order lacks ${missing.join(', ')}` : `the trace ${traceId} of an order has not come to Jaeger`
+  if (trace && missing.length === 0) return `${title}, ${trace.spans.length} spans: ${seen.join(', ')}`
   throw await blame(
-    symptom,
+    trace ? `the trace ${traceId} of ${title} lacks ${missing.join(', ')}` : `the trace ${traceId} of ${title} has not come to Jaeger`,
     wayOfTraces,
-    `was the order placed at all? Then: kubectl -n ${settings.NAMESPACE} logs -l app.kubernetes.io/name=${entry} -c collector`,
+    `kubectl -n ${settings.NAMESPACE} logs -l app.kubernetes.io/name=${entry} -c collector`,
   )
 }
 

@@ -1,7 +1,7 @@
 /** What a team describes its services with, and what every floor knows of that. It loads zod and uuid alone. */
 export { ACCESS_TOKEN, type TokenRealm } from './access-token.ts'
 export { CallError } from './call-error.ts'
-export { type Answer, type Contract, defineContract, type Input, type Operation, type Outgoing, strict } from './contract.ts'
+export { type Answer, type Contract, defineContract, type Input, isIdempotent, type Operation, type Outgoing, strict } from './contract.ts'
 export { aborted, createDeadline, DEADLINE_HEADER, type Deadline } from './deadline.ts'
 export { Failure, type FailureKind, type FailureOptions, invalidRequest, overloaded, tooManyRequests, unavailable } from './failure.ts'
 export {

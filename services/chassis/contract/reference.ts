@@ -16,9 +16,12 @@ export type Source =
 
 declare const type: unique symbol
 
+// Not any number: what a compiler with noUncheckedIndexedAccess takes for perhaps missing could not be given to a call.
+type Index = 0 | 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8 | 9
+
 /** Stands for a value of a journey that is known only when it runs: a member of an answer, say. */
 export type Ref<T> = { readonly [type]: T } & (T extends readonly (infer E)[]
-  ? { readonly [index: number]: Ref<E> }
+  ? { readonly [I in Index]: Ref<E> }
   : T extends object
     ? { readonly [K in keyof T]-?: Ref<NonNullable<T[K]>> }
     : unknown)

@@ -12,7 +12,7 @@ export const journey = defineJourney(({ call, fresh, user }) => {
     body: { sku: 'bike', names: [fresh.text(), 'Ada'] },
     crosses: ['stock'],
   })
-  const row: Ref<number> | undefined = seats[0]?.row
+  const row: Ref<number> = seats[0].row
   call(desk, 'book', { as: user(), params: { id }, body: { sku: refusal.code, row: session.expiresIn, names: [] } })
   call(desk, 'get', { as, params: { id }, until: ({ state }) => state === 'held' })
   call(stock, 'prices', { query: {}, headers: { 'if-none-match': id } }).newest

@@ -1,8 +1,11 @@
 import { describe, expect, test } from 'vitest'
 import { loadSettings } from '../../../../infra/kit/settings/settings.ts'
+import { NotHere } from '../../../../scripts/doctor/check.ts'
+import type { Trip } from '../../../../scripts/doctor/checks/journey.ts'
 import { edgesOf, type Trace, traceChecks } from '../../../../scripts/doctor/checks/traces.ts'
-import { SMOKE_TRACE } from '../../../../scripts/smoke.ts'
+import type { Taken } from '../../../../scripts/journey/run-journey.ts'
 import { CommandError } from '../../../../scripts/terminal.ts'
+import type { ServiceDefinition } from '../../../../services/chassis/contract/graph.ts'
 import { EXISTING } from '../../../support/existing-platform.ts'
 import {
   answering,
@@ -16,7 +19,7 @@ import {
   runCheck,
   skipPauses,
 } from '../../../support/fake-cluster.ts'
-import { system } from '../../../support/graph.ts'
+import { order as orders, user } from '../../../support/graph.ts'
 
 const TRACE_ID = '0af7651916cd43dd8448eb211c80319c'
 
@@ -87,19 +90,44 @@ async function clusterWith({ traces = {}, ...more }: { traces?: Record<string, (
   return fake
 }
 
-const ORDER = { traceId: TRACE_ID, place: async () => 'an order' }
+/** A step that was taken, whose request has a trace. */
+const taken = (service: ServiceDefinition, name: string, crosses: string[], traceId = TRACE_ID): Taken => ({
+  step: { service, name, operation: service.contract[name] as Taken['step']['operation'], headers: {}, crosses },
+  title: `${service.name}.${name}`,
+  status: 200,
+  body: undefined,
+  ms: 1,
+  traceId,
+})
+const TAKEN = [taken(user, 'logIn', [], 'of-a-step-that-crosses-nothing'), taken(orders, 'placeOrder', ['user'])]
+const tripOf = (steps: Taken[]): Trip => ({ take: async () => steps })
 
-const run = (fake: FakeCluster, name: string, more = {}, signal?: AbortSignal) => runCheck(traceChecks(contextOf(fake, more), ORDER), name, signal)
+const run = (fake: FakeCluster, name: string, more = {}, signal?: AbortSignal) =>
+  runCheck(traceChecks(contextOf(fake, more), tripOf(TAKEN)), name, signal)
 
 describe('trace', () => {
-  test('is whole when it shows every edge of an order, from the ingress on', async () => {
+  test('is whole when it shows every edge that a step crosses, from the ingress on', async () => {
     const fake = await clusterWith({ traces: { [TRACE_ID]: () => traceOf(...order) } })
-    expect(await run(fake, 'trace')).toBe('4 spans: order -> user, traefik -> order')
+    expect(await run(fake, 'trace')).toBe('order.placeOrder, 4 spans: order -> user, traefik -> order')
   })
 
-  test('is looked through for calls that the graph has', () => {
-    const edges = system.services.flatMap(({ name, calls }) => calls.map(({ to }) => `${name} -> ${to.name}`))
-    expect(SMOKE_TRACE.calls.filter(call => !edges.includes(call))).toEqual([])
+  test('is looked for of each step that crosses into another service', async () => {
+    skipPauses()
+    const fake = await clusterWith({ traces: { [TRACE_ID]: () => traceOf(...order), second: () => traceOf(...order.slice(0, 3)) } })
+    const both = tripOf([...TAKEN, taken(orders, 'cancelOrder', ['user'], 'second')])
+    await expect(runCheck(traceChecks(contextOf(fake), both), 'trace')).rejects.toThrow('the trace second of order.cancelOrder lacks order -> user')
+  })
+
+  test('is that of the first step where none crosses into another service', async () => {
+    const fake = await clusterWith({ traces: { first: () => traceOf(...order.slice(0, 2)) } })
+    const trip = tripOf([taken(orders, 'listProducts', [], 'first'), taken(orders, 'listOrders', [], 'second')])
+    expect(await runCheck(traceChecks(contextOf(fake), trip), 'trace')).toBe('order.listProducts, 2 spans: traefik -> order')
+  })
+
+  test('is not looked for in a system without a journey', async () => {
+    await expect(runCheck(traceChecks(contextOf(await clusterWith({})), undefined), 'trace')).rejects.toEqual(
+      new NotHere('the system has no journey (infra/journey.ts)'),
+    )
   })
 
   test('is waited for, and for the rest of it', async () => {
@@ -107,7 +135,7 @@ describe('trace', () => {
     const answers = [undefined, traceOf(), traceOf(...order.slice(0, 3)), traceOf(...order)]
     let looks = 0
     const fake = await clusterWith({ traces: { [TRACE_ID]: () => answers[looks++] } })
-    expect(await run(fake, 'trace')).toBe('4 spans: order -> user, traefik -> order')
+    expect(await run(fake, 'trace')).toBe('order.placeOrder, 4 spans: order -> user, traefik -> order')
     expect(looks).toBe(4)
   })
 
@@ -117,7 +145,7 @@ describe('trace', () => {
     fake.objects.delete('NetworkPolicy ingress/traefik')
     await expect(run(fake, 'trace')).rejects.toEqual(
       new CommandError(
-        `the trace ${TRACE_ID} of an order lacks traefik -> order; the cause: NetworkPolicy ingress/traefik is not there`,
+        `the trace ${TRACE_ID} of order.placeOrder lacks traefik -> order; the cause: NetworkPolicy ingress/traefik is not there`,
         'npm run deploy',
       ),
     )
@@ -125,7 +153,9 @@ describe('trace', () => {
 
   test('begins at the service where the ingress is not ours', async () => {
     const fake = await clusterWith({ traces: { [TRACE_ID]: () => traceOf(...order.slice(1)) } })
-    expect(await run(fake, 'trace', { settings: loadSettings({ ...EXISTING, TRACING_NAMESPACE: 'observability' }) })).toBe('3 spans: order -> user')
+    expect(await run(fake, 'trace', { settings: loadSettings({ ...EXISTING, TRACING_NAMESPACE: 'observability' }) })).toBe(
+      'order.placeOrder, 3 spans: order -> user',
+    )
   })
 
   test.each<[string, Record<string, () => Trace>]>([
@@ -136,8 +166,8 @@ describe('trace', () => {
     const fake = await clusterWith({ traces })
     await expect(run(fake, 'trace')).rejects.toEqual(
       new CommandError(
-        `the trace ${TRACE_ID} of an order has not come to Jaeger`,
-        'was the order placed at all? Then: kubectl -n shop logs -l app.kubernetes.io/name=order -c collector',
+        `the trace ${TRACE_ID} of order.placeOrder has not come to Jaeger`,
+        'kubectl -n shop logs -l app.kubernetes.io/name=order -c collector',
       ),
     )
   })
@@ -152,11 +182,11 @@ describe('trace', () => {
     },
   )
 
-  test('is not waited for without a Jaeger, and no order is placed for it', async () => {
+  test('is not waited for without a Jaeger, and no journey is taken for it', async () => {
     const fake = await clusterWith({})
     fake.objects.delete('Pod observability/jaeger-a')
-    const order = { traceId: TRACE_ID, place: () => Promise.reject(new Error('one was placed')) }
-    await expect(runCheck(traceChecks(contextOf(fake), order), 'trace')).rejects.toThrow('observability/jaeger has no pod')
+    const trip = { take: () => Promise.reject(new Error('one was taken')) }
+    await expect(runCheck(traceChecks(contextOf(fake), trip), 'trace')).rejects.toThrow('observability/jaeger has no pod')
   })
 
   test('is not waited for once Jaeger is broken', async () => {
@@ -166,12 +196,12 @@ describe('trace', () => {
     await expect(run(fake, 'trace')).rejects.toThrow(`observability/jaeger:16686/api/traces/${TRACE_ID} answered 500: no storage`)
   })
 
-  test('is not looked for when no order could be placed', async () => {
-    const order = { traceId: TRACE_ID, place: () => Promise.reject(new CommandError('register: POST /users answered 503 overloaded')) }
-    const checks = traceChecks(contextOf(await clusterWith({ traces: { [TRACE_ID]: () => traceOf() } })), order)
+  test('is not looked for when the journey failed', async () => {
+    const trip = { take: () => Promise.reject(new CommandError('register: POST /users answered 503 overloaded')) }
+    const checks = traceChecks(contextOf(await clusterWith({ traces: { [TRACE_ID]: () => traceOf() } })), trip)
     await expect(runCheck(checks, 'trace')).rejects.toMatchObject({
       name: 'CommandError',
-      message: 'no order could be placed, whose trace would be looked for: register: POST /users answered 503 overloaded',
+      message: 'no journey was taken, whose traces would be looked for: register: POST /users answered 503 overloaded',
     })
   })
 

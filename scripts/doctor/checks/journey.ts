@@ -1,0 +1,53 @@
+import { randomBytes } from 'node:crypto'
+import { isKept, type Journey, KEPT_SHARE } from '@fairlead/chassis'
+import { NO_JOURNEY } from '../../app.ts'
+import { runJourney, type Taken } from '../../journey/run-journey.ts'
+import { CommandError } from '../../terminal.ts'
+import { type Check, NotHere } from '../check.ts'
+import type { Context } from '../context.ts'
+
+/** A trace id of the share that is kept although nothing is wrong with it. */
+export function keptTraceId(): string {
+  for (;;) {
+    const id = randomBytes(16).toString('hex')
+    if (isKept(id, KEPT_SHARE)) return id
+  }
+}
+
+const STEP_MS = 15_000
+
+/** One journey, which the first who needs it takes. */
+export interface Trip {
+  take(signal: AbortSignal): Promise<Taken[]>
+}
+
+export function createTrip({ baseUrl, settings }: Context, journey: Journey): Trip {
+  let taken: Promise<Taken[]> | undefined
+  return {
+    take: signal => {
+      taken ??= runJourney(journey, { origin: () => baseUrl, host: settings.HOST, signal, traceId: keptTraceId, stepTimeoutMs: STEP_MS })
+      return taken
+    },
+  }
+}
+
+/** A client's whole way. */
+export const journeyChecks = (context: Context, trip: Trip | undefined): Check[] => [
+  {
+    name: 'journey',
+    run: async signal => {
+      if (!trip) throw new NotHere(NO_JOURNEY)
+      try {
+        return (await trip.take(signal)).map(({ title, status }) => `${title} ${status}`).join(', ')
+      } catch (error) {
+        if (!(error instanceof CommandError)) throw error
+        const about = ['Service', 'NetworkPolicy', 'Ingress', 'Deployment']
+        throw await context.blame(
+          error.message,
+          ({ kind, metadata: { namespace } }) => namespace === context.settings.NAMESPACE && about.includes(kind),
+          error.hint ?? 'npm run status',
+        )
+      }
+    },
+  },
+]
