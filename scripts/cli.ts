@@ -5,6 +5,8 @@ import { runCommand } from './terminal.ts'
 
 /** Loaded when they are wanted: some bring a whole client of Kubernetes. In the order of the help. */
 const COMMANDS: Record<string, () => Promise<DefinedCommand>> = {
+  create: async () => (await import('./commands/create.ts')).create,
+  add: async () => (await import('./commands/add.ts')).add,
   down: async () => (await import('./commands/down.ts')).down,
   diagram: async () => (await import('./commands/diagram.ts')).diagram,
 }

@@ -1,0 +1,67 @@
+import { readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { App } from '@fairlead/infra/tools'
+import { loadApp } from '../app.ts'
+import { defineCommand, usageError } from '../command.ts'
+import { type Names, namesOf } from '../templates/names.ts'
+import { MARKS } from '../templates/repository.ts'
+import { serviceFiles } from '../templates/service.ts'
+import { writeFiles } from '../templates/write-files.ts'
+import { say } from '../terminal.ts'
+
+const SYSTEM = join('infra', 'system.ts')
+
+export const add = defineCommand({
+  name: 'add',
+  summary: 'Add a service to the system of this folder',
+  description: `Writes services/NAME and its test, and adds it to ${SYSTEM}. It answers at once; what it does is yours.`,
+  examples: ['npx fairlead add service stock', 'npx fairlead add service booking --calls stock'],
+  options: command =>
+    command
+      .argument('<what>', 'service')
+      .argument('<name>', 'name of the service')
+      .option('--calls <names>', 'services that it calls, separated by commas'),
+  run: async (flags, { words: [what, given] }) => {
+    if (what !== 'service') throw usageError(`'${what}' cannot be added: fairlead add service NAME`)
+    const app = await loadApp()
+    const names = namesOf('service', given)
+    const { services } = app.system
+    if (services.some(({ name }) => name === names.name)) throw usageError(`the system has a service ${names.name} already`)
+    const calls = (flags.calls?.split(',') ?? []).map(name => calleeOf(app, name))
+    const port = Math.max(8_079, ...services.map(service => service.port)) + 1
+    const root = rootOf(app)
+    await writeFiles(root, serviceFiles({ ...names, port, calls }))
+    say(`services/${names.name} and test/${names.name}.test.ts are there, at port ${port}`)
+    if (await addToSystem(join(root, SYSTEM), names)) say(`${SYSTEM} has it`)
+    else process.stdout.write(`${SYSTEM} has no marked places; add to it:\n  ${importOf(names)}\n  services: [..., ${names.value}]\n`)
+    return 0
+  },
+})
+
+const rootOf = ({ root }: App): string => (String(root).startsWith('file:') ? fileURLToPath(String(root)) : String(root))
+
+function calleeOf({ system: { services } }: App, name: string): Names {
+  if (services.some(service => service.name === name)) return namesOf('service', name)
+  throw usageError(`--calls ${name}: the system has no such service; it has ${services.map(service => service.name).join(', ')}`)
+}
+
+const importOf = ({ name, value }: Names) => `import { ${value} } from '../services/${name}/service.ts'`
+
+/** @returns whether both marked places were there */
+async function addToSystem(file: string, names: Names): Promise<boolean> {
+  const text = await readFile(file, 'utf8')
+  const added = [
+    [MARKS.imports, importOf(names)],
+    [MARKS.services, `${names.value},`],
+  ].reduce<string | undefined>((before, [mark = '', line = '']) => before && above(before, mark, line), text)
+  if (added === undefined) return false
+  await writeFile(file, added)
+  return true
+}
+
+/** The text with a line above the marked one, as far in as that. */
+function above(text: string, mark: string, line: string): string | undefined {
+  const [, indent] = new RegExp(`^([ \\t]*)${RegExp.escape(mark)}`, 'm').exec(text) ?? []
+  return indent === undefined ? undefined : text.replace(`${indent}${mark}`, () => `${indent}${line}\n${indent}${mark}`)
+}

@@ -1,0 +1,28 @@
+import { usageError } from '../command.ts'
+
+/** The names that a scaffold derives from one: a DNS label, since namespaces, hosts and Services are called so, and what code calls it. */
+export interface Names {
+  /** e.g. `gift-card` */
+  name: string
+  /** e.g. `giftCard` */
+  value: string
+  /** e.g. `GiftCard`, the end of an operation's name */
+  noun: string
+}
+
+/** Longest name: what the kit appends to it still is a DNS label (RFC 1123 section 2.1). */
+const MAX_LENGTH = 30
+
+const RESERVED =
+  /^(arguments|await|break|case|catch|class|const|continue|debugger|default|delete|do|else|enum|eval|export|extends|false|finally|for|function|if|implements|import|in|instanceof|interface|let|new|null|package|private|protected|public|return|static|super|switch|this|throw|true|try|typeof|var|void|while|with|yield)$/
+
+/** @throws CommandError, exit code 2, saying what a name may be */
+export function namesOf(what: string, name: string): Names {
+  if (name.length > MAX_LENGTH || !/^[a-z][a-z0-9]*(-[a-z0-9]+)*$/.test(name))
+    throw usageError(`'${name}' is no name for a ${what}: up to ${MAX_LENGTH} lower-case letters, digits and single dashes, a letter first`)
+  if (RESERVED.test(name)) throw usageError(`'${name}' is no name for a ${what}: it is a word of JavaScript's own`)
+  const noun = name.split('-').map(capital).join('')
+  return { name, noun, value: noun.charAt(0).toLowerCase() + noun.slice(1) }
+}
+
+const capital = (word: string) => word.charAt(0).toUpperCase() + word.slice(1)
