@@ -3,12 +3,12 @@ import { chmod, mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import { freePort, startPostgres } from '@fairlead/chassis/local'
 import { order } from '../services/order/service.ts'
 import { user } from '../services/user/service.ts'
 import { loadApp } from './app.ts'
 import { parseFlags, usageError, wholeNumber } from './cluster/options.ts'
 import { prepareLocalSystem } from './local/local-system.ts'
-import { freePort, startPostgres } from './local/postgres.ts'
 import { runCommand } from './terminal.ts'
 
 const { system } = await loadApp()

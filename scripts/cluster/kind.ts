@@ -3,8 +3,8 @@ import { existsSync } from 'node:fs'
 import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import { isFree } from '@fairlead/chassis/local'
 import { stringify } from 'yaml'
-import { isFree } from '../local/postgres.ts'
 import { CommandError } from '../terminal.ts'
 
 const run = promisify(execFile)

@@ -2,11 +2,11 @@ import { randomBytes } from 'node:crypto'
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ConfigError, edgeVariables, loadConfig, type ServiceDefinition, type SystemDefinition } from '@fairlead/chassis'
+import { ensureDatabase, type Postgres } from '@fairlead/chassis/local'
 import { commonSettings } from '@fairlead/chassis/run'
 import { environmentOf, misspeltSettings, serviceFields, serviceSettingsIn } from '@fairlead/infra/tools'
 import { LOCAL_ISSUER, LOCAL_NAMESPACE, type LocalIssuer, openLocalIssuer } from './credentials.ts'
 import { localSecret } from './local-secrets.ts'
-import { ensureDatabase, type Postgres } from './postgres.ts'
 import { type LocalPorts, migrate, type ServiceProcess, type StartOptions, startProcess } from './service-process.ts'
 
 export interface LocalSystem {

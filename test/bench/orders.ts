@@ -2,9 +2,9 @@ import { execFileSync } from 'node:child_process'
 import { existsSync, globSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
-import { asSuperuser, type Postgres } from '../../scripts/local/postgres.ts'
 import { CommandError } from '../../scripts/terminal.ts'
 import { makeTables } from '../../services/chassis/data/tables.ts'
+import { asSuperuser, type Postgres } from '../../services/chassis/local/postgres.ts'
 import { output } from './processes.ts'
 
 const ROOT = new URL('../../', import.meta.url)

@@ -6,7 +6,7 @@ import { expect, test } from 'vitest'
 const ROOT = 'services/chassis'
 
 /** From the lowest up; whatever is on a floor imports from its own and those below. */
-const FLOORS = ['contract', 'telemetry', 'identity', 'data', 'client', 'server', 'run', 'testing']
+const FLOORS = ['contract', 'telemetry', 'identity', 'data', 'client', 'server', 'run', 'local', 'testing']
 
 /** Packages that a floor may load beside those of the floors below it. */
 const PACKAGES: Record<string, string[]> = {
@@ -24,6 +24,7 @@ const PACKAGES: Record<string, string[]> = {
   client: ['cockatiel', 'undici'],
   server: ['koa', 'find-my-way', 'ipaddr.js'],
   run: [],
+  local: [],
   testing: [],
 }
 

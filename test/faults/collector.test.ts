@@ -1,8 +1,8 @@
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { freePort } from '../../scripts/local/postgres.ts'
 import { newId } from '../../services/chassis/contract/ids.ts'
+import { freePort } from '../../services/chassis/local/ports.ts'
 import { type LocalShop, prepareLocalShop } from '../support/local-shop.ts'
 
 let shop: LocalShop

@@ -4,9 +4,9 @@ import { join } from 'node:path'
 import pg from 'pg'
 import type { TestProject } from 'vitest/node'
 import { system } from '../../infra/system.ts'
-import { asSuperuser, type Postgres, startPostgres } from '../../scripts/local/postgres.ts'
 import type { ServiceDefinition } from '../../services/chassis/contract/graph.ts'
 import { migrate } from '../../services/chassis/data/migrate.ts'
+import { asSuperuser, type Postgres, startPostgres } from '../../services/chassis/local/postgres.ts'
 import { silentLog } from './runtime.ts'
 
 declare module 'vitest' {

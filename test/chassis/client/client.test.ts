@@ -6,11 +6,11 @@ import { Worker } from 'node:worker_threads'
 import { SpanKind, SpanStatusCode } from '@opentelemetry/api'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { z } from 'zod'
-import { freePort } from '../../../scripts/local/postgres.ts'
 import { type ClientOptions, createClient } from '../../../services/chassis/client/client.ts'
 import { CallError } from '../../../services/chassis/contract/call-error.ts'
 import { defineContract, strict } from '../../../services/chassis/contract/contract.ts'
 import { defineService } from '../../../services/chassis/contract/graph.ts'
+import { freePort } from '../../../services/chassis/local/ports.ts'
 import { testRuntime } from '../../support/runtime.ts'
 
 const thing = { description: 'The thing', body: strict({ name: z.string() }) }

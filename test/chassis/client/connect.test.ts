@@ -2,8 +2,8 @@ import { once } from 'node:events'
 import type { AddressInfo, Socket } from 'node:net'
 import { createServer } from 'node:net'
 import { describe, expect, test } from 'vitest'
-import { freePort } from '../../../scripts/local/postgres.ts'
 import { connectInTime } from '../../../services/chassis/client/connect.ts'
+import { freePort } from '../../../services/chassis/local/ports.ts'
 
 const connect = (port: number, host = '127.0.0.1') =>
   new Promise<Socket>((resolve, reject) => {

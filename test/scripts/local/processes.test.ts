@@ -5,9 +5,9 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { freePort } from '../../../scripts/local/postgres.ts'
 import { beganAt, holderOf } from '../../../scripts/local/processes.ts'
 import { endOrphans, openRunFile } from '../../../scripts/local/run-file.ts'
+import { freePort } from '../../../services/chassis/local/ports.ts'
 
 function sleeper(): ChildProcess & { pid: number } {
   const child = spawn('sleep', ['60'], { stdio: 'ignore' })

