@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { ConfigError, edgeVariables, loadConfig, type ServiceDefinition, type SystemDefinition } from '@fairlead/chassis'
+import { ConfigError, edgeVariables, jwksOperation, loadConfig, type ServiceDefinition, type SystemDefinition } from '@fairlead/chassis'
 import { ensureDatabase, type Postgres } from '@fairlead/chassis/local'
 import { commonSettings } from '@fairlead/chassis/run'
 import { environmentOf, misspeltSettings, serviceFields, serviceSettingsIn } from '@fairlead/infra/tools'
@@ -63,6 +63,7 @@ export async function prepareLocalSystem({
     const places = {
       namespace: LOCAL_NAMESPACE,
       authIssuer: `https://${system.name}.localhost`,
+      keysOf: ({ name }: ServiceDefinition) => `http://127.0.0.1:${ports[name]?.port}${jwksOperation.path}`,
       workloadIssuer: LOCAL_ISSUER,
       workloadJwks: issuer.jwksFile,
       databaseUrlFile: service.database ? await writeDatabaseUrls(dir, postgres, service.name, service.database) : '',

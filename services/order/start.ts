@@ -1,11 +1,9 @@
 import { implement, type Started, type Wiring } from '@fairlead/chassis'
-import { createAccessTokenVerifier } from '@fairlead/chassis/identity'
 import { STATES } from './contract.ts'
 import { orderRoutes } from './routes.ts'
 import { createSaga, type Saga } from './saga.ts'
 import { order } from './service.ts'
 import { createOrderStore, type OrderStore } from './store.ts'
-import { watchUserKeys } from './user-keys.ts'
 
 export interface OrderParts {
   store: OrderStore
@@ -19,15 +17,10 @@ export function orderParts({ runtime, database, outbox, settings }: Wiring<typeo
   return { store, saga: createSaga({ store, orders }) }
 }
 
-export function startOrder({ runtime, clients, outbox, realm }: Wiring<typeof order>, { store, saga }: OrderParts): Started<typeof order> {
-  const keys = watchUserKeys(clients.user, runtime)
-  return {
-    handlers: orderRoutes({ store, saga, outbox }),
-    settle: { 'user.reserveCredit': saga.reserved, 'user.releaseCredit': saga.released },
-    verifyUser: createAccessTokenVerifier(keys.lookup, realm),
-    closers: [async () => keys.close()],
-  }
-}
+export const startOrder = ({ outbox }: Wiring<typeof order>, { store, saga }: OrderParts): Started<typeof order> => ({
+  handlers: orderRoutes({ store, saga, outbox }),
+  settle: { 'user.reserveCredit': saga.reserved, 'user.releaseCredit': saga.released },
+})
 
 export const orderService = implement(order, {
   migrations: new URL('./migrations/', import.meta.url),

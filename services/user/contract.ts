@@ -1,4 +1,4 @@
-import { defineContract, id, openApiOperation, openApiOperationOf, strict, timestamp } from '@fairlead/chassis'
+import { defineContract, id, jwksOperation, openApiOperation, openApiOperationOf, strict, timestamp } from '@fairlead/chassis'
 import { z } from 'zod'
 import { money } from '../money.ts'
 
@@ -136,22 +136,7 @@ export const userContract = defineContract({
     auth: 'user',
     responses: { 200: { description: 'Limit, what orders hold, and what is left', body: credit, example: exampleCredit } },
   },
-  getKeys: {
-    method: 'GET',
-    path: '/.well-known/jwks.json',
-    summary: 'Public keys of access tokens (RFC 7517)',
-    auth: 'none',
-    responses: {
-      200: {
-        description: 'The key set; a key is here before it signs and as long as its tokens live',
-        body: z.object({ keys: z.array(z.record(z.string(), z.unknown())) }),
-        headers: { 'Cache-Control': 'How long the set may be kept' },
-        example: {
-          keys: [{ kty: 'OKP', crv: 'Ed25519', kid: '2026-11', alg: 'EdDSA', use: 'sig', x: '11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo' }],
-        },
-      },
-    },
-  },
+  getKeys: jwksOperation,
   reserveCredit: {
     method: 'PUT',
     path: '/reservations/{orderId}',

@@ -34,11 +34,15 @@ export async function copyWithAddedService(): Promise<string> {
     ['calls: [', "calls: [{ to: inventory, mode: 'optional', attemptTimeoutMs: 300 }, "],
     ['import { orderContract }', "import { inventory } from '../inventory/service.ts'\nimport { orderContract }"],
   )
-  await edit(join(dir, 'services/order/start.ts'), [
-    'const keys = ',
-    `const stock = (scope: Parameters<typeof clients.inventory.call>[0], sku: string) => clients.inventory.call(scope, 'getStock', { params: { sku } })
+  await edit(
+    join(dir, 'services/order/start.ts'),
+    ['({ runtime, database,', '({ runtime, clients, database,'],
+    [
+      '  const states = ',
+      `  const stock = (scope: Parameters<typeof clients.inventory.call>[0], sku: string) => clients.inventory.call(scope, 'getStock', { params: { sku } })
   runtime.log.debug({ stock: typeof stock }, 'asks for stock')
-  const keys = `,
-  ])
+  const states = `,
+    ],
+  )
   return dir
 }

@@ -95,7 +95,11 @@ export const order = defineService({
   scale: { min: 2, max: 6 },
 })
 
-export const system: SystemDefinition & { services: readonly [typeof user, typeof order] } = defineSystem({ name: 'shop', services: [user, order] })
+export const system: SystemDefinition & { services: readonly [typeof user, typeof order] } = defineSystem({
+  name: 'shop',
+  services: [user, order],
+  users: user,
+})
 
 /** In this repository, whose folder has the services and runbooks. */
 export const project = { system, root: resolve('.'), version: '0.1.0' }

@@ -72,6 +72,7 @@ export async function startOrderService({
   })
   const env = {
     ...REALM_ENV,
+    AUTH_JWKS_URI: `http://${userHost}/.well-known/jwks.json`,
     ...(limits && { MAX_OPEN_ORDERS: String(limits.open), MAX_REFUSED_ORDERS_PER_DAY: String(limits.refused) }),
   }
   let parts: (OrderParts & { outbox: Outbox<typeof order> }) | undefined

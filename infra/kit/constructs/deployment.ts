@@ -1,4 +1,4 @@
-import { ADMIN_PORT, callersOf, DEFAULT_RESOURCES, type ServiceDefinition, workloadAudience } from '@fairlead/chassis'
+import { ADMIN_PORT, callersOf, DEFAULT_RESOURCES, jwksOperation, podsHost, type ServiceDefinition, workloadAudience } from '@fairlead/chassis'
 import type { Construct } from 'constructs'
 import type { IDeployment } from 'kubernetes-models/apps/v1/Deployment'
 import type { IContainer } from 'kubernetes-models/v1/Container'
@@ -98,6 +98,7 @@ function serving(context: Context, service: ServiceDefinition): IContainer {
     ...environmentOf(system, service, {
       namespace: settings.NAMESPACE,
       authIssuer: `https://${settings.HOST}`,
+      keysOf: issuer => `http://${podsHost(issuer)}:${issuer.port}${jwksOperation.path}`,
       workloadIssuer: settings.WORKLOAD_ISSUER,
       ...issuerKeys(settings),
       databaseUrlFile: DATABASE_URL_FILE,

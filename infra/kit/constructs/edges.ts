@@ -1,4 +1,13 @@
-import { ADMIN_PORT, callersOf, type ServiceDefinition } from '@fairlead/chassis'
+import {
+  ADMIN_PORT,
+  calleesOf,
+  callersOf,
+  connectingTo,
+  fetchesUserKeys,
+  foreignIssuerOf,
+  type ServiceDefinition,
+  type SystemDefinition,
+} from '@fairlead/chassis'
 import type { Construct } from 'constructs'
 import { type Context, serviceOwner } from '../objects/context.ts'
 import { addNetworkPolicy, addresses, allPodsIn, podsOf, type Rule } from '../objects/network-policies.ts'
@@ -16,18 +25,27 @@ const databaseRules = ({ DATABASE, DATABASE_CIDR, DATABASE_PORT }: Settings): Ru
 const issuerRules = ({ WORKLOAD_JWKS, WORKLOAD_JWKS_CIDR }: Settings): Rule[] =>
   WORKLOAD_JWKS === 'file' ? [] : WORKLOAD_JWKS_CIDR.map(cidr => ({ peer: addresses(cidr), ports: [Number(new URL(WORKLOAD_JWKS).port || 443)] }))
 
+/** Where services find a foreign issuer's keys: at any address on kind, as nobody says better. */
+function userKeysRules(system: SystemDefinition, { USERS_JWKS_CIDR }: Settings): Rule[] {
+  const foreign = foreignIssuerOf(system)
+  if (!foreign) return []
+  const ports = [Number(new URL(foreign.jwksUri).port || 443)]
+  return USERS_JWKS_CIDR.length > 0 ? USERS_JWKS_CIDR.map(cidr => ({ peer: addresses(cidr), ports })) : [{ ports }]
+}
+
 /** One rule for each edge that ends or begins at a service: those of the graph, and those to ingress, database, traces and metrics. */
 export function addEdges(scope: Construct, context: Context, service: ServiceDefinition): void {
   const { system, settings } = context
   const bundled = settings.PLATFORM === 'bundled'
   const platform = (name: string, namespace: string) => (bundled ? podsOf(name, namespace) : allPodsIn(namespace))
-  const ingress: Rule[] = callersOf(system, service).map(caller => ({ peer: podsOf(caller), ports: [service.port] }))
+  const ingress: Rule[] = connectingTo(system, service).map(caller => ({ peer: podsOf(caller), ports: [service.port] }))
   if (entryServices(context).includes(service)) ingress.push({ peer: platform('traefik', settings.INGRESS_NAMESPACE), ports: [service.port] })
   ingress.push({ peer: platform('prometheus', settings.MONITORING_NAMESPACE), ports: [ADMIN_PORT, COLLECTOR_METRICS_PORT] })
 
-  const egress: Rule[] = service.calls.map(({ to }) => ({ peer: podsOf(to.name), ports: [to.port] }))
+  const egress: Rule[] = calleesOf(system, service).map(({ name, port }) => ({ peer: podsOf(name), ports: [port] }))
   if (service.database) egress.push(...databaseRules(settings))
   if (callersOf(system, service).length > 0) egress.push(...issuerRules(settings))
+  if (fetchesUserKeys(service)) egress.push(...userKeysRules(system, settings))
   const { OTLP_CIDR, OTLP_ENDPOINT } = settings
   const collectors = OTLP_CIDR.length > 0 ? OTLP_CIDR.map(addresses) : [platform('jaeger', settings.TRACING_NAMESPACE)]
   egress.push(...collectors.map(peer => ({ peer, ports: [OTLP_ENDPOINT.port] })))

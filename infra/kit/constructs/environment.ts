@@ -1,10 +1,22 @@
-import { callersOf, edgeVariables, type ServiceDefinition, type SystemDefinition } from '@fairlead/chassis'
+import {
+  callersOf,
+  edgeVariables,
+  fetchesUserKeys,
+  foreignIssuerOf,
+  issuesTokens,
+  keysCalleeOf,
+  type ServiceDefinition,
+  type SystemDefinition,
+  servesUsers,
+} from '@fairlead/chassis'
 
 /** Where a service finds what differs between a laptop and a pod. */
 export interface Places {
   namespace: string
-  /** Who signs users' access tokens, a URL. */
+  /** The name of a service of the system that signs users' access tokens, a URL. */
   authIssuer: string
+  /** Where a service of the system publishes the keys of its access tokens. */
+  keysOf(issuer: ServiceDefinition): string
   /** Who signs workload tokens, a URL. */
   workloadIssuer: string
   /** Where its keys are: the path of a file, or an https URL. */
@@ -24,8 +36,7 @@ export function environmentOf(system: SystemDefinition, service: ServiceDefiniti
   const callers = callersOf(system, service)
   return {
     NAMESPACE: places.namespace,
-    AUTH_ISSUER: places.authIssuer,
-    AUTH_AUDIENCE: system.name,
+    ...usersOf(system, service, places),
     ...(service.database && { DATABASE_URL_FILE: places.databaseUrlFile }),
     ...Object.fromEntries((service.secrets ?? []).map(({ name, env }) => [env, places.secretDir(name)])),
     ...places.settings,
@@ -37,4 +48,15 @@ export function environmentOf(system: SystemDefinition, service: ServiceDefiniti
     }),
     ...Object.fromEntries(service.calls.map(({ to }) => [edgeVariables(to.name).identityFile, places.identityFile(to.name)])),
   }
+}
+
+/** How a service comes to know users: whose tokens it takes or issues, and the keys that verify them. */
+function usersOf(system: SystemDefinition, service: ServiceDefinition, places: Places): Record<string, string> {
+  if (!servesUsers(service) && !issuesTokens(service)) return {}
+  const foreign = foreignIssuerOf(system)
+  const realm = { AUTH_ISSUER: foreign?.issuer ?? places.authIssuer, AUTH_AUDIENCE: foreign?.audience ?? system.name }
+  const issuer = keysCalleeOf(system, service)
+  if (issuer) return { ...realm, AUTH_JWKS_URI: places.keysOf(issuer) }
+  if (!foreign || !fetchesUserKeys(service)) return realm
+  return { ...realm, AUTH_JWKS_URI: foreign.jwksUri, AUTH_ALGORITHMS: (foreign.algorithms ?? ['ES256', 'RS256']).join(',') }
 }

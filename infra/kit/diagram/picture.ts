@@ -1,4 +1,4 @@
-import { DEFAULT_MAX_ATTEMPTS, type Edge, type ServiceDefinition, type SystemDefinition } from '@fairlead/chassis'
+import { DEFAULT_MAX_ATTEMPTS, type Edge, keysCalleeOf, type ServiceDefinition, type SystemDefinition } from '@fairlead/chassis'
 import { percent } from '../alerts/slo-alerts.ts'
 import { entryServices } from '../constructs/ingress.ts'
 
@@ -37,6 +37,13 @@ const arrow = (from: string, { to, mode, attemptTimeoutMs, maxAttempts = DEFAULT
   label: [`${to.port} · ${mode}`, `${maxAttempts} × ${attemptTimeoutMs} ms`],
 })
 
+/** The edge that nobody writes: to the keys of users' tokens. */
+function keysArrow(system: SystemDefinition, service: ServiceDefinition): Arrow[] {
+  const issuer = keysCalleeOf(system, service)
+  if (!issuer || service.calls.some(({ to }) => to === issuer)) return []
+  return [{ from: service.name, to: issuer.name, mode: 'optional', label: [`${issuer.port} · keys`] }]
+}
+
 /** The services, the edges between them, and those of the ingress to what everybody may reach. */
 export function pictureOf(system: SystemDefinition): Picture {
   const entries = entryServices({ system }).map(({ name, port }): Arrow => ({ to: name, mode: 'required', label: [String(port)] }))
@@ -48,6 +55,9 @@ export function pictureOf(system: SystemDefinition): Picture {
       objectives: objectives(service),
       database: service.database,
     })),
-    arrows: [...entries, ...system.services.flatMap(service => service.calls.map(edge => arrow(service.name, edge)))],
+    arrows: [
+      ...entries,
+      ...system.services.flatMap(service => [...service.calls.map(edge => arrow(service.name, edge)), ...keysArrow(system, service)]),
+    ],
   }
 }

@@ -1,5 +1,5 @@
 import { isIP } from 'node:net'
-import { ConfigError, loadConfig, type SystemDefinition } from '@fairlead/chassis'
+import { ConfigError, foreignIssuerOf, loadConfig, type SystemDefinition } from '@fairlead/chassis'
 import { z } from 'zod'
 import { cidrs, formatted, labels, listOf, optional, ownNamespace, textOf } from './fields.ts'
 import { formats, isOf } from './formats.ts'
@@ -147,6 +147,7 @@ const settingFields = {
     formats.objectName,
     "a ConfigMap beside the services with the authorities' certificates for that URL in its key ca.crt, e.g. kube-root-ca.crt; by default the public ones",
   ),
+  USERS_JWKS_CIDR: cidrs("where a foreign issuer's keys of users' tokens are; needed for PLATFORM=existing, by default any address"),
   LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error']).default('info').describe('debug, info, warn or error'),
 } as const
 
@@ -190,17 +191,29 @@ function withDefaults(env: Env): Env {
   return { ...bundled, ...Object.fromEntries(said), PLATFORM }
 }
 
+type Members = Pick<SystemDefinition, 'services' | 'users'>
+
+/** On a cluster of one's own a service reaches no address that nobody named. */
+const usersKeysProblems = ({ PLATFORM, USERS_JWKS_CIDR }: OwnSettings, system: Members): string[] => {
+  const foreign = foreignIssuerOf(system)
+  if (!foreign || PLATFORM === 'bundled' || USERS_JWKS_CIDR.length > 0) return []
+  return [
+    `USERS_JWKS_CIDR is missing: it takes the addresses of ${new URL(foreign.jwksUri).host}, where users' keys are, as CIDRs such as 10.0.0.0/8 separated by commas`,
+  ]
+}
+
 /**
  * @param system whose services' settings are read too. @default none: they have their defaults
  * @throws ConfigError naming every missing or wrong variable, and else all that do not go together
  */
-export function loadSettings(env: Env, system: Pick<SystemDefinition, 'services'> = { services: [] }): Settings {
+export function loadSettings(env: Env, system: Members = { services: [] }): Settings {
   const own = serviceFields(system)
   const config: OwnSettings = loadConfig({ ...own, ...settingFields }, withDefaults(env))
   const settings = { ...config, SERVICES: serviceSettingsIn(env, system) }
   const twice = Object.keys(own).filter(name => name in settingFields)
   const problems = [
     ...twice.map(name => `${name} is a setting of a service and of the kit: give the service's another name`),
+    ...usersKeysProblems(config, system),
     ...misspeltSettings(env, system, Object.keys(settingFields)),
     ...settingsProblems(settings),
   ]
@@ -211,7 +224,7 @@ export function loadSettings(env: Env, system: Pick<SystemDefinition, 'services'
 const isMissingHere = (problem: string) => problem.includes(' is missing: ') && (problem.split(' ', 1)[0] as string) in settingFields
 
 /** The settings for the cluster of a context, whose name tells whether kind made it. */
-export function settingsFor(context: string, env: Env, system?: Pick<SystemDefinition, 'services'>): Settings {
+export function settingsFor(context: string, env: Env, system?: Members): Settings {
   const CLUSTER = env.CLUSTER || (context.startsWith('kind-') ? 'kind' : 'other')
   try {
     return loadSettings({ ...env, CLUSTER }, system)

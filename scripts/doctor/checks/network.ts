@@ -1,4 +1,4 @@
-import { podsHost } from '@fairlead/chassis'
+import { calleesOf, podsHost } from '@fairlead/chassis'
 import { imagesFor } from '@fairlead/infra/tools'
 import type { Live } from '../../cluster/cluster.ts'
 import { isReady, programOf, workloadsOf } from '../../cluster/rollout.ts'
@@ -41,8 +41,8 @@ export function networkChecks(context: Context): Check[] {
   return [
     { name: 'DNS', run: async signal => namesAreFound(context, await look(signal)) },
     ...system.services.flatMap(service =>
-      service.calls.map(
-        ({ to }): Check => ({
+      calleesOf(system, service).map(
+        (to): Check => ({
           name: `edge ${service.name} -> ${to.name}`,
           run: async signal =>
             connects(

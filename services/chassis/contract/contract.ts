@@ -138,5 +138,8 @@ export function fieldProblems(part: string, issues: readonly z.core.$ZodIssue[])
   })
 }
 
+/** Whether any operation of a service is such a one. */
+export const hasOperation = ({ contract }: { contract: Contract }, is: (operation: Operation) => unknown): boolean => Object.values(contract).some(is)
+
 /** Whether repeating the operation has the effect of doing it once (RFC 9110 section 9.2.2). */
 export const isIdempotent = (operation: Operation): boolean => operation.method !== 'POST' && operation.method !== 'PATCH'

@@ -1,5 +1,6 @@
 import type { z } from 'zod'
-import type { Contract, Operation } from './contract.ts'
+import type { Contract } from './contract.ts'
+import { type ForeignIssuer, usersProblems } from './users.ts'
 import { edgeVariables, isTaken, settingVariable } from './variables.ts'
 
 /** Of an edge that names none. */
@@ -140,6 +141,8 @@ export const DEFAULT_RESOURCES: Resources = {
 export interface SystemDefinition {
   name: string
   services: readonly ServiceDefinition[]
+  /** Who issues users' access tokens: a service with a `jwksOperation`, or somebody outside. Needed where an operation has `auth: 'user'`. */
+  users?: ServiceDefinition | ForeignIssuer
 }
 
 /** Checks one service's definition and keeps its literal types, so that a client for a missing edge does not compile. */
@@ -183,7 +186,7 @@ function refuseCommand({ name, database }: ServiceDefinition, { to }: Edge, comm
 
 /** Checks that names and ports are unique and that every callee is a member, all problems at once. */
 export function defineSystem<const S extends SystemDefinition>(system: S): S {
-  const problems: string[] = []
+  const problems: string[] = usersProblems(system)
   const seen = new Map<string | number, string>()
   for (const service of system.services) {
     for (const key of [service.name, service.port]) {
@@ -229,10 +232,6 @@ export function edgeTo(service: ServiceDefinition, name: string): Edge {
 
 /** Name under which callers find all pods of a service (a headless Service on Kubernetes). */
 export const podsHost = (service: ServiceDefinition): string => `${service.name}-pods`
-
-/** Whether any operation of a service is such a one. */
-export const hasOperation = ({ contract }: Pick<ServiceDefinition, 'contract'>, is: (operation: Operation) => unknown): boolean =>
-  Object.values(contract).some(is)
 
 /** Whether a service sends commands, which wait in an outbox until they arrive. */
 export const hasOutbox = ({ calls }: Pick<ServiceDefinition, 'calls'>): boolean => calls.some(({ commands = [] }) => commands.length > 0)

@@ -1,5 +1,5 @@
 /** What a team describes its services with, and what every floor knows of that. It loads zod and uuid alone. */
-export { ACCESS_TOKEN, type TokenRealm } from './access-token.ts'
+export { ACCESS_TOKEN, jwksOperation, type TokenRealm } from './access-token.ts'
 export { CallError } from './call-error.ts'
 export { type Answer, type Contract, defineContract, type Input, isIdempotent, type Operation, type Outgoing, strict } from './contract.ts'
 export { aborted, createDeadline, DEADLINE_HEADER, type Deadline } from './deadline.ts'
@@ -14,7 +14,6 @@ export {
   defineService,
   defineSystem,
   type Edge,
-  hasOperation,
   hasOutbox,
   type MetricPanel,
   podsHost,
@@ -36,5 +35,16 @@ export { isKept, KEPT_ATTRIBUTE, KEPT_SHARE } from './sampling.ts'
 export { type Scope, within } from './scope.ts'
 export { ConfigError, count, list, loadConfig, milliseconds, port, seconds, text } from './settings.ts'
 export { CLOSE_MS, FINISH_MS, KEEP_ALIVE_MS, LINGER_MS, RETRY_BACKOFF } from './timing.ts'
+export {
+  calleesOf,
+  connectingTo,
+  type ForeignIssuer,
+  fetchesUserKeys,
+  foreignIssuerOf,
+  issuesTokens,
+  keysCalleeOf,
+  servesUsers,
+  type TokenAlgorithm,
+} from './users.ts'
 export { edgeVariables, settingVariable } from './variables.ts'
 export { workloadAudience, workloadSubject } from './workload.ts'

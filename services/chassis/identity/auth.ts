@@ -2,6 +2,7 @@ import { errors, type JWTPayload, jwtVerify } from 'jose'
 import { ACCESS_TOKEN, type TokenRealm } from '../contract/access-token.ts'
 import { Failure } from '../contract/failure.ts'
 import type { Scope } from '../contract/scope.ts'
+import type { TokenAlgorithm } from '../contract/users.ts'
 import type { KeyLookup } from './jwks.ts'
 
 /** Who a request comes from: a user by id, or a service by its ServiceAccount. */
@@ -22,17 +23,23 @@ export const unauthorized = (detail: string, error?: 'invalid_token'): Failure =
 
 export const forbidden = (detail: string): Failure => new Failure('forbidden', 'forbidden', detail)
 
-/** Verifies users' access tokens (RFC 9068) with the algorithm and type pinned, as RFC 8725 sections 3.1 and 3.11 ask. */
-export function createAccessTokenVerifier(keys: KeyLookup, { issuer, audience }: TokenRealm): Verifier {
+/** Of a token that a service of the system issued (RFC 9068), with its type pinned, as RFC 8725 section 3.11 asks. */
+const OWN = { algorithms: [ACCESS_TOKEN.algorithm], typ: ACCESS_TOKEN.typ, requiredClaims: ['sub', 'exp', 'iat', 'jti', 'client_id', 'sid'] }
+/** What every issuer says. Most of them give access tokens no type of their own, so that the audience alone tells them from ID tokens. */
+const FOREIGN = { requiredClaims: ['sub', 'exp', 'iat'] }
+
+/**
+ * Verifies users' access tokens with the algorithms pinned, as RFC 8725 section 3.1 asks.
+ * @param realm with `algorithms` where a foreign issuer signs them
+ */
+export function createAccessTokenVerifier(
+  keys: KeyLookup,
+  { issuer, audience, algorithms }: TokenRealm & { algorithms?: readonly TokenAlgorithm[] | undefined },
+): Verifier {
+  const options = { issuer, audience, ...(algorithms ? { ...FOREIGN, algorithms: [...algorithms] } : OWN) }
   return async token => {
-    const payload = await verifyJwt(token, keys, {
-      algorithms: [ACCESS_TOKEN.algorithm],
-      typ: ACCESS_TOKEN.typ,
-      issuer,
-      audience,
-      requiredClaims: ['sub', 'exp', 'iat', 'jti', 'client_id', 'sid'],
-    })
-    return { kind: 'user', id: payload.sub as string, sessionId: payload.sid as string }
+    const { sub, sid } = await verifyJwt(token, keys, options)
+    return { kind: 'user', id: sub as string, ...(typeof sid === 'string' && { sessionId: sid }) }
   }
 }
 

@@ -1,11 +1,9 @@
 import { readFile } from 'node:fs/promises'
-import { createLocalJWKSet, decodeJwt, errors, type FlattenedJWSInput, type JSONWebKeySet } from 'jose'
-import { Agent, request } from 'undici'
+import { decodeJwt, errors, type FlattenedJWSInput, type JSONWebKeySet } from 'jose'
 import type { Runtime } from '../telemetry/runtime.ts'
+import { downloadKeys, parseKeys } from './download-keys.ts'
 import { createJwksCache, type KeyLookup, keysUnavailable } from './jwks.ts'
 
-/** A key set has a few kilobytes. */
-const MAX_BYTES = 1 << 18
 const FETCH_MS = 5_000
 /** A look at a file costs next to nothing, and the kubelet brings a new one without a word. */
 const FILE = { refreshMs: 5_000, unknownKidMs: 1_000 }
@@ -36,7 +34,7 @@ export async function openIssuerKeys(
 ): Promise<IssuerKeys> {
   const unknown = metrics.counter('workload_unknown_key_total', 'Workload tokens of the issuer whose key it does not publish', [], [{}])
   const cache = isUrl(source)
-    ? createJwksCache({ log, fetch: () => download(source, caFile) })
+    ? createJwksCache({ log, fetch: () => downloadKeys(source, { timeoutMs: FETCH_MS, caFile }) })
     : createJwksCache({ log, fetch: () => read(source), initial: await read(source), ...FILE })
   const lookup: KeyLookup = async (header, token) => {
     try {
@@ -52,25 +50,6 @@ export async function openIssuerKeys(
   return { lookup, close: cache.close }
 }
 
-const read = async (path: string): Promise<JSONWebKeySet> => valid(await readFile(path, 'utf8'))
-
-/** No redirect is followed: the network policy knows one address. */
-async function download(url: string, caFile: string | undefined): Promise<JSONWebKeySet> {
-  const agent = new Agent({ maxResponseSize: MAX_BYTES, connect: { timeout: FETCH_MS, ...(caFile && { ca: await readFile(caFile, 'utf8') }) } })
-  try {
-    const { statusCode, body } = await request(url, { dispatcher: agent, signal: AbortSignal.timeout(FETCH_MS) })
-    const text = await body.text()
-    if (statusCode !== 200) throw new Error(`${url} answered ${statusCode}`)
-    return valid(text)
-  } finally {
-    await agent.destroy()
-  }
-}
-
-function valid(text: string): JSONWebKeySet {
-  const keys: JSONWebKeySet = JSON.parse(text)
-  createLocalJWKSet(keys)
-  return keys
-}
+const read = async (path: string): Promise<JSONWebKeySet> => parseKeys(await readFile(path, 'utf8'))
 
 const claimedIssuer = ({ payload }: FlattenedJWSInput) => decodeJwt(`.${payload}.`).iss

@@ -1,7 +1,9 @@
 import { z } from 'zod'
-import { ADMIN_PORT, DEFAULT_POOL_SIZE, hasOperation, type ServiceDefinition } from '../contract/graph.ts'
+import { hasOperation } from '../contract/contract.ts'
+import { ADMIN_PORT, DEFAULT_POOL_SIZE, type ServiceDefinition } from '../contract/graph.ts'
 import { count, list, loadConfig, milliseconds, port, text } from '../contract/settings.ts'
 import { LINGER_MS } from '../contract/timing.ts'
+import { fetchesUserKeys, issuesTokens, servesUsers } from '../contract/users.ts'
 import { edgeVariables } from '../contract/variables.ts'
 import { databaseUrlFile } from '../data/database-url.ts'
 
@@ -57,8 +59,19 @@ const realmConfig = {
   AUTH_AUDIENCE: text('the audience of access tokens'),
 }
 
+/** Of a service that verifies them by keys that it fetches. */
+const userKeysConfig = {
+  AUTH_JWKS_URI: z.url({ protocol: /^https?$/ }).describe('where the issuer publishes its keys, a URL'),
+  AUTH_ALGORITHMS: list('algorithms by which a foreign issuer signs')
+    .pipe(z.array(z.enum(['EdDSA', 'ES256', 'PS256', 'RS256'])).min(1))
+    .optional()
+    .describe('EdDSA, ES256, PS256 or RS256, separated by commas: how a foreign issuer signs'),
+}
+
 /** What a service's own part needs of its configuration. */
-export type OwnConfig = WorkloadConfig & { [K in keyof typeof realmConfig]: string } & { NAMESPACE: string; [name: string]: unknown }
+export type OwnConfig = WorkloadConfig & { [K in keyof typeof realmConfig]: string } & {
+  [K in keyof typeof userKeysConfig]: z.output<(typeof userKeysConfig)[K]>
+} & { NAMESPACE: string; [name: string]: unknown }
 
 /** Everything that the environment says. What a service has no use for is not there, whatever the type says. */
 export type ServiceConfig = BaseConfig & OwnConfig
@@ -69,7 +82,8 @@ export type ServiceConfig = BaseConfig & OwnConfig
 export const serviceConfig = (service: ServiceDefinition): Record<string, z.ZodType> => ({
   ...baseConfig(service),
   ...Object.fromEntries((service.secrets ?? []).map(({ name, env }) => [env, text(`the folder of the secret ${name}`)])),
-  ...(hasOperation(service, ({ auth }) => auth === 'user') && realmConfig),
+  ...((servesUsers(service) || issuesTokens(service)) && realmConfig),
+  ...(fetchesUserKeys(service) && userKeysConfig),
   ...(hasOperation(service, ({ auth }) => auth === 'workload') && workloadConfig),
   ...edgeConfig(service),
   ...service.settings,

@@ -1,14 +1,17 @@
 import type Koa from 'koa'
 import type { Client } from '../client/client.ts'
-import { hasOperation, hasOutbox, type ServiceDefinition } from '../contract/graph.ts'
+import { hasOperation } from '../contract/contract.ts'
+import { hasOutbox, type ServiceDefinition } from '../contract/graph.ts'
 import type { Implementation, Started, Wiring } from '../contract/implement.ts'
+import { fetchesUserKeys } from '../contract/users.ts'
 import type { Database } from '../data/database.ts'
 import type { CallCallee, Settle } from '../data/delivery.ts'
 import { startHousekeeping } from '../data/housekeeping.ts'
 import { purgeKeys } from '../data/idempotency.ts'
 import { openOutbox } from '../data/outbox.ts'
 import type { RelayOptions } from '../data/relay.ts'
-import type { Verifiers } from '../identity/auth.ts'
+import type { Verifier, Verifiers } from '../identity/auth.ts'
+import { openUserVerifier } from '../identity/user-keys.ts'
 import { openWorkloadVerifier } from '../identity/workload-identity.ts'
 import type { Check } from '../server/health.ts'
 import { createApp, type Trust } from '../server/pipeline.ts'
@@ -18,7 +21,7 @@ import type { OwnConfig } from './config.ts'
 
 // biome-ignore lint/suspicious/noExplicitAny: each has the contract of its callee
 type AnyClient = Client<any>
-type AnyStarted = Omit<Started<ServiceDefinition & { database: string }>, 'settle'> & { settle?: unknown }
+type AnyStarted = Omit<Started<ServiceDefinition & { database: string }>, 'settle' | 'verifyUser'> & { settle?: unknown; verifyUser?: Verifier }
 
 /** What a process holds for its service. */
 export interface Resources extends Trust {
@@ -47,6 +50,7 @@ export async function wireService<D extends ServiceDefinition>(implementation: I
   const { service } = implementation
   const { config, runtime, clients, database, loopDelay, verifiers: given = {}, relay = {}, ...trust } = resources
   const pick = (names: readonly string[]) => Object.fromEntries(names.map(name => [name, config[name]]))
+  const realm = { issuer: config.AUTH_ISSUER, audience: config.AUTH_AUDIENCE }
   const call: CallCallee = (scope, callee, operation, options) => (clients[callee] as AnyClient).call(scope, operation, options as never)
   const outbox = database && openOutbox({ ...runtime, service, database, call })
   const started = (await implementation.start({
@@ -56,21 +60,24 @@ export async function wireService<D extends ServiceDefinition>(implementation: I
     outbox: outbox?.outbox,
     settings: pick(Object.keys(service.settings ?? {})),
     secrets: Object.fromEntries((service.secrets ?? []).map(({ name, env }) => [name, config[env]])),
-    realm: config.AUTH_ISSUER === undefined ? undefined : { issuer: config.AUTH_ISSUER, audience: config.AUTH_AUDIENCE },
-  } as unknown as Wiring<D>)) as AnyStarted
+    realm: config.AUTH_ISSUER === undefined ? undefined : realm,
+  } as unknown as Wiring<D>)) as unknown as AnyStarted
   const { handlers, verifyUser, checks = {}, closers = [], jobs, settle } = started
 
   const asksForWorkloads = hasOperation(service, ({ auth }) => auth === 'workload')
   const workload = asksForWorkloads && !given.workload ? await openWorkloadVerifier(service.name, config, runtime) : undefined
+  const { AUTH_JWKS_URI: jwksUri, AUTH_ALGORITHMS: algorithms } = config
+  const users = fetchesUserKeys(service) && !verifyUser && !given.user ? openUserVerifier({ ...realm, jwksUri, algorithms }, runtime) : undefined
+  const user = verifyUser ?? users?.verify
   const app = createApp(runtime, {
     service,
     handlers,
     loopDelay,
-    verifiers: { ...(verifyUser && { user: verifyUser }), ...(workload && { workload: workload.verify }), ...given },
+    verifiers: { ...(user && { user }), ...(workload && { workload: workload.verify }), ...given },
     ...trust,
   })
   const own: (() => Promise<unknown>)[] = []
-  if (workload) own.push(async () => workload.close())
+  for (const verifier of [workload, users]) if (verifier) own.push(async () => verifier.close())
   if (database) {
     const keys = hasOperation(service, ({ idempotencyKey }) => idempotencyKey) && {
       keys: (scope: Parameters<typeof purgeKeys>[1]) => purgeKeys(database, scope),

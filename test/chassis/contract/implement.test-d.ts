@@ -1,5 +1,6 @@
 /** Nothing here runs. tsc checks that each wrong use below does not compile: an unused @ts-expect-error is itself an error. */
 import { z } from 'zod'
+import { jwksOperation } from '../../../services/chassis/contract/access-token.ts'
 import { defineContract, strict } from '../../../services/chassis/contract/contract.ts'
 import { type CalleeName, defineService } from '../../../services/chassis/contract/graph.ts'
 import { type Implementation, implement, type Wiring } from '../../../services/chassis/contract/implement.ts'
@@ -81,6 +82,21 @@ export const wired = implement(caller, {
     }
   },
 })
+
+const forUsers = { ...contract.greet, auth: 'user' } as const
+const diary = defineService({ name: 'diary', port: 8_082, contract: defineContract({ greet: forUsers }), ...rest })
+const account = defineService({ name: 'account', port: 8_083, contract: defineContract({ greet: forUsers, getKeys: jwksOperation }), ...rest })
+const greet = () => ({ status: 404 }) as const
+const getKeys = () => ({ status: 200 as const, body: { keys: [] } })
+
+export const verifiedByTheChassis = implement(diary, { start: ({ realm }) => ({ handlers: { greet }, closers: [async () => realm.issuer] }) })
+export const verifiedByItself = implement(account, {
+  start: ({ realm }) => ({ handlers: { greet, getKeys }, verifyUser: async () => ({ kind: 'user', id: realm.audience }) }),
+})
+// @ts-expect-error who issues tokens verifies them
+implement(account, { start: () => ({ handlers: { greet, getKeys } }) })
+// @ts-expect-error without users there is no realm
+implement(hello, { start: ({ realm }) => ({ handlers: { greet: () => ({ status: realm ? 404 : 404 }) } }) })
 
 export const withoutDatabase = (wiring: Wiring<typeof hello>) => {
   // @ts-expect-error it has none

@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest'
+import { jwksOperation } from '../../../services/chassis/contract/access-token.ts'
 import { defineContract } from '../../../services/chassis/contract/contract.ts'
 import { defineService } from '../../../services/chassis/contract/graph.ts'
 import { implement } from '../../../services/chassis/contract/implement.ts'
@@ -58,9 +59,11 @@ describe('a wired service', () => {
     expect(closed).toEqual(['first', 'second'])
   })
 
-  test('does not start when an operation asks for users, and nobody verifies their tokens', async () => {
-    const service = defineService({ name: 'till', contract: defineContract({ pay: { ...pay, auth: 'user' } }), ...rest })
-    const till = implement(service, { start: () => ({ handlers: { pay: () => ({ status: 204 }) } }) })
+  test('does not start when it issues tokens, and verifies none', async () => {
+    const service = defineService({ name: 'till', contract: defineContract({ pay: { ...pay, auth: 'user' }, getKeys: jwksOperation }), ...rest })
+    const till = implement(service, {
+      start: () => ({ handlers: { pay: () => ({ status: 204 }), getKeys: () => ({ status: 200, body: { keys: [] } }) } }) as never,
+    })
     const env = { NAMESPACE: 'acme', AUTH_ISSUER: 'https://id.example', AUTH_AUDIENCE: 'acme' }
     await expect(wired(till, env, { runtime: testRuntime(), clients: {} })).rejects.toThrow("pay has auth 'user', and there is no verifier for it")
   })

@@ -1,0 +1,35 @@
+import type { TokenRealm } from '../contract/access-token.ts'
+import type { TokenAlgorithm } from '../contract/users.ts'
+import type { Runtime } from '../telemetry/runtime.ts'
+import { linkedSpan, traceHeaders } from '../telemetry/tracing.ts'
+import { createAccessTokenVerifier, type Verifier } from './auth.ts'
+import { downloadKeys } from './download-keys.ts'
+import { createJwksCache } from './jwks.ts'
+
+const FETCH_MS = 1_500
+
+export interface UserVerifierOptions extends TokenRealm {
+  /** Where the issuer publishes its keys. */
+  jwksUri: string
+  /** Of a foreign issuer. @default a service of the system issues the tokens */
+  algorithms?: readonly TokenAlgorithm[] | undefined
+}
+
+/** Verifies users' access tokens by keys that are fetched in the background: until they are here, and never after, every token is 503. */
+export function openUserVerifier(
+  { jwksUri, ...realm }: UserVerifierOptions,
+  { tracer, log }: Pick<Runtime, 'tracer' | 'log'>,
+): { verify: Verifier; close(): void } {
+  const keys = createJwksCache({
+    log,
+    fetch: async () => {
+      const span = linkedSpan(tracer, 'fetch token keys', undefined)
+      try {
+        return await downloadKeys(jwksUri, { timeoutMs: FETCH_MS, headers: traceHeaders(span) })
+      } finally {
+        span.end()
+      }
+    },
+  })
+  return { verify: createAccessTokenVerifier(keys.lookup, realm), close: keys.close }
+}

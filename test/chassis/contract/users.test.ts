@@ -1,0 +1,65 @@
+import { describe, expect, test } from 'vitest'
+import { jwksOperation } from '../../../services/chassis/contract/access-token.ts'
+import type { Contract } from '../../../services/chassis/contract/contract.ts'
+import { defineService, defineSystem, type SystemDefinition } from '../../../services/chassis/contract/graph.ts'
+import { calleesOf, connectingTo, fetchesUserKeys } from '../../../services/chassis/contract/users.ts'
+
+const responses = { 204: { description: 'Done' } }
+const mine = { method: 'GET', path: '/mine', summary: 'Mine', auth: 'user', responses } as const
+const all = { method: 'GET', path: '/all', summary: 'All', auth: 'none', responses } as const
+const service = (name: string, port: number, contract: Contract) =>
+  defineService({
+    name,
+    port,
+    contract,
+    timeoutMs: 500,
+    maxConcurrency: 10,
+    slo: { availability: 0.99, latency: { thresholdMs: 100, objective: 0.99 } },
+    scale: { min: 1, max: 1 },
+  })
+
+const account = service('account', 8_080, { mine, getKeys: jwksOperation })
+const diary = service('diary', 8_081, { mine })
+const news = service('news', 8_082, { all })
+const foreign = { issuer: 'https://id.acme.example', audience: 'acme', jwksUri: 'https://id.acme.example/keys' }
+const acme = (users: SystemDefinition['users'], services: SystemDefinition['services'] = [account, diary, news]) =>
+  defineSystem({ name: 'acme', services, ...(users && { users }) })
+
+describe('users of a system', () => {
+  test('are needed where an operation asks for one', () => {
+    expect(() => acme(undefined, [diary, news])).toThrow(
+      "system acme: diary has auth 'user' (mine), and nobody issues tokens: say users: a service with a jwksOperation, or { issuer, audience, jwksUri }",
+    )
+    expect(acme(undefined, [news]).services).toEqual([news])
+  })
+
+  test('may be those of a service, which publishes its keys and is in the system', () => {
+    expect(acme(account).users).toBe(account)
+    expect(() => acme(diary)).toThrow('users is diary, which publishes no keys: give its contract a jwksOperation')
+    expect(() => acme(account, [diary])).toThrow('users is account, which is not in the system')
+  })
+
+  test('may be those of a foreign issuer', () => {
+    expect(acme(foreign, [diary]).users).toEqual(foreign)
+    expect(() => acme({ issuer: 'id.acme.example', audience: '', jwksUri: 'http://id.acme.example/keys' }, [diary])).toThrow(
+      'system acme: users.issuer is id.acme.example, which is no https URL; users.jwksUri is http://id.acme.example/keys, which is no https URL; ' +
+        'users.audience is empty: it tells tokens for this system from others of the issuer',
+    )
+  })
+
+  test('bring an edge to the issuer, for whoever verifies their tokens', () => {
+    const system = acme(account)
+    expect([account, diary, news].filter(fetchesUserKeys)).toEqual([diary])
+    expect(calleesOf(system, diary)).toEqual([account])
+    expect(connectingTo(system, account)).toEqual(['diary'])
+    expect([account, news].flatMap(one => calleesOf(system, one))).toEqual([])
+    expect(calleesOf(acme(foreign, [diary]), diary)).toEqual([])
+  })
+
+  test('bring none beside an edge that is there', () => {
+    const caller = defineService({ ...diary, calls: [{ to: account, mode: 'optional', attemptTimeoutMs: 100 }] })
+    const system = acme(account, [account, caller])
+    expect(calleesOf(system, caller)).toEqual([account])
+    expect(connectingTo(system, account)).toEqual(['diary'])
+  })
+})

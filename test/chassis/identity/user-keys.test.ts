@@ -1,0 +1,88 @@
+import { exportJWK, generateKeyPair, type JWTPayload, SignJWT } from 'jose'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
+import type { TokenAlgorithm } from '../../../services/chassis/contract/users.ts'
+import { openUserVerifier } from '../../../services/chassis/identity/user-keys.ts'
+import { listen } from '../../support/http.ts'
+import { testRuntime } from '../../support/runtime.ts'
+
+const REALM = { issuer: 'https://id.acme.example', audience: 'acme' }
+const unavailable = { name: 'Failure', kind: 'unavailable' }
+const unauthorized = { name: 'Failure', kind: 'unauthenticated', code: 'unauthorized' }
+
+async function newKey(algorithm: TokenAlgorithm) {
+  const { publicKey, privateKey } = await generateKeyPair(algorithm, { extractable: true })
+  return { algorithm, privateKey, jwk: { ...(await exportJWK(publicKey)), kid: algorithm, alg: algorithm, use: 'sig' } }
+}
+type Key = Awaited<ReturnType<typeof newKey>>
+const eddsa = await newKey('EdDSA')
+const rs256 = await newKey('RS256')
+
+const token = ({ algorithm, privateKey }: Key, claims: JWTPayload = {}, typ = 'JWT') =>
+  new SignJWT({ ...claims })
+    .setProtectedHeader({ alg: algorithm, kid: algorithm, typ })
+    .setIssuer(REALM.issuer)
+    .setAudience((claims.aud as string) ?? REALM.audience)
+    .setSubject('ada')
+    .setIssuedAt()
+    .setExpirationTime('5m')
+    .sign(privateKey)
+
+/** As a service of the system issues it. */
+const own = (key: Key, typ = 'at+jwt') => token(key, { jti: '1', client_id: 'acme', sid: 'session' }, typ)
+
+/** An issuer that a test switches off and on. */
+async function issuer() {
+  const state = { up: true, asked: [] as (string | undefined)[] }
+  const server = await listen((req, res) => {
+    state.asked.push(req.headers.traceparent as string | undefined)
+    if (!state.up) res.writeHead(503).end()
+    else res.end(JSON.stringify({ keys: [eddsa.jwk, rs256.jwk] }))
+  })
+  onTestFinished(server.close)
+  return { state, jwksUri: `${server.url}/keys` }
+}
+
+function open(jwksUri: string, algorithms?: TokenAlgorithm[]) {
+  const runtime = testRuntime()
+  const { verify, close } = openUserVerifier({ ...REALM, jwksUri, algorithms }, runtime)
+  onTestFinished(close)
+  return { runtime, verify: async (bearer: Promise<string>) => verify(await bearer, runtime.scope()) }
+}
+
+const soon = { timeout: 5_000, interval: 10 }
+
+describe('tokens of users', () => {
+  test('are 503 until the keys are here, never 401, and good from then on, also while the issuer is away', async () => {
+    const { state, jwksUri } = await issuer()
+    state.up = false
+    const { verify } = open(jwksUri)
+    await vi.waitFor(() => expect(state.asked).not.toEqual([]), soon)
+    await expect(verify(own(eddsa))).rejects.toMatchObject(unavailable)
+    state.up = true
+    await vi.waitFor(async () => expect(await verify(own(eddsa))).toEqual({ kind: 'user', id: 'ada', sessionId: 'session' }), soon)
+    state.up = false
+    expect(await verify(own(eddsa))).toMatchObject({ id: 'ada' })
+  })
+
+  test('of a service have the algorithm, type and claims that services give them', async () => {
+    const { jwksUri } = await issuer()
+    const { verify } = open(jwksUri)
+    await vi.waitFor(() => verify(own(eddsa)), soon)
+    for (const wrong of [own(rs256), own(eddsa, 'JWT'), token(eddsa, {}, 'at+jwt')]) await expect(verify(wrong)).rejects.toMatchObject(unauthorized)
+  })
+
+  test('of a foreign issuer are held to its algorithms and audience', async () => {
+    const { jwksUri } = await issuer()
+    const { verify } = open(jwksUri, ['RS256'])
+    await vi.waitFor(async () => expect(await verify(token(rs256))).toEqual({ kind: 'user', id: 'ada' }), soon)
+    for (const wrong of [token(eddsa), token(rs256, { aud: 'a-client' })]) await expect(verify(wrong)).rejects.toMatchObject(unauthorized)
+  })
+
+  test('are verified by keys whose fetch is a trace of its own', async () => {
+    const { state, jwksUri } = await issuer()
+    const { runtime, verify } = open(jwksUri)
+    await vi.waitFor(() => verify(own(eddsa)), soon)
+    const [span] = runtime.spans.getFinishedSpans().filter(({ name }) => name === 'fetch token keys')
+    expect(state.asked[0]).toContain(span?.spanContext().traceId)
+  })
+})
