@@ -5,10 +5,13 @@ import type { Operation, Outgoing, Received } from '../contract/contract.ts'
 import type { Callee, CalleeName, ServiceDefinition } from '../contract/graph.ts'
 import type { Implementation } from '../contract/implement.ts'
 import { loadConfig } from '../contract/settings.ts'
+import { type Database, openDatabase } from '../data/database.ts'
 import type { ServiceConfig } from '../run/config.ts'
 import { type Resources, wireService } from '../run/wire.ts'
 import type { Runtime } from '../telemetry/runtime.ts'
+import { type TestDatabase, testDatabase } from './database.ts'
 import { listen } from './listen.ts'
+import { outboxEmpty } from './outbox-empty.ts'
 import { quietRuntime } from './runtime.ts'
 import type { StandIn } from './stand-in.ts'
 import { testVerifiers, workloadToken } from './tokens.ts'
@@ -34,6 +37,13 @@ export interface RunningService<D extends ServiceDefinition> extends AsyncDispos
    * @throws Error for an answer that the contract does not declare, a 5xx among them
    */
   call<K extends keyof D['contract'] & string>(operation: K, options: Ask<D['contract'][K]>): Promise<Received<D['contract'][K]>>
+  /** Plain SQL on its database. @throws Error where it has none */
+  sql<Row = Record<string, unknown>>(text: string, values?: unknown[]): Promise<Row[]>
+  /**
+   * Waits until every message of its outbox is delivered and settled.
+   * @throws Error naming those that are not, after ten seconds or once one is dead-lettered
+   */
+  outboxEmpty(): Promise<void>
 }
 
 /** Starts a service in this process, on a free port, as a process of its own would run it; `await using` ends it with the test. */
@@ -52,10 +62,13 @@ export async function runService<D extends ServiceDefinition>(
     clients[to.name] = clientOf(service, to.name, runtime, standing?.host ?? NOBODY)
     started.defer(clients[to.name]?.close as () => Promise<void>)
   }
+  const db = await databaseOf(implementation, runtime, started)
   const wired = await wireService(implementation, {
     config: configOf(service, settings),
     runtime,
     clients,
+    database: db?.database,
+    relay: { pollMs: 50, maxBackoffMs: 200 },
     verifiers: testVerifiers,
     loopDelay: { currentMs: () => 0, close: () => {} },
     trustedHops: 0,
@@ -68,8 +81,32 @@ export async function runService<D extends ServiceDefinition>(
   return {
     url,
     call: (name, options) => ask(url, service, name, options) as never,
+    sql: (text, values) => sqlOf(service, db)(text, values) as never,
+    outboxEmpty: () => outboxEmpty(sqlOf(service, db)),
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   }
+}
+
+interface OpenedDatabase extends TestDatabase {
+  database: Database
+}
+
+async function databaseOf(
+  { service, migrations }: { service: ServiceDefinition; migrations?: URL | undefined },
+  runtime: Runtime,
+  started: AsyncDisposableStack,
+) {
+  if (service.database === undefined || migrations === undefined) return undefined
+  const made = await testDatabase(migrations, runtime.log)
+  started.defer(made.close)
+  const database = openDatabase({ ...runtime, url: made.url, service: service.name, statementTimeoutMs: service.timeoutMs })
+  started.defer(() => database.close(2_000))
+  return { ...made, database } satisfies OpenedDatabase
+}
+
+function sqlOf({ name }: ServiceDefinition, database: TestDatabase | undefined): TestDatabase['sql'] {
+  if (!database) throw new Error(`${name} has no database`)
+  return database.sql
 }
 
 /** Nobody listens there: port 9 is "discard", and no test runs that. */
