@@ -2,15 +2,7 @@ import { execFile } from 'node:child_process'
 import { cp, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { basename, dirname, join, relative, resolve } from 'node:path'
 import { promisify } from 'node:util'
-import { parseFlags } from 'fairlead/cluster/options'
-import { CommandError, runCommand, say } from 'fairlead/terminal'
-
-const HELP = `npm run pack
-
-Writes the packages of this repository to dist/packages as npm tarballs: compiled, with declarations and source maps that hold the sources.
-
-  --help  this text
-`
+import { CommandError, defineCommand, runAlone, say } from 'fairlead'
 
 /** Folders of the packages, each after those that it imports. */
 const PACKAGES = ['services/chassis', 'infra/kit']
@@ -98,13 +90,17 @@ async function compile(folder: string, stage: string): Promise<void> {
   }
 }
 
-await runCommand('npm run pack', async () => {
-  const flags = parseFlags({ help: { type: 'boolean', default: false } })
-  if (flags.help) {
-    process.stdout.write(HELP)
-    return 0
-  }
-  await rm(OUT, { recursive: true, force: true })
-  for (const folder of PACKAGES) say(relative('.', await pack(folder)))
-  return 0
-})
+await runAlone(
+  defineCommand({
+    name: 'npm run pack',
+    summary: 'Write the packages of this repository as npm tarballs',
+    description: `Writes the packages of this repository to dist/packages as npm tarballs: compiled, with declarations and source maps that hold
+the sources.`,
+    examples: ['npm run pack'],
+    run: async () => {
+      await rm(OUT, { recursive: true, force: true })
+      for (const folder of PACKAGES) say(relative('.', await pack(folder)))
+      return 0
+    },
+  }),
+)

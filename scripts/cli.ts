@@ -7,8 +7,21 @@ import { runCommand } from './terminal.ts'
 const COMMANDS: Record<string, () => Promise<DefinedCommand>> = {
   create: async () => (await import('./commands/create.ts')).create,
   add: async () => (await import('./commands/add.ts')).add,
+  start: async () => (await import('./commands/start.ts')).start,
+  up: async () => (await import('./commands/up.ts')).up,
+  deploy: async () => (await import('./commands/deploy.ts')).deploy,
   down: async () => (await import('./commands/down.ts')).down,
+  status: async () => (await import('./commands/status.ts')).status,
+  doctor: async () => (await import('./commands/doctor.ts')).doctor,
+  logs: async () => (await import('./commands/logs.ts')).logs,
+  outbox: async () => (await import('./commands/outbox.ts')).outbox,
+  secrets: async () => (await import('./commands/secrets.ts')).secrets,
+  images: async () => (await import('./commands/images.ts')).images,
+  synth: async () => (await import('./commands/synth.ts')).synth,
+  charts: async () => (await import('./commands/charts.ts')).charts,
   diagram: async () => (await import('./commands/diagram.ts')).diagram,
+  check: async () => (await import('./commands/check.ts')).check,
+  fuzz: async () => (await import('./commands/fuzz.ts')).fuzz,
 }
 
 const load = (names: readonly string[]): Promise<DefinedCommand[]> => Promise.all(names.flatMap(name => COMMANDS[name]?.() ?? []))
@@ -34,6 +47,7 @@ export async function main(args: readonly string[]): Promise<void> {
         .version(version, '--version', 'show the version')
         .helpOption('--help', 'show this text')
         .helpCommand(false)
+        .configureHelp({ subcommandTerm: command => command.name() })
         .addHelpText('after', '\nfairlead COMMAND --help tells the options of one command.')
       for (const command of commands) {
         const built = command.build(signal, end)

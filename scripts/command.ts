@@ -1,5 +1,5 @@
 import { Command, CommanderError, type CommandUnknownOpts, InvalidArgumentError, type OptionValues } from '@commander-js/extra-typings'
-import { CommandError, runCommand } from './terminal.ts'
+import { runCommand, usageError } from './terminal.ts'
 
 /** What `run` gets beside the flags. */
 export interface Call<Words> {
@@ -39,7 +39,7 @@ export const defineCommand = <Words extends unknown[] = [], Flags extends Option
     const command = withRules(new Command(spec.name))
     command
       .summary(spec.summary)
-      .description((spec.description ?? spec.summary).replace(/\n(?!\n)/g, ' '))
+      .description((spec.description ?? spec.summary).replace(/(?<!\n)\n(?!\n)/g, ' '))
       .helpOption('--help', 'show this text')
     spec.options?.(command)
     command.addHelpText('after', `\nExamples:\n${spec.examples.map(example => `  ${example}`).join('\n')}`)
@@ -54,9 +54,6 @@ export const withRules = <C extends CommandUnknownOpts>(command: C): C => {
   command.exitOverride().configureOutput({ outputError: () => {}, getOutHelpWidth: () => helpWidth, getErrHelpWidth: () => helpWidth })
   return command
 }
-
-/** A mistake in how a command was called: one line, exit code 2. */
-export const usageError = (message: string, hint?: string) => Object.assign(new CommandError(message, hint), { exitCode: 2 })
 
 /** Reads a whole number within bounds. */
 export const wholeNumber =

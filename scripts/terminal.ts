@@ -10,6 +10,9 @@ export class CommandError extends Error {
   }
 }
 
+/** A mistake in how a command was called: one line, exit code 2. */
+export const usageError = (message: string, hint?: string) => Object.assign(new CommandError(message, hint), { exitCode: 2 })
+
 const stream = process.stderr
 
 export const say = (text: string): void => {

@@ -61,7 +61,7 @@ export function openCluster(context: string): Cluster {
   if (!known.includes(context)) {
     throw new CommandError(
       `the kubeconfig has no context '${context}'${known.length > 0 ? `; it has ${known.join(', ')}` : ''}`,
-      context.startsWith('kind-') ? 'npm run up makes one' : 'kubectl config get-contexts',
+      context.startsWith('kind-') ? 'npx fairlead up makes one' : 'kubectl config get-contexts',
     )
   }
   config.setCurrentContext(context)

@@ -3,10 +3,9 @@ import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { GATEWAY_API_CRDS, type Manifest, PROMETHEUS_OPERATOR_CRDS, PROMETHEUS_OPERATOR_CRDS_SHA256 } from '@fairlead/infra/tools'
 import { parseAllDocuments } from 'yaml'
-import { CommandError, say, yellow } from '../terminal.ts'
+import { CommandError, say, usageError, yellow } from '../terminal.ts'
 import { type ApplyResult, applyAll } from './apply.ts'
 import type { Cluster } from './cluster.ts'
-import { usageError } from './options.ts'
 
 const DOWNLOAD_TIMEOUT_MS = 60_000
 const ESTABLISH_TIMEOUT_MS = 30_000
@@ -39,13 +38,9 @@ export interface CrdSource {
   release?: Release
 }
 
-type CrdFlags = { [flag in Release['flag'] | `${Release['flag']}-sha256`]?: string | undefined }
-
 /** @throws CommandError, exit code 2, naming the flag */
-export function crdSource(flags: CrdFlags, release = OPERATOR): CrdSource {
+export function crdSource({ folder, sha256 }: { folder?: string | undefined; sha256?: string | undefined }, release = OPERATOR): CrdSource {
   const { flag, variable } = release
-  const folder = flags[flag]
-  const sha256 = flags[`${flag}-sha256`]
   if (sha256 !== undefined && !/^[0-9a-f]{64}$/i.test(sha256))
     throw usageError(`--${flag}-sha256 (or ${variable}_SHA256) is not a SHA-256: 64 hex digits`)
   return { folder, sha256: folder ? undefined : (sha256?.toLowerCase() ?? release.sha256), release }

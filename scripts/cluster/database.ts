@@ -34,7 +34,7 @@ export async function reachDatabase(
   { NAMESPACE, DATABASE }: Pick<Settings, 'NAMESPACE' | 'DATABASE'>,
   name = databaseSecret({ name: service }),
 ): Promise<{ connection: Connection; close(): Promise<void> }> {
-  const status = `npm run status -- --context ${cluster.context}`
+  const status = `npx fairlead status --context ${cluster.context}`
   const secret = await cluster.read({ apiVersion: 'v1', kind: 'Secret', metadata: { name, namespace: NAMESPACE } })
   const [url, authority] = [textOf(secret, 'url'), textOf(secret, DATABASE_CA)]
   if (!url) throw new CommandError(`Secret ${NAMESPACE}/${name} is not there: --service ${service} has no database here`, status)

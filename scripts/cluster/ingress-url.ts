@@ -8,7 +8,7 @@ import { INGRESS_PORTS } from './kind.ts'
 /** Where this machine keeps its certificate authority. */
 export const AUTHORITY_DIR = '.data/ca'
 
-/** Where the ingress of a cluster of `npm run up` is reached: its plain port, unless that only redirects. */
+/** Where the ingress of a cluster of `npx fairlead up` is reached: its plain port, unless that only redirects. */
 export const ingressUrl = (settings: Pick<Settings, 'HTTP' | 'HOST'>): string =>
   redirectsHttp(settings) ? `https://127.0.0.1:${INGRESS_PORTS.https}` : `http://127.0.0.1:${INGRESS_PORTS.http}`
 

@@ -58,7 +58,7 @@ export async function withInventory<T>(
   if (added.length > 0) await writeInventory(cluster, namespace, [...known, ...wanted])
   const result = await apply()
   const pruned = leaving.length > 0 ? await prune(leaving) : []
-  // Namespaces stay known: they are not pruned, but npm run down takes those that were made here.
+  // Namespaces stay known: they are not pruned, but npx fairlead down takes those that were made here.
   const namespaces = known.filter(({ kind }) => kind === 'Namespace')
   if (added.length > 0 || leaving.length > 0) await writeInventory(cluster, namespace, [...namespaces, ...wanted])
   return { result, pruned }

@@ -83,8 +83,8 @@ export async function ensureCluster(
   if (exists && !halfMade) {
     if (!(await isOurs(name))) {
       throw new CommandError(
-        `a kind cluster '${name}' is there that npm run up did not make`,
-        `npm run deploy -- --context kind-${name}, or npm run up -- --name NAME`,
+        `a kind cluster '${name}' is there that npx fairlead up did not make`,
+        `npx fairlead deploy --context kind-${name}, or npx fairlead up --name NAME`,
       )
     }
     await program('kind', ['export', 'kubeconfig', '--name', name], { signal })
@@ -112,7 +112,7 @@ export async function ensureCluster(
 /** A file on the node that says who made the cluster: other clusters may have the name. */
 const MARK = '/kind/fairlead'
 
-/** Whether npm run up made the cluster; undefined when docker cannot tell. */
+/** Whether npx fairlead up made the cluster; undefined when docker cannot tell. */
 export const wasMadeHere = (name: string): Promise<boolean | undefined> =>
   run('docker', ['exec', `${name}-control-plane`, 'test', '-f', MARK], { timeout: 10_000 }).then(
     () => true,

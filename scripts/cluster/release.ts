@@ -1,5 +1,4 @@
 import { buildImage, type Manifest, type Project, type ServiceImage, type Settings, synthesize, writeSbom } from '@fairlead/infra/tools'
-import { ensureSecrets } from '../secrets.ts'
 import type { createSteps } from '../terminal.ts'
 import { withApiServer } from './api-server.ts'
 import { applyAll } from './apply.ts'
@@ -10,6 +9,7 @@ import { withLease } from './lease.ts'
 import { awaitReplaced, removeAll } from './leave.ts'
 import { ensureNamespaces } from './namespaces.ts'
 import { followRollouts, workloadsOf } from './rollout.ts'
+import { ensureSecrets } from './secrets.ts'
 import { widenAll } from './widen.ts'
 
 export interface ReleaseOptions {

@@ -72,7 +72,7 @@ export const isReady = (pod: Live): boolean =>
 /** The pods of a workload, also those that leave. */
 export async function podsOf(cluster: Cluster, { metadata, spec }: Live): Promise<Live[]> {
   const selector = Object.entries(spec?.selector?.matchLabels ?? {}).map(([key, value]) => `${key}=${value}`)
-  // Not those with which npm run doctor looks at the network from inside: they have the label, and are never ready.
+  // Not those with which npx fairlead doctor looks at the network from inside: they have the label, and are never ready.
   return cluster.list('v1', 'Pod', metadata.namespace, [...selector, '!fairlead.dev/probe'].join(','))
 }
 

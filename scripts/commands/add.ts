@@ -3,12 +3,12 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { App } from '@fairlead/infra/tools'
 import { loadApp } from '../app.ts'
-import { defineCommand, usageError } from '../command.ts'
+import { defineCommand } from '../command.ts'
 import { type Names, namesOf } from '../templates/names.ts'
 import { MARKS } from '../templates/repository.ts'
 import { serviceFiles } from '../templates/service.ts'
 import { writeFiles } from '../templates/write-files.ts'
-import { say } from '../terminal.ts'
+import { say, usageError } from '../terminal.ts'
 
 const SYSTEM = join('infra', 'system.ts')
 

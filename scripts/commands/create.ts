@@ -1,10 +1,10 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { relative, resolve } from 'node:path'
-import { defineCommand, usageError } from '../command.ts'
+import { defineCommand } from '../command.ts'
 import { namesOf } from '../templates/names.ts'
 import { repositoryFiles } from '../templates/repository.ts'
 import { writeFiles } from '../templates/write-files.ts'
-import { CommandError, say } from '../terminal.ts'
+import { CommandError, say, usageError } from '../terminal.ts'
 
 export const create = defineCommand({
   name: 'create',

@@ -10,7 +10,7 @@ const TIMEOUT_MS = 180_000
 
 export const down = defineCommand({
   name: 'down',
-  summary: 'Delete the kind cluster of up, or what deploy brought to another',
+  summary: 'Delete the cluster of up, or what deploy brought to another',
   description: `Deletes the kind cluster that up made, with all that is in it. With --context it deletes from that cluster what deploy brought
 there: its data too, and the namespaces that were made for it. A namespace that had been there before stays.`,
   examples: ['npx fairlead down', 'npx fairlead down --context NAME'],

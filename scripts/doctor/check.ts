@@ -35,7 +35,7 @@ async function runOne({ name, run }: Check, interrupted: AbortSignal, timeoutMs:
   const startedAt = performance.now()
   const timeout = new AbortController()
   // Not AbortSignal.timeout, which keeps the process alive until it fires once somebody listens.
-  const timer = setTimeout(() => timeout.abort(new CommandError(`no answer in ${timeoutMs / 1_000} s`, 'npm run status')), timeoutMs)
+  const timer = setTimeout(() => timeout.abort(new CommandError(`no answer in ${timeoutMs / 1_000} s`, 'npx fairlead status')), timeoutMs)
   const signal = AbortSignal.any([interrupted, timeout.signal])
   const ended = new Promise<never>((_, reject) => {
     signal.addEventListener('abort', () => reject(signal.reason), { once: true })
@@ -49,7 +49,7 @@ async function runOne({ name, run }: Check, interrupted: AbortSignal, timeoutMs:
 
 function outcomeOf(error: Error & { hint?: string }): Omit<Result, 'name' | 'ms'> {
   if (error instanceof NotHere) return { outcome: 'skipped', message: error.message }
-  const { hint: remedy = 'npm run status' } = error
+  const { hint: remedy = 'npx fairlead status' } = error
   return { outcome: 'failed', message: printable(error.message), remedy: printable(remedy) }
 }
 

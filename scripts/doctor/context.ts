@@ -57,7 +57,10 @@ export function createContext(options: Omit<Context, 'drift' | 'pods' | 'ask' | 
     if (!pod && all.length === 0 && !manifests.some(({ metadata }) => metadata.name === name && metadata.namespace === namespace))
       throw new NotHere(`there is no ${name} in namespace ${namespace}`)
     if (!pod)
-      throw new CommandError(`${namespace}/${name} has ${all.length === 0 ? 'no pod' : 'no ready pod'}`, `npm run status, or put it back: ${deploy}`)
+      throw new CommandError(
+        `${namespace}/${name} has ${all.length === 0 ? 'no pod' : 'no ready pod'}`,
+        `npx fairlead status, or put it back: ${deploy}`,
+      )
     return cluster.forward(namespace, pod.metadata.name, port)
   }
 

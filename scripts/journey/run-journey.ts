@@ -144,7 +144,7 @@ async function untilGood(step: JourneyStep, where: string, { signal, stepTimeout
     if (isLast || !trouble.passes) {
       const { method, path } = step.operation
       const call = `${where}: ${method} ${path} ${trouble.what}`
-      throw new CommandError(isLast ? `${call}, still after ${stepTimeoutMs / 1_000} s` : call, `npm run logs -- ${step.service.name}`)
+      throw new CommandError(isLast ? `${call}, still after ${stepTimeoutMs / 1_000} s` : call, `npx fairlead logs ${step.service.name}`)
     }
     await new Promise(resolve => setTimeout(resolve, PAUSE_MS))
     signal.throwIfAborted()

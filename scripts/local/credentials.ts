@@ -16,7 +16,7 @@ async function writeSecret(path: string, content: string): Promise<void> {
 }
 
 /** A private key as JWK with a kid. */
-export async function newJwk(algorithm: 'EdDSA' | 'ES256', kid: string): Promise<JWK> {
+async function newJwk(algorithm: 'EdDSA' | 'ES256', kid: string): Promise<JWK> {
   const { privateKey } = await generateKeyPair(algorithm, { extractable: true, ...(algorithm === 'EdDSA' && { crv: 'Ed25519' }) })
   return { ...(await exportJWK(privateKey)), kid, alg: algorithm, use: 'sig' }
 }

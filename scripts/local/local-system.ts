@@ -26,7 +26,8 @@ export interface LocalOptions {
   /** Folder of the project: a service starts by services/NAME/main.ts. @default the folder of this process */
   root?: string
   dir: string
-  postgres: Postgres
+  /** Wanted where a service has a database. */
+  postgres?: Postgres | undefined
   /** @default the graph's port, and 1000 above it for the admin port */
   portsOf?: (service: ServiceDefinition) => LocalPorts
   /** Where settings are that people may change. @default nowhere: each has its default */
@@ -66,7 +67,7 @@ export async function prepareLocalSystem({
       keysOf: ({ name }: ServiceDefinition) => `http://127.0.0.1:${ports[name]?.port}${jwksOperation.path}`,
       workloadIssuer: LOCAL_ISSUER,
       workloadJwks: issuer.jwksFile,
-      databaseUrlFile: service.database ? await writeDatabaseUrls(dir, postgres, service.name, service.database) : '',
+      databaseUrlFile: service.database && postgres ? await writeDatabaseUrls(dir, postgres, service.name, service.database) : '',
       settings: given[service.name] ?? {},
       secretDir: (name: string) => secrets.get(name) as string,
       identityFile: (callee: string) => identities[callee] as string,

@@ -41,7 +41,8 @@ async function alive(dir: string): Promise<Noted[]> {
 export async function endOrphans(dir: string): Promise<string[]> {
   const left = await alive(dir)
   const owner = left.find(({ name }) => name === OWNER)
-  if (owner) throw new CommandError(`npm start runs in ${dir} already, with pid ${owner.pid}: stop it, or give this one --data-dir and --port-offset`)
+  if (owner)
+    throw new CommandError(`fairlead start runs in ${dir} already, with pid ${owner.pid}: stop it, or give this one --data-dir and --port-offset`)
   for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
     for (const { pid } of await alive(dir)) end(pid, signal)
     const endsAt = performance.now() + 10_000

@@ -1,4 +1,4 @@
-import { usageError } from '../command.ts'
+import { usageError } from '../terminal.ts'
 
 /** The names that a scaffold derives from one: a DNS label, since namespaces, hosts and Services are called so, and what code calls it. */
 export interface Names {

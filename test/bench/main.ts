@@ -6,10 +6,10 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { system } from '../../infra/system.ts'
-import { parseFlags, usageError, wholeNumber } from '../../scripts/cluster/options.ts'
+import { defineCommand, runAlone, wholeNumber } from '../../scripts/command.ts'
 import { type LocalSystem, prepareLocalSystem } from '../../scripts/local/local-system.ts'
 import type { ServiceProcess } from '../../scripts/local/service-process.ts'
-import { CommandError, runCommand, say } from '../../scripts/terminal.ts'
+import { CommandError, say, usageError } from '../../scripts/terminal.ts'
 import { freePort } from '../../services/chassis/local/ports.ts'
 import { type Postgres, startPostgres } from '../../services/chassis/local/postgres.ts'
 import { order } from '../../services/order/service.ts'
@@ -24,19 +24,6 @@ import { STAGES } from './stages.ts'
 import { median, medianRatio } from './statistics.ts'
 
 const PARTS = ['products', 'orders', 'process', 'stages', 'collector']
-const HELP = `npm run bench [-- options]
-
-Measures the order service beside bare Koa, Koa, Fastify and NestJS on this machine, one core for the server under test and one for
-load and Postgres, and compares with the design's budgets. Read the ratios: the absolute figures are this machine's. The default
-run takes about four minutes, the first one also installs the other frameworks into test/bench/peers. Exits 0 also when a budget is not met.
-
-  --rounds N     rounds of each measurement, interleaved (default: 8)
-  --seconds N    length of one measurement of a server; orders twice, stages half (default: 1)
-  --only LIST    of ${PARTS.join(', ')} (default: all)
-  --json         results as JSON instead of tables
-  --help         this text
-`
-
 interface Options {
   rounds: number
   seconds: number
@@ -266,33 +253,43 @@ async function measureCollector(bench: Bench): Promise<Results['collector']> {
   }
 }
 
-function parseOptions(flags: { rounds: string; seconds: string; only: string }): Options {
-  const parts = flags.only.split(',')
+function partsOf(text: string): string[] {
+  const parts = text.split(',')
   const unknown = parts.find(part => !PARTS.includes(part))
   if (unknown !== undefined) throw usageError(`--only '${unknown}' is none of ${PARTS.join(', ')}`)
-  const seconds = Number(flags.seconds)
-  if (!(seconds > 0 && seconds <= 600)) throw usageError(`--seconds ${flags.seconds} is not a number above 0, at most 600`)
-  return { rounds: wholeNumber('rounds', flags.rounds, { min: 1, max: 1_000 }), seconds, parts }
+  return parts
 }
 
-await runCommand('npm run bench', async signal => {
-  const flags = parseFlags({
-    rounds: { type: 'string', default: '8' },
-    seconds: { type: 'string', default: '1' },
-    only: { type: 'string', default: PARTS.join(',') },
-    json: { type: 'boolean', default: false },
-    help: { type: 'boolean', default: false },
-  })
-  if (flags.help) {
-    process.stdout.write(HELP)
-    return 0
-  }
-  const results: Results = { node: process.version, notes: [] }
-  try {
-    await run(parseOptions(flags), results, signal)
-  } finally {
-    if (hasResults(results))
-      process.stdout.write(flags.json ? `${JSON.stringify({ ...results, budgets: budgets(results) }, null, 2)}\n` : `\n${print(results)}`)
-  }
-  return 0
-})
+function secondsOf(text: string): number {
+  const seconds = Number(text)
+  if (seconds > 0 && seconds <= 600) return seconds
+  throw usageError(`--seconds ${text} is not a number above 0, at most 600`)
+}
+
+await runAlone(
+  defineCommand({
+    name: 'npm run bench',
+    summary: 'Measure the order service beside other frameworks',
+    description: `Measures the order service beside bare Koa, Koa, Fastify and NestJS on this machine, one core for the server under test and one
+for load and Postgres, and compares with the design's budgets. Read the ratios: the absolute figures are this machine's. The default
+run takes about four minutes, the first one also installs the other frameworks into test/bench/peers. Exits 0 also when a budget is not
+met.`,
+    examples: ['npm run bench', 'npm run bench -- --only orders --rounds 3'],
+    options: command =>
+      command
+        .option('--rounds <n>', 'rounds of each measurement, interleaved', wholeNumber({ min: 1, max: 1_000 }), 8)
+        .option('--seconds <n>', 'length of one measurement of a server; orders twice, stages half', secondsOf, 1)
+        .option('--only <list>', `of ${PARTS.join(', ')} (default: all)`, partsOf, PARTS)
+        .option('--json', 'results as JSON instead of tables'),
+    run: async ({ rounds, seconds, only, json }, { signal }) => {
+      const results: Results = { node: process.version, notes: [] }
+      try {
+        await run({ rounds, seconds, parts: only }, results, signal)
+      } finally {
+        if (hasResults(results))
+          process.stdout.write(json ? `${JSON.stringify({ ...results, budgets: budgets(results) }, null, 2)}\n` : `\n${print(results)}`)
+      }
+      return 0
+    },
+  }),
+)

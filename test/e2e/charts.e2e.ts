@@ -31,7 +31,7 @@ if (!hasHelm) process.stderr.write('SKIPPED: the chart cannot be tried, for helm
 const images = await describeImages(app, settings)
 const { own } = synthesize({ ...app, settings, images: Object.fromEntries(images.map(({ service, reference }) => [service, reference])) })
 
-/** As npm run images -- --helm prints them: the chart's own are of a base that is known by its name alone. */
+/** As npx fairlead images --helm prints them: the chart's own are of a base that is known by its name alone. */
 const TAGS = images.flatMap(({ service, tag }) => ['--set', `services.${service}.tag=${tag}`])
 
 /** What the chart has: the namespace is made before it, and outlives it. */
@@ -105,7 +105,7 @@ describe.runIf(hasHelm)('the Helm chart', () => {
     }, 150_000)
 
     test('comes to serve by the lines of the README as they are printed', async () => {
-      await runPrinted('npm run secrets', env)
+      await runPrinted('npx fairlead secrets', env)
       expect(await runPrinted('helm install', env)).toContain(`${namespace}/signing-keys`)
       await ready()
       const live = await cluster.read({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace } })
@@ -118,14 +118,14 @@ describe.runIf(hasHelm)('the Helm chart', () => {
       await run('helm', ['uninstall', system.name, '--wait', '--kube-context', context, '--namespace', namespace])
       expect(await cluster.list('apps/v1', 'Deployment', namespace)).toEqual([])
       expect(await kept()).toEqual(before)
-      await runPrinted('npm run secrets', env)
+      await runPrinted('npx fairlead secrets', env)
       await runPrinted('helm install', env)
       await ready()
       expect(await kept()).toEqual(before)
     })
   })
 
-  describe('over what npm run up has brought', () => {
+  describe('over what npx fairlead up has brought', () => {
     const workloads = workloadsOf(ours)
     const ready = () => followRollouts(cluster, workloads, { timeoutMs: 240_000, signal })
 
@@ -149,7 +149,7 @@ describe.runIf(hasHelm)('the Helm chart', () => {
         if (kind === 'Deployment') delete live?.spec.replicas
         expect(live, nameOf(manifest)).toMatchObject(content)
       }
-      report(`${ours.length} objects are as npm run up makes them; ${await takeJourney()}`)
+      report(`${ours.length} objects are as npx fairlead up makes them; ${await takeJourney()}`)
     })
 
     test('helm upgrade changes what a value says', async () => {

@@ -9,8 +9,8 @@ import { applyAll } from '../../scripts/cluster/apply.ts'
 import type { Live, Reference } from '../../scripts/cluster/cluster.ts'
 import { ensureCrds } from '../../scripts/cluster/crds.ts'
 import { followRollouts, workloadsOf } from '../../scripts/cluster/rollout.ts'
+import { ensureSecrets } from '../../scripts/cluster/secrets.ts'
 import type { Result } from '../../scripts/doctor/check.ts'
-import { ensureSecrets } from '../../scripts/secrets.ts'
 import { cluster, context, eventually, NAMESPACE, readyPods, report, settings } from './support/target.ts'
 import { forgetRegistrations } from './support/throttle.ts'
 
@@ -24,9 +24,9 @@ interface Report {
   checks: Result[]
 }
 
-/** `npm run doctor -- --json`, of some checks or of all. */
+/** `npx fairlead doctor --json`, of some checks or of all. */
 async function doctor(...only: string[]): Promise<Report> {
-  const args = ['--disable-warning=ExperimentalWarning', 'scripts/doctor.ts', '--context', context, '--json']
+  const args = ['--disable-warning=ExperimentalWarning', 'scripts/fairlead.mjs', 'doctor', '--context', context, '--json']
   const ended = await run(process.execPath, [...args, ...(only.length > 0 ? ['--only', only.join(',')] : [])], {
     timeout: 150_000,
     maxBuffer: 16 << 20,
@@ -225,11 +225,11 @@ afterAll(async () => {
   await heal()
 }, 300_000)
 
-describe('npm run doctor', () => {
+describe('npx fairlead doctor', () => {
   // The files before this one have registered all that one address may.
   beforeAll(forgetRegistrations)
 
-  test('finds nothing wrong with a system that npm run up has made', async () => {
+  test('finds nothing wrong with a system that npx fairlead up has made', async () => {
     const found = await eventually(doctor, ({ exitCode, checks }) => expect([failures({ exitCode, checks }), exitCode]).toEqual([[], 0]), 60_000)
     report(`${found.checks.length} checks passed`)
     expect(found.checks.length).toBeGreaterThan(35)

@@ -8,7 +8,7 @@ import { cluster, eventually, ingressUrl, report, settings } from './support/tar
 import { forgetRegistrations } from './support/throttle.ts'
 
 const here = settings.ROUTE === 'gateway' && settings.PLATFORM === 'bundled'
-if (!here) process.stderr.write('SKIPPED: the bundled Gateway cannot be tried, for this cluster routes by Ingress (ROUTE=gateway npm run up)\n')
+if (!here) process.stderr.write('SKIPPED: the bundled Gateway cannot be tried, for this cluster routes by Ingress (ROUTE=gateway npx fairlead up)\n')
 
 const apiVersion = 'gateway.networking.k8s.io/v1'
 

@@ -94,7 +94,7 @@ describe('nothing is refused or reset', () => {
     const pods = (await Promise.all(services.map(name => readyPods(name)))).flat()
     // Not the node of the one database, which cannot move.
     const node = workers.find(({ metadata }) => metadata.name !== database?.spec.nodeName && pods.some(({ spec }) => spec.nodeName === metadata.name))
-    if (!node) return context.skip('the cluster has no worker node to drain: npm run up -- --workers 2')
+    if (!node) return context.skip('the cluster has no worker node to drain: npx fairlead up --workers 2')
     const reference = { apiVersion: 'v1', kind: 'Node', metadata: { name: node.metadata.name } }
     try {
       const { failures } = await underLoad(`drain of ${node.metadata.name}`, async () => {

@@ -7,12 +7,12 @@ import { context, eventually, report } from './support/target.ts'
 
 const run = promisify(execFile)
 const status = async (...flags: string[]): Promise<string> => {
-  const args = ['--disable-warning=ExperimentalWarning', 'scripts/status.ts', '--context', context, ...flags]
+  const args = ['--disable-warning=ExperimentalWarning', 'scripts/fairlead.mjs', 'status', '--context', context, ...flags]
   // It ends with 1 while something is not ready, and says the same.
   return (await run(process.execPath, args, { timeout: 60_000 }).catch((error: { stdout: string }) => error)).stdout
 }
 
-test('npm run status shows what clients see of each service', async () => {
+test('npx fairlead status shows what clients see of each service', async () => {
   const { token } = await newCustomer()
   await placeOrder(token)
   for (let n = 0; n < 20; n++) await http('GET', '/products')

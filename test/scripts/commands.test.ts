@@ -37,7 +37,7 @@ describe('fairlead', () => {
   test('lists its commands when none is named, and says by 2 that one is missing', async () => {
     const { code, stdout, stderr } = await fairlead()
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
-    expect(stderr).toMatch(/^Usage: fairlead COMMAND[\s\S]*\n {2}down \[options\] +Delete /)
+    expect(stderr).toMatch(/^Usage: fairlead COMMAND[\s\S]*\n {2}down +Delete /)
     expect(await fairlead('--help')).toEqual({ code: 0, stdout: stderr, stderr: '' })
   })
 
@@ -74,7 +74,7 @@ async function blocked(name: string): Promise<string> {
 describe.each([
   ['synth', 'infra/main.ts', 'dist'],
   ['diagram', 'scripts/fairlead.mjs diagram', 'docs'],
-  ['charts', 'scripts/charts.ts', 'charts'],
+  ['charts', 'scripts/fairlead.mjs charts', 'charts'],
 ])('npm run %s', (_, program, folder) => {
   test(`says in one line that ${folder} cannot be written`, async () => {
     const cwd = await blocked(folder)
@@ -85,7 +85,7 @@ describe.each([
 })
 
 describe('npm run images', () => {
-  const images = (path: string) => run('scripts/images.ts', [], { env: { PATH: path } })
+  const images = (path: string) => run('scripts/fairlead.mjs images', [], { env: { PATH: path } })
 
   test('says that docker is not installed, and how to get it', async () => {
     const { code, stderr } = await images('/nowhere')
@@ -107,11 +107,31 @@ describe('npm run images', () => {
 
 test.each([
   ['test/bench/main.ts', ['--only', 'product'], "--only 'product' is none of products, orders, process, stages, collector"],
-  ['test/bench/main.ts', ['--rounds', 'many'], '--rounds many is not a whole number from 1 to 1000'],
+  [
+    'test/bench/main.ts',
+    ['--rounds', 'many'],
+    "option '--rounds <n>' argument 'many' is invalid. It takes a whole number from 1 to 1000; see npm run bench --help",
+  ],
   ['test/bench/main.ts', ['--seconds', '0'], '--seconds 0 is not a number above 0, at most 600'],
-  ['scripts/fuzz.ts', ['--max-examples', 'all'], '--max-examples all is not a whole number from 1 to 1000000'],
-  ['scripts/fuzz.ts', ['--program', '/no/schemathesis'], '/no/schemathesis is not installed: pip install schemathesis, or name it with --program'],
-  ['scripts/outbox.ts', [], 'the command is missing: name one of list, retry, drop; see --help'],
+  [
+    'fairlead fuzz',
+    ['--max-examples', 'all'],
+    "option '--max-examples <n>' argument 'all' is invalid. It takes a whole number from 1 to 1000000; see fairlead fuzz --help",
+  ],
+  ['fairlead fuzz', ['--program', '/no/schemathesis'], '/no/schemathesis is not installed: pip install schemathesis, or name it with --program'],
+  ['fairlead outbox', [], "missing required argument 'action'; see fairlead outbox --help"],
+  [
+    'fairlead outbox',
+    ['retyr'],
+    "command-argument value 'retyr' is invalid for argument 'action'. Allowed choices are list, retry, drop; see fairlead outbox --help",
+  ],
+  ['fairlead deploy', ['--contxt', 'x'], "unknown option '--contxt' (Did you mean --context?)"],
+  ['fairlead deploy', [], '--context is missing: name the cluster\n  look further: kubectl config get-contexts'],
+  [
+    'fairlead up',
+    ['--workers', '10'],
+    "option '--workers <count>' argument '10' is invalid. It takes a whole number from 0 to 9; see fairlead up --help",
+  ],
 ])('%s %j is refused in one line', async (program, args, line) => {
-  expect(await run(program, args)).toEqual({ code: 2, stdout: '', stderr: `error: ${line}\n` })
+  expect(await run(program.replace('fairlead', 'scripts/fairlead.mjs'), args)).toEqual({ code: 2, stdout: '', stderr: `error: ${line}\n` })
 })

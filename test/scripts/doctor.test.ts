@@ -9,7 +9,7 @@ import { text } from 'node:stream/consumers'
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import { ensureAuthority, issueCertificate } from '../../scripts/cluster/certificates.ts'
 
-const MAIN = ['--disable-warning=ExperimentalWarning', 'scripts/doctor.ts']
+const MAIN = ['--disable-warning=ExperimentalWarning', 'scripts/fairlead.mjs', 'doctor']
 
 let dir: string
 let server: ReturnType<typeof createServer>
@@ -84,17 +84,17 @@ const serving = (ready: 'True' | 'False') => ({
 })
 const ON_TEST = ['--context', 'kind-test']
 
-describe('npm run doctor', () => {
+describe('npx fairlead doctor', () => {
   test('--help tells the options and asks nobody', async () => {
     const { code, stdout, stderr } = await start(['--help'], { KUBECONFIG: '/dev/null/none' }).ended
     expect([code, stderr]).toEqual([0, ''])
-    for (const flag of ['--context NAME', '--url URL', '--only WORDS', '--json']) expect(stdout).toContain(flag)
+    for (const flag of ['--context <name>', '--url <url>', '--only <words>', '--json']) expect(stdout).toContain(flag)
   })
 
   test.each<[string[], string]>([
-    [['--port', '1'], "error: Unknown option '--port'; see --help"],
-    [['--only'], "error: Option '--only <value>' argument missing; see --help"],
-    [['order'], "error: Unexpected argument 'order'"],
+    [['--port', '1'], "error: unknown option '--port'; see fairlead doctor --help"],
+    [['--only'], "error: option '--only <words>' argument missing; see fairlead doctor --help"],
+    [['order'], "error: too many arguments for 'doctor'. Expected 0 arguments but got 1: order"],
     [[...ON_TEST, '--only', 'nothing'], 'error: --only nothing names no check'],
     [[...ON_TEST, '--only', 'journey,trace', '--no-journey'], 'error: --only journey,trace names no check'],
     [[...ON_TEST, '--url', 'ftp://x'], 'error: --url ftp://x is not an http or https URL'],
@@ -110,12 +110,12 @@ describe('npm run doctor', () => {
     expect([code, stderr]).toEqual([2, 'error: --url is missing: where is the ingress reached?\n'])
   })
 
-  test('a kind cluster that npm run up did not make is asked for its ingress, which is not that of another', async () => {
+  test('a kind cluster that npx fairlead up did not make is asked for its ingress, which is not that of another', async () => {
     const { code, stderr } = await start([...ON_TEST, '--only', 'nodes'], { PATH: join(dir, 'other') }).ended
     expect([code, stderr]).toEqual([2, 'error: --url is missing: where is the ingress reached?\n'])
   })
 
-  test.each(['nowhere', 'stopped'])('where docker cannot tell (%s), the ingress is taken to be where npm run up puts it', async path => {
+  test.each(['nowhere', 'stopped'])('where docker cannot tell (%s), the ingress is taken to be where npx fairlead up puts it', async path => {
     const { code } = await start([...ON_TEST, '--only', 'nodes'], { PATH: join(dir, path) }).ended
     expect(code).toBe(0)
   })
@@ -125,7 +125,7 @@ describe('npm run doctor', () => {
       'a context that is not there',
       ['--context', 'kind-gone'],
       {},
-      /^error: the kubeconfig has no context 'kind-gone'; it has kind-test, kind-away, production, kind-lost\n {2}look further: npm run up makes one\n$/,
+      /^error: the kubeconfig has no context 'kind-gone'; it has kind-test, kind-away, production, kind-lost\n {2}look further: npx fairlead up makes one\n$/,
     ],
     ['a setting that is wrong', ON_TEST, { PLATFORM: 'none' }, /^error: the environment has 1 problem:\n {2}PLATFORM is wrong/],
     ['a kubeconfig that is not there', ON_TEST, { KUBECONFIG: '/dev/null/none' }, /^error: .*kubeconfig/],
@@ -158,7 +158,7 @@ describe('npm run doctor', () => {
     const { stderr } = await start(args, { HOST: 'other.localhost', RUNBOOKS: "https://example.org/it's" }).ended
     expect(stderr).toContain(`the certificate of 127.0.0.1:${port} is for localhost, not for other.localhost: Secret ingress/shop-tls is not there`)
     expect(stderr).toContain(
-      "    do: HOST=other.localhost IMAGE_TAG=test RUNBOOKS='https://example.org/it'\\''s' npm run secrets -- --context kind-test, or see docs/runbooks/certificate-expires.md\n",
+      "    do: HOST=other.localhost IMAGE_TAG=test RUNBOOKS='https://example.org/it'\\''s' npx fairlead secrets --context kind-test, or see docs/runbooks/certificate-expires.md\n",
     )
   })
 
@@ -194,6 +194,6 @@ describe('npm run doctor', () => {
     server.closeAllConnections()
     const { code, stdout, stderr } = await ended
     expect([code, stdout]).toEqual([130, ''])
-    expect(stderr).toBe('\nnpm run doctor was interrupted; what is there stays, and npm run doctor again goes on from it\n')
+    expect(stderr).toBe('\nfairlead doctor was interrupted; what is there stays, and fairlead doctor again goes on from it\n')
   })
 })

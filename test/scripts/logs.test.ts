@@ -4,7 +4,7 @@ import { expect, test } from 'vitest'
 import { system } from '../../infra/system.ts'
 
 const logs = (...args: string[]) =>
-  promisify(execFile)(process.execPath, ['--disable-warning=ExperimentalWarning', 'scripts/logs.ts', ...args], { timeout: 20_000 }).then(
+  promisify(execFile)(process.execPath, ['--disable-warning=ExperimentalWarning', 'scripts/fairlead.mjs', 'logs', ...args], { timeout: 20_000 }).then(
     ({ stdout, stderr }) => ({ code: 0, stdout, stderr }),
     ({ code, stdout, stderr }) => ({ code, stdout, stderr }),
   )
@@ -12,17 +12,20 @@ const logs = (...args: string[]) =>
 const names = system.services.map(({ name }) => name).join(', ')
 
 test.each([
-  [[], `error: the service is missing: name one of ${names}`],
+  [[], "error: missing required argument 'service'; see fairlead logs --help"],
   [['ordr'], `error: there is no service 'ordr': name one of ${names}`],
-  [['order', 'user'], "error: 'user' is too much: name one service"],
-  [['order', '--lines', 'x'], 'error: --lines x is not a whole number from 0 to 100000'],
-  [['order', '--colour'], "error: Unknown option '--colour'; see --help"],
-])('npm run logs -- %j is refused in one line that names it', async (args, line) => {
+  [['order', 'user'], "error: too many arguments for 'logs'. Expected 1 argument but got 2: order, user; see fairlead logs --help"],
+  [
+    ['order', '--lines', 'x'],
+    "error: option '--lines <count>' argument 'x' is invalid. It takes a whole number from 0 to 100000; see fairlead logs --help",
+  ],
+  [['order', '--colour'], "error: unknown option '--colour'; see fairlead logs --help"],
+])('npx fairlead logs %j is refused in one line that names it', async (args, line) => {
   expect(await logs(...args)).toEqual({ code: 2, stdout: '', stderr: `${line}\n` })
 })
 
-test.each([[['--help']], [['order', '--help']]])('npm run logs -- %j tells the options and asks nobody', async args => {
+test.each([[['--help']], [['order', '--help']]])('npx fairlead logs %j tells the options and asks nobody', async args => {
   const { code, stdout, stderr } = await logs(...args)
   expect([code, stderr]).toEqual([0, ''])
-  expect(stdout).toContain('npm run logs -- SERVICE [options]')
+  expect(stdout).toContain('Usage: fairlead logs [options] <service>')
 })

@@ -23,7 +23,8 @@ afterAll(async () => {
 const outbox = async (...args: string[]) => {
   const run = promisify(execFile)(process.execPath, [
     '--disable-warning=ExperimentalWarning',
-    'scripts/outbox.ts',
+    'scripts/fairlead.mjs',
+    'outbox',
     '--database-url-file',
     join(dir, 'url'),
     ...args,
@@ -53,7 +54,7 @@ beforeEach(async () => {
   await insert(underWay, null)
 })
 
-describe('npm run outbox', () => {
+describe('npx fairlead outbox', () => {
   test('list shows what is parked and why; --all also what is under way', async () => {
     const { stdout } = await outbox('list')
     expect(stdout).toContain(`${parked}  user.reserveCredit`)
@@ -91,7 +92,7 @@ describe('npm run outbox', () => {
   })
 
   test.each([
-    [['forget'], "'forget' is none of list, retry, drop"],
+    [['forget'], "'forget' is invalid for argument 'action'. Allowed choices are list, retry, drop"],
     [['retry'], 'takes the ids of parked messages'],
     [['drop', 'x'], "'x' is not a message's id"],
     [['--colour'], "'--colour'"],

@@ -13,7 +13,7 @@ import { isAlive, processesOf, signalAll } from '../support/process-tree.ts'
 import { copyRepository } from '../support/repository-copy.ts'
 
 const QUICKLY = { timeout: 20_000, interval: 2 }
-const MAIN = ['--disable-warning=ExperimentalWarning', 'scripts/start.ts']
+const MAIN = ['--disable-warning=ExperimentalWarning', 'scripts/fairlead.mjs', 'start']
 
 let dir: string
 beforeAll(async () => {
@@ -184,7 +184,7 @@ describe('npm start', () => {
     const second = start('--data-dir', dir)
     await untilUp(second)
     for (const name of ['user', 'order'])
-      expect(second.stderr()).toMatch(new RegExp(`^ended ${name} \\(pid \\d+\\), which an earlier npm start left behind$`, 'm'))
+      expect(second.stderr()).toMatch(new RegExp(`^ended ${name} \\(pid \\d+\\), which an earlier start left behind$`, 'm'))
     expect(orphans.filter(isAlive)).toEqual([])
     interrupt(second)
     expect(await second.ended).toBe(0)
@@ -197,7 +197,7 @@ describe('npm start', () => {
     const same = start('--data-dir', dir, '--port-offset', '100')
     expect(await same.ended).toBe(1)
     expect(same.stderr()).toBe(
-      `error: npm start runs in ${dir} already, with pid ${first.child.pid}: stop it, or give this one --data-dir and --port-offset\n`,
+      `error: fairlead start runs in ${dir} already, with pid ${first.child.pid}: stop it, or give this one --data-dir and --port-offset\n`,
     )
     const second = start('--data-dir', join(dir, 'second'), '--port-offset', '100')
     await untilUp(second)
@@ -292,7 +292,7 @@ describe('npm start', () => {
   test('--help tells the options', async () => {
     const started = start('--help')
     expect(await started.ended).toBe(0)
-    expect(started.stdout()).toContain('--data-dir DIR')
+    expect(started.stdout()).toContain('--data-dir <folder>')
     expect(started.stderr()).toBe('')
   })
 
@@ -300,7 +300,7 @@ describe('npm start', () => {
     [['--port', '1'], "'--port'"],
     [['--port-offset', '60000'], '--port-offset 60000'],
     [['--data-dir'], "'--data-dir"],
-    [['shop'], "'shop'"],
+    [['shop'], 'got 1: shop'],
   ])('%j is refused in one line that names it', async (args, named) => {
     const started = start(...args)
     expect(await started.ended).toBe(2)

@@ -157,7 +157,16 @@ export const breakCollector = (fake: FakeCluster, service: string): void =>
 
 /** The shipped system, looked at in a fake cluster. */
 export const contextOf = ({ cluster }: FakeCluster, more: Partial<Parameters<typeof createContext>[0]> = {}): Context =>
-  createContext({ cluster, system, settings, manifests, baseUrl: 'http://127.0.0.1:9', tlsAddress: undefined, deploy: 'npm run deploy', ...more })
+  createContext({
+    cluster,
+    system,
+    settings,
+    manifests,
+    baseUrl: 'http://127.0.0.1:9',
+    tlsAddress: undefined,
+    deploy: 'npx fairlead deploy',
+    ...more,
+  })
 
 /** What the check of a name sees. */
 export function runCheck(checks: readonly Check[], name: string, signal: AbortSignal = new AbortController().signal): Promise<string> {

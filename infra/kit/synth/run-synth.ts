@@ -48,7 +48,7 @@ export async function runSynth(project: Project, env: Env): Promise<void> {
 }
 
 /** One YAML file per chart in dist/. */
-async function writeManifests(project: Project, env: Env): Promise<void> {
+export async function writeManifests(project: Project, env: Env): Promise<void> {
   const settings = loadSettings(env, project.system)
   const images = await imageReferences(project, settings)
   const app = new App({ yamlOutputType: YamlOutputType.FILE_PER_CHART, outdir: env.CDK8S_OUTDIR ?? join(project.root, 'dist') })

@@ -18,20 +18,20 @@ async function databaseAnswers(context: Context, service: ServiceDefinition): Pr
       !metadata.deletionTimestamp &&
       status.containerStatuses?.some(({ name, state }: { name: string; state: { running?: object } }) => name === service.name && state.running),
   )
-  if (running.length === 0) throw new CommandError(`${service.name} has no pod that runs`, 'npm run status')
+  if (running.length === 0) throw new CommandError(`${service.name} has no pod that runs`, 'npx fairlead status')
   for (const { metadata } of running) {
     const forwarded = await cluster.forward(settings.NAMESPACE, metadata.name, ADMIN_PORT)
     try {
       const answer = await fetch(`${forwarded.url}/readyz`, { signal: AbortSignal.timeout(10_000) })
       const text = (await answer.text()).trim()
       if (answer.status === 200) continue
-      if (!/\bdatabase\b/.test(text)) throw new CommandError(`${metadata.name} says: ${text}`, `npm run logs -- ${service.name}`)
+      if (!/\bdatabase\b/.test(text)) throw new CommandError(`${metadata.name} says: ${text}`, `npx fairlead logs ${service.name}`)
       throw await blame(
         `${metadata.name} does not reach its database${await stateOfPostgres(context)}`,
         ({ kind, metadata: { name } }) =>
           (kind === 'NetworkPolicy' && [service.name, POSTGRES, 'default-deny'].includes(name)) ||
           (['StatefulSet', 'Service'].includes(kind) && name === POSTGRES),
-        `does Secret ${databaseSecret(service)} have the right URL and password? npm run secrets -- --context ${cluster.context}`,
+        `does Secret ${databaseSecret(service)} have the right URL and password? npx fairlead secrets --context ${cluster.context}`,
       )
     } finally {
       await forwarded.close()

@@ -59,7 +59,7 @@ async function isRouted(context: Context, { name, contract }: ServiceDefinition)
     `GET ${baseUrl}${path} answered ${status}: ${MEANINGS[status] ?? 'the service fails'}`,
     ({ kind, metadata }) =>
       metadata.name === name && metadata.namespace === settings.NAMESPACE && ['Ingress', 'HTTPRoute', 'Service', 'NetworkPolicy'].includes(kind),
-    `npm run logs -- ${name}`,
+    `npx fairlead logs ${name}`,
   )
 }
 
@@ -86,7 +86,7 @@ async function certificateIsGood({ tlsAddress, settings, cluster }: Context): Pr
   if (!tlsAddress) throw new NotHere('no TLS address is known (--url https://...)')
   const certificate = await certificateOf(tlsAddress, settings.HOST)
   const wrong = checkServerIdentity(settings.HOST, certificate)
-  const remedy = `${settings.TLS === 'local' ? `npm run secrets -- --context ${cluster.context}, or ` : ''}see docs/runbooks/certificate-expires.md`
+  const remedy = `${settings.TLS === 'local' ? `npx fairlead secrets --context ${cluster.context}, or ` : ''}see docs/runbooks/certificate-expires.md`
   const { name, namespace } = certificateSecret(settings)
   const secret = `Secret ${namespace}/${name}`
   if (wrong) {
@@ -115,7 +115,7 @@ const certificateOf = (address: string, servername: string): Promise<PeerCertifi
     )
     const fail = (reason: string) => {
       socket.destroy()
-      reject(new CommandError(`nobody speaks TLS at ${address} (${reason})`, 'npm run status'))
+      reject(new CommandError(`nobody speaks TLS at ${address} (${reason})`, 'npx fairlead status'))
     }
     socket.on('timeout', () => fail(`no answer in ${ANSWER_MS / 1_000} s`))
     socket.on('error', (error: NodeJS.ErrnoException) => fail(error.code ?? error.message))

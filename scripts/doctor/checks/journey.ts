@@ -45,7 +45,7 @@ export const journeyChecks = (context: Context, trip: Trip | undefined): Check[]
         throw await context.blame(
           error.message,
           ({ kind, metadata: { namespace } }) => namespace === context.settings.NAMESPACE && about.includes(kind),
-          error.hint ?? 'npm run status',
+          error.hint ?? 'npx fairlead status',
         )
       }
     },

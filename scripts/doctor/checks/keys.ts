@@ -32,7 +32,7 @@ function copiedKids(jwks: string | undefined, where: string, remedy: string): st
 /** Callees verify their callers' tokens with a copy of the cluster's keys; a cluster that has new ones issues tokens that they refuse. */
 async function issuerKeysAreCurrent({ cluster, system, settings }: Context): Promise<string> {
   if (!system.services.some(service => callersOf(system, service).length > 0)) throw new NotHere('no service calls another')
-  const remedy = `npm run secrets -- --context ${cluster.context}`
+  const remedy = `npx fairlead secrets --context ${cluster.context}`
   const where = `ConfigMap ${settings.NAMESPACE}/${WORKLOAD_ISSUER}`
   const isFile = settings.WORKLOAD_JWKS === 'file'
   const live = await cluster.read({ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: WORKLOAD_ISSUER, namespace: settings.NAMESPACE } })
@@ -41,7 +41,7 @@ async function issuerKeysAreCurrent({ cluster, system, settings }: Context): Pro
   if (issuer !== settings.WORKLOAD_ISSUER)
     throw new CommandError(
       `the cluster's tokens are issued by ${issuer}, and the services expect WORKLOAD_ISSUER ${settings.WORKLOAD_ISSUER}`,
-      `WORKLOAD_ISSUER=${issuer} npm run deploy`,
+      `WORKLOAD_ISSUER=${issuer} npx fairlead deploy`,
     )
   if (!isFile) return `keys of ${issuer} from ${settings.WORKLOAD_JWKS}`
   const known = copiedKids(live?.data?.['jwks.json'], where, remedy)
@@ -64,7 +64,7 @@ async function isYoung(context: Context, { name }: ServiceDefinition, secret: st
   if (since === undefined)
     throw new CommandError(
       `nobody says since when ${secret} is in use, so that no alert asks for a new one`,
-      `npm run logs -- ${name}; main.ts of ${name} has to call metrics.secretSince('${secret}', ...)`,
+      `npx fairlead logs ${name}; main.ts of ${name} has to call metrics.secretSince('${secret}', ...)`,
     )
   const days = Math.max(0, (Date.now() / 1_000 - Number(since)) / DAY_SECONDS)
   if (days > rotateDays)

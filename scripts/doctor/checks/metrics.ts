@@ -88,7 +88,7 @@ async function isScraped(context: Context, { metadata, spec }: Manifest, signal:
     (['Role', 'RoleBinding'].includes(kind) && other === 'prometheus')
   const { wanted, wrong } = await arrived(context, look, found => found.wanted.length > 0 && found.wrong.length === 0, about, signal)
   const [first] = wrong
-  if (wanted.length === 0) throw new CommandError(`${namespace}/${name} has no ready pod to scrape`, 'npm run status')
+  if (wanted.length === 0) throw new CommandError(`${namespace}/${name} has no ready pod to scrape`, 'npx fairlead status')
   if (!first) return `${wanted.length} targets up`
   const symptom = first.target
     ? `Prometheus cannot scrape ${first.pod} (${first.port}): ${first.target.lastError || 'it has not tried yet'}`

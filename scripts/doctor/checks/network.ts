@@ -165,7 +165,7 @@ async function connects(
   const chosen = pairs(context, survey, true).filter(({ caller, end }) => from(caller.name) && picks(end, caller.name))
   const refused = chosen.filter(({ open }) => !open)
   const [first] = refused
-  if (chosen.length === 0 && expected) throw new CommandError('the callee has no ready pod to try', 'npm run status')
+  if (chosen.length === 0 && expected) throw new CommandError('the callee has no ready pod to try', 'npx fairlead status')
   if (chosen.length === 0) throw new NotHere('nothing of the platform is ours to try')
   if (!first) return `${chosen.length} connect`
   const symptom = `${first.caller.title} cannot connect to ${first.end.title}${refused.length > 1 ? `, nor can ${refused.length - 1} more pairs that the graph allows` : ''}`

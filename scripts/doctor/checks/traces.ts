@@ -112,7 +112,7 @@ interface Reading {
 async function collectorSends(context: Context, name: string): Promise<string> {
   const { pods, settings, blame } = context
   const ready = await pods(name, settings.NAMESPACE)
-  if (ready.length === 0) throw new CommandError(`${name} has no ready pod`, 'npm run status')
+  if (ready.length === 0) throw new CommandError(`${name} has no ready pod`, 'npx fairlead status')
   const read = () => Promise.all(ready.map(({ metadata }) => readingOf(context, name, metadata.name)))
   const before = await read()
   await new Promise(resolve => setTimeout(resolve, COLLECTOR_MS))

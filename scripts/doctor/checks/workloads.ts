@@ -25,7 +25,7 @@ export const workloadChecks = (context: Context): Check[] => [
           ROLLOUT_MS,
           signal,
         )
-        if (!state.done) throw await context.blame(describeState(state), concerns(reference), 'npm run status')
+        if (!state.done) throw await context.blame(describeState(state), concerns(reference), 'npx fairlead status')
         return `${state.ready}/${state.desired} ready`
       },
     }),
@@ -69,7 +69,7 @@ async function imagesAreHad({ cluster, manifests, system, settings, blame }: Con
         (deployment as { spec: { template: { spec: { containers: { image: string }[] } } } } | undefined)?.spec.template.spec.containers[0]?.image
       const wanted = imageOf(manifests.find(({ kind, metadata }) => kind === 'Deployment' && metadata.name === name))
       const runs = imageOf(await cluster.read(reference))
-      return runs && runs !== wanted ? [`${name} runs ${runs}; the sources here give ${wanted}, which npm run deploy would bring`] : []
+      return runs && runs !== wanted ? [`${name} runs ${runs}; the sources here give ${wanted}, which npx fairlead deploy would bring`] : []
     }),
   )
   return [`of ${pods.length} pods`, ...others.flat()].join('; ')
@@ -108,7 +108,7 @@ async function mountsAreThere({ cluster, manifests, deploy }: Context): Promise<
     if (!(await cluster.exists({ apiVersion: 'v1', kind, metadata: { name, namespace } })))
       throw new CommandError(
         `${title}, which pods of ${by} mount, is not there: those that run go on, no new one starts`,
-        kind === 'Secret' ? `npm run secrets -- --context ${cluster.context}` : deploy,
+        kind === 'Secret' ? `npx fairlead secrets --context ${cluster.context}` : deploy,
       )
   }
   return `${wanted.size} there`

@@ -28,13 +28,13 @@ afterEach(() => void vi.unstubAllGlobals())
 describe("prometheus-operator's kinds from its release", () => {
   test('are applied when they have the SHA-256 that was asked for', async () => {
     const { cluster, applied } = fakeCluster()
-    await ensureCrds(cluster, crdSource({ 'crds-sha256': SHA256.toUpperCase() }), signal)
+    await ensureCrds(cluster, crdSource({ sha256: SHA256.toUpperCase() }), signal)
     expect(applied).toEqual(['prometheuses.monitoring.coreos.com'])
   })
 
   test('are refused in one line when they have another, and nothing is applied', async () => {
     const { cluster, applied } = fakeCluster()
-    await expect(ensureCrds(cluster, crdSource({ 'crds-sha256': OTHER }), signal)).rejects.toMatchObject({
+    await expect(ensureCrds(cluster, crdSource({ sha256: OTHER }), signal)).rejects.toMatchObject({
       name: 'CommandError',
       message: `${URL} has the SHA-256 ${SHA256}, not ${OTHER} (--crds-sha256): nothing of it was applied`,
     })
@@ -53,13 +53,13 @@ describe("prometheus-operator's kinds from its release", () => {
 })
 
 test.each(['', 'abc', `${SHA256}0`, 'g'.repeat(64)])('--crds-sha256 %j is refused', sha256 => {
-  expect(() => crdSource({ 'crds-sha256': sha256 })).toThrow(
+  expect(() => crdSource({ sha256 })).toThrow(
     expect.objectContaining({ message: '--crds-sha256 (or FAIRLEAD_CRDS_SHA256) is not a SHA-256: 64 hex digits', exitCode: 2 }),
   )
 })
 
 test('a folder of files that are there is not compared', () => {
-  expect(crdSource({ crds: 'crds', 'crds-sha256': SHA256 })).toEqual({
+  expect(crdSource({ folder: 'crds', sha256: SHA256 })).toEqual({
     folder: 'crds',
     sha256: undefined,
     release: expect.objectContaining({ flag: 'crds' }),
@@ -67,15 +67,15 @@ test('a folder of files that are there is not compared', () => {
 })
 
 test("Gateway API's kinds have a folder, a release and a SHA-256 of their own", async () => {
-  expect(crdSource({ crds: 'crds', 'crds-sha256': SHA256, 'gateway-crds': 'gateway' }, GATEWAY_API)).toMatchObject({ folder: 'gateway' })
-  expect(() => crdSource({ 'gateway-crds-sha256': 'abc' }, GATEWAY_API)).toThrow(
+  expect(crdSource({ folder: 'gateway' }, GATEWAY_API)).toMatchObject({ folder: 'gateway' })
+  expect(() => crdSource({ sha256: 'abc' }, GATEWAY_API)).toThrow(
     '--gateway-crds-sha256 (or FAIRLEAD_GATEWAY_CRDS_SHA256) is not a SHA-256: 64 hex digits',
   )
   const { cluster } = fakeCluster()
   await expect(ensureCrds(cluster, crdSource({}, GATEWAY_API), signal)).rejects.toThrow(
     /gateway-api\/releases\/.* cannot be had \(status 404\): name a folder with its files by --gateway-crds or FAIRLEAD_GATEWAY_CRDS$/,
   )
-  await expect(ensureCrds(cluster, crdSource({ 'gateway-crds': '/nowhere' }, GATEWAY_API), signal)).rejects.toThrow(
+  await expect(ensureCrds(cluster, crdSource({ folder: '/nowhere' }, GATEWAY_API), signal)).rejects.toThrow(
     '--gateway-crds /nowhere cannot be read: ENOENT',
   )
 })

@@ -54,7 +54,7 @@ describe('runChecks(checks, { signal, show })', () => {
       new CommandError('the API server does not answer', 'kubectl get nodes'),
       { outcome: 'failed', message: 'the API server does not answer', remedy: 'kubectl get nodes' },
     ],
-    ['any other error', new Error('a surprise'), { outcome: 'failed', message: 'a surprise', remedy: 'npm run status' }],
+    ['any other error', new Error('a surprise'), { outcome: 'failed', message: 'a surprise', remedy: 'npx fairlead status' }],
     ['nothing to look at', new NotHere('no service calls another'), { outcome: 'skipped', message: 'no service calls another' }],
   ])('of %s makes a result', async (_, error, result) => {
     expect(await outcome(() => Promise.reject(error))).toEqual({ name: 'x', ms: expect.any(Number), ...result })
@@ -70,12 +70,12 @@ describe('runChecks(checks, { signal, show })', () => {
   test('makes the commands of a remedy ones for the cluster that is looked at', async () => {
     const options = { signal: new AbortController().signal, show: () => {}, address: (text: string) => `${text} there` }
     const checks = [
-      check('a', () => Promise.reject(new CommandError('npm run status says so', 'npm run deploy'))),
-      check('b', () => Promise.reject(new NotHere('npm run status says so'))),
+      check('a', () => Promise.reject(new CommandError('npx fairlead status says so', 'npx fairlead deploy'))),
+      check('b', () => Promise.reject(new NotHere('npx fairlead status says so'))),
     ]
     expect(await runChecks(checks, options)).toEqual([
-      { name: 'a', outcome: 'failed', message: 'npm run status says so', remedy: 'npm run deploy there', ms: expect.any(Number) },
-      { name: 'b', outcome: 'skipped', message: 'npm run status says so', ms: expect.any(Number) },
+      { name: 'a', outcome: 'failed', message: 'npx fairlead status says so', remedy: 'npx fairlead deploy there', ms: expect.any(Number) },
+      { name: 'b', outcome: 'skipped', message: 'npx fairlead status says so', ms: expect.any(Number) },
     ])
   })
 
@@ -92,7 +92,7 @@ describe('runChecks(checks, { signal, show })', () => {
       { timeoutMs: 20 },
     )
     expect(await results).toMatchObject([
-      { name: 'hangs', outcome: 'failed', message: 'no answer in 0.02 s', remedy: 'npm run status' },
+      { name: 'hangs', outcome: 'failed', message: 'no answer in 0.02 s', remedy: 'npx fairlead status' },
       { name: 'quick', outcome: 'passed' },
     ])
     expect((await hanging.promise).aborted).toBe(true)

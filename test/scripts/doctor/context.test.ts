@@ -80,7 +80,7 @@ describe('ask(program, path)', () => {
     const fake = fakeCluster()
     fake.put(...pods)
     await expect(contextOf(fake).ask(PROMETHEUS, '/')).rejects.toEqual(
-      new CommandError(`observability/prometheus has ${what}`, 'npm run status, or put it back: npm run deploy'),
+      new CommandError(`observability/prometheus has ${what}`, 'npx fairlead status, or put it back: npx fairlead deploy'),
     )
   })
 
@@ -116,7 +116,7 @@ describe('blame(symptom, about, otherwise)', () => {
     fake.objects.delete('NetworkPolicy observability/jaeger')
     fake.objects.delete('NetworkPolicy shop/user')
     expect(await contextOf(fake).blame('no traces', policies, 'look at the logs')).toEqual(
-      new CommandError('no traces; the cause: NetworkPolicy observability/jaeger is not there', 'npm run deploy'),
+      new CommandError('no traces; the cause: NetworkPolicy observability/jaeger is not there', 'npx fairlead deploy'),
     )
   })
 

@@ -143,7 +143,7 @@ describe('runJourney', () => {
     const url = await answering({ [`/bookings/${ID}`]: answer })
     await expect(run(look, url, { userToken, stepTimeoutMs: 3_000 })).rejects.toMatchObject({
       message: `desk.get (step 1 of 1): GET /bookings/{id} ${last}, still after 3 s`,
-      hint: 'npm run logs -- desk',
+      hint: 'npx fairlead logs desk',
     })
   })
 

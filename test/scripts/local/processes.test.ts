@@ -76,7 +76,7 @@ describe('endOrphans()', () => {
     const child = sleeper()
     const file = await openRunFile(dir)
     await file.note('order', child.pid)
-    await expect(endOrphans(dir)).rejects.toThrow(`npm start runs in ${dir} already, with pid ${process.pid}: stop it`)
+    await expect(endOrphans(dir)).rejects.toThrow(`fairlead start runs in ${dir} already, with pid ${process.pid}: stop it`)
     expect(child.exitCode ?? child.signalCode).toBeNull()
     await file.remove()
     expect(await endOrphans(dir)).toEqual([])

@@ -84,7 +84,7 @@ describe('kinds', () => {
       message: expect.stringMatching(
         /^the cluster knows no (ServiceMonitor|PrometheusRule)\.monitoring\.coreos\.com\/v1 and no (ServiceMonitor|PrometheusRule)\.monitoring\.coreos\.com\/v1: the CustomResourceDefinition is missing$/,
       ),
-      hint: 'npm run deploy brings it (--crds for a folder of your own)',
+      hint: 'npx fairlead deploy brings it (--crds for a folder of your own)',
     })
   })
 

@@ -20,7 +20,7 @@ async function clusterSaying(status: number, text: string, { postgres = true } =
 
 const run = (fake: FakeCluster, more = {}) => runCheck(databaseChecks(contextOf(fake, more)), 'database of order')
 
-const SECRETS = 'does Secret order-database have the right URL and password? npm run secrets -- --context kind-test'
+const SECRETS = 'does Secret order-database have the right URL and password? npx fairlead secrets --context kind-test'
 
 describe('database of a service', () => {
   test('is checked for each that has one', () => {
@@ -60,7 +60,7 @@ describe('database of a service', () => {
     await expect(run(fake)).rejects.toEqual(
       new CommandError(
         'order-a does not reach its database: postgres has no ready pod; the cause: StatefulSet shop/postgres: spec.replicas is 0, the graph says 1',
-        'npm run deploy',
+        'npx fairlead deploy',
       ),
     )
   })
@@ -83,10 +83,10 @@ describe('database of a service', () => {
     [503, 'draining'],
     [404, 'not found'],
   ])('is not to blame when the pod answers %i %s', async (status, says) => {
-    await expect(run(await clusterSaying(status, says))).rejects.toEqual(new CommandError(`order-a says: ${says}`, 'npm run logs -- order'))
+    await expect(run(await clusterSaying(status, says))).rejects.toEqual(new CommandError(`order-a says: ${says}`, 'npx fairlead logs order'))
   })
 
   test('is not known without a pod that runs', async () => {
-    await expect(run(fakeCluster())).rejects.toEqual(new CommandError('order has no pod that runs', 'npm run status'))
+    await expect(run(fakeCluster())).rejects.toEqual(new CommandError('order has no pod that runs', 'npx fairlead status'))
   })
 })

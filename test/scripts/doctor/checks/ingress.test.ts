@@ -49,7 +49,7 @@ describe('ingress to a service', () => {
     // Of another service, of another namespace, and none that a request passes.
     for (const name of ['Ingress shop/user', 'NetworkPolicy ingress/traefik', 'ServiceMonitor shop/order']) fake.objects.delete(name)
     await expect(run('ingress to order', { baseUrl }, fake)).rejects.toEqual(
-      new CommandError(`GET ${baseUrl}/products answered ${status}: ${meaning}`, 'npm run logs -- order'),
+      new CommandError(`GET ${baseUrl}/products answered ${status}: ${meaning}`, 'npx fairlead logs order'),
     )
   })
 
@@ -58,7 +58,7 @@ describe('ingress to a service', () => {
     fake.objects.delete(`${kind} shop/order`)
     await expect(run('ingress to order', { baseUrl: await answering({}) }, fake)).rejects.toMatchObject({
       message: expect.stringMatching(new RegExp(`/products answered 404: it has no route; the cause: ${kind} shop/order is not there$`)),
-      hint: 'npm run deploy',
+      hint: 'npx fairlead deploy',
     })
   })
 
@@ -72,7 +72,7 @@ describe('ingress to a service', () => {
     await expect(run('ingress to order', { baseUrl: `http://${address}` }, fake)).rejects.toEqual(
       new CommandError(
         `nobody answers at http://${address} (ECONNREFUSED); the cause: Deployment ingress/traefik: spec.replicas is 0, the graph says 1`,
-        'npm run deploy',
+        'npx fairlead deploy',
       ),
     )
   })
@@ -80,7 +80,7 @@ describe('ingress to a service', () => {
   test('that hangs up says so, and where to look', async () => {
     await expect(run('ingress to order', { baseUrl: await hangingUp() })).rejects.toMatchObject({
       message: expect.stringMatching(/^nobody answers at http:\/\/127\.0\.0\.1:\d+ \(UND_ERR_SOCKET\)$/),
-      hint: 'kubectl -n ingress get pods, or put it back: npm run deploy',
+      hint: 'kubectl -n ingress get pods, or put it back: npx fairlead deploy',
     })
   })
 
@@ -133,7 +133,7 @@ describe('ingress keeps what is private', () => {
 
 describe('certificate', () => {
   const DAY_MS = 86_400_000
-  const SECRETS = 'npm run secrets -- --context kind-test, or see docs/runbooks/certificate-expires.md'
+  const SECRETS = 'npx fairlead secrets --context kind-test, or see docs/runbooks/certificate-expires.md'
   let authority: Certified
   beforeAll(async () => {
     const dir = await mkdtemp(join(tmpdir(), 'fairlead-ca-'))
@@ -189,7 +189,7 @@ describe('certificate', () => {
 
   test('is not shown by who is not there', async () => {
     const address = await closedAddress()
-    await expect(certificate(address)).rejects.toEqual(new CommandError(`nobody speaks TLS at ${address} (ECONNREFUSED)`, 'npm run status'))
+    await expect(certificate(address)).rejects.toEqual(new CommandError(`nobody speaks TLS at ${address} (ECONNREFUSED)`, 'npx fairlead status'))
   })
 
   test('is not shown by who does not speak TLS', async () => {

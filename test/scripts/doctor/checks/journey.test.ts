@@ -28,7 +28,7 @@ describe('journey', () => {
   test('that fails names the step, and whose logs to read', async () => {
     const url = await answering({ '/products': () => new Response(), '/sessions': refused })
     await expect(run(fakeCluster(), url)).rejects.toEqual(
-      new CommandError('user.logIn (step 2 of 2): POST /sessions answered 429 too-many-attempts', 'npm run logs -- user'),
+      new CommandError('user.logIn (step 2 of 2): POST /sessions answered 429 too-many-attempts', 'npx fairlead logs user'),
     )
   })
 

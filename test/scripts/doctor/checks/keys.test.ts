@@ -6,7 +6,7 @@ import { CommandError } from '../../../../scripts/terminal.ts'
 import { answering, contextOf, type FakeCluster, fakeCluster, podOf, runCheck, settings, skipPauses } from '../../../support/fake-cluster.ts'
 
 const ISSUER = settings.WORKLOAD_ISSUER
-const SECRETS = 'npm run secrets -- --context kind-test'
+const SECRETS = 'npx fairlead secrets --context kind-test'
 const jwks = (...kids: string[]) => JSON.stringify({ keys: kids.map(kid => ({ kty: 'RSA', kid })) })
 
 /** Callees have one set of keys, and the cluster signs with another. */
@@ -60,7 +60,7 @@ describe('workload identity', () => {
     await expect(run(clusterSigning(jwks('new'), jwks('new'), 'https://oidc.example.org'))).rejects.toEqual(
       new CommandError(
         `the cluster's tokens are issued by https://oidc.example.org, and the services expect WORKLOAD_ISSUER ${ISSUER}`,
-        'WORKLOAD_ISSUER=https://oidc.example.org npm run deploy',
+        'WORKLOAD_ISSUER=https://oidc.example.org npx fairlead deploy',
       ),
     )
   })
@@ -69,7 +69,7 @@ describe('workload identity', () => {
     const chosen = { WORKLOAD_ISSUER: ISSUER, NAMESPACE: 'shop' }
     const { hint } = await run(clusterSigning(jwks('new'), jwks('new'), 'https://oidc.example.org')).catch(error => error)
     expect(addressTo('kind-test', chosen)(hint)).toBe(
-      `WORKLOAD_ISSUER=${ISSUER} NAMESPACE=shop WORKLOAD_ISSUER=https://oidc.example.org npm run deploy -- --context kind-test`,
+      `WORKLOAD_ISSUER=${ISSUER} NAMESPACE=shop WORKLOAD_ISSUER=https://oidc.example.org npx fairlead deploy --context kind-test`,
     )
   })
 

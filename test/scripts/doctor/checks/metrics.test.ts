@@ -112,7 +112,7 @@ describe('scrape of a program', () => {
     await expect(run(fake, 'scrape of order')).rejects.toEqual(
       new CommandError(
         'Prometheus does not know order-a (admin) as a target, nor 3 more of order; the cause: ServiceMonitor shop/order: spec.selector.matchLabels.app.kubernetes.io/name is "ordr", the graph says "order"',
-        'npm run deploy',
+        'npx fairlead deploy',
       ),
     )
     expect(asked()).toBe(1)
@@ -161,7 +161,7 @@ describe('scrape of a program', () => {
   test('is not there without a ready pod', async () => {
     const { fake } = await clusterWith({})
     for (const name of PODS) fake.objects.delete(`Pod shop/${name}`)
-    await expect(run(fake, 'scrape of order')).rejects.toEqual(new CommandError('shop/order has no ready pod to scrape', 'npm run status'))
+    await expect(run(fake, 'scrape of order')).rejects.toEqual(new CommandError('shop/order has no ready pod to scrape', 'npx fairlead status'))
   })
 })
 
@@ -239,7 +239,7 @@ describe('rules', () => {
     await expect(run(fake, 'rules')).rejects.toEqual(
       new CommandError(
         'Prometheus has no rules order-slo, order-budget, order-health: nothing would alert; the cause: PrometheusRule shop/order is not there',
-        'npm run deploy',
+        'npx fairlead deploy',
       ),
     )
   })

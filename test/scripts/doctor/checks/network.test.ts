@@ -130,7 +130,7 @@ describe('an edge', () => {
     fake.objects.delete(`NetworkPolicy shop/${name}`)
     fake.objects.delete('NetworkPolicy shop/postgres')
     await expect(run(fake, 'edge order -> user')).rejects.toEqual(
-      new CommandError(`shop/order cannot connect to user:8080; the cause: NetworkPolicy shop/${name} is not there`, 'npm run deploy'),
+      new CommandError(`shop/order cannot connect to user:8080; the cause: NetworkPolicy shop/${name} is not there`, 'npx fairlead deploy'),
     )
   })
 
@@ -145,7 +145,7 @@ describe('an edge', () => {
   test('is not tried without a callee', async () => {
     const fake = clusterWith()
     fake.objects.delete('Pod shop/user-a')
-    await expect(run(fake, 'edge order -> user')).rejects.toEqual(new CommandError('the callee has no ready pod to try', 'npm run status'))
+    await expect(run(fake, 'edge order -> user')).rejects.toEqual(new CommandError('the callee has no ready pod to try', 'npx fairlead status'))
   })
 })
 
@@ -217,7 +217,7 @@ describe('policies', () => {
       message: expect.stringMatching(
         /and \d+ more pairs that are no edge can connect; the cause: NetworkPolicy ingress\/default-deny is not there; NetworkPolicy shop\/default-deny is not there; NetworkPolicy shop\/postgres is not there; and 1 more$/,
       ),
-      hint: 'npm run deploy',
+      hint: 'npx fairlead deploy',
     })
   })
 

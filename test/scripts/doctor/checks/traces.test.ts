@@ -146,7 +146,7 @@ describe('trace', () => {
     await expect(run(fake, 'trace')).rejects.toEqual(
       new CommandError(
         `the trace ${TRACE_ID} of order.placeOrder lacks traefik -> order; the cause: NetworkPolicy ingress/traefik is not there`,
-        'npm run deploy',
+        'npx fairlead deploy',
       ),
     )
   })
@@ -293,7 +293,7 @@ otelcol_exporter_sent_spans_total 2
   })
 
   test('is not there without a ready pod', async () => {
-    await expect(run(fakeCluster(), 'collector of order')).rejects.toEqual(new CommandError('order has no ready pod', 'npm run status'))
+    await expect(run(fakeCluster(), 'collector of order')).rejects.toEqual(new CommandError('order has no ready pod', 'npx fairlead status'))
   })
 })
 

@@ -104,7 +104,7 @@ describe('images', () => {
       spec.template.spec.containers[0].image = 'fairlead/order:0'
     })
     expect(await run(fake, 'images')).toBe(
-      'of 0 pods; order runs fairlead/order:0; the sources here give fairlead/order:1, which npm run deploy would bring',
+      'of 0 pods; order runs fairlead/order:0; the sources here give fairlead/order:1, which npx fairlead deploy would bring',
     )
   })
 })
@@ -115,10 +115,10 @@ describe('mounted files', () => {
   })
 
   test.each([
-    ['Secret', 'shop/order-database', 'order', 'npm run secrets -- --context kind-test'],
-    ['Secret', 'shop/postgres-roles', 'postgres', 'npm run secrets -- --context kind-test'],
-    ['ConfigMap', 'shop/workload-issuer', 'user', 'npm run deploy'],
-    ['ConfigMap', 'observability/grafana-datasources', 'grafana', 'npm run deploy'],
+    ['Secret', 'shop/order-database', 'order', 'npx fairlead secrets --context kind-test'],
+    ['Secret', 'shop/postgres-roles', 'postgres', 'npx fairlead secrets --context kind-test'],
+    ['ConfigMap', 'shop/workload-issuer', 'user', 'npx fairlead deploy'],
+    ['ConfigMap', 'observability/grafana-datasources', 'grafana', 'npx fairlead deploy'],
   ])('%s %s is missed by %s', async (kind, name, by, remedy) => {
     const fake = wholeCluster()
     fake.objects.delete(`${kind} ${name}`)
@@ -179,7 +179,7 @@ describe('pods of a workload', () => {
       message: expect.stringMatching(
         /^order: 1\/2 ready, pod order-a: order ended with 1, 4 restarts: order cannot start: collector has no receiver; the cause: Deployment shop\/order: spec\.template\.spec\.initContainers\.0\.env\.4\.value is not what the graph says$/,
       ),
-      hint: 'npm run deploy',
+      hint: 'npx fairlead deploy',
     })
   })
 
@@ -188,7 +188,7 @@ describe('pods of a workload', () => {
     // Of another workload, of another namespace, and what no pod mounts.
     for (const name of ['Deployment shop/user', 'ConfigMap observability/jaeger', 'ConfigMap shop/order-dashboard']) fake.objects.delete(name)
     await expect(run(fake, 'pods of order')).rejects.toEqual(
-      new CommandError('order: 1/2 ready, pod order-a: order ended with 1, 4 restarts', 'npm run status'),
+      new CommandError('order: 1/2 ready, pod order-a: order ended with 1, 4 restarts', 'npx fairlead status'),
     )
   })
 
@@ -295,7 +295,7 @@ describe('autoscaler of a service', () => {
     const { read } = fake.cluster
     const startedAt = performance.now()
     fake.cluster.read = async reference => {
-      // Half a minute after `npm run up`, and another after that.
+      // Half a minute after `npx fairlead up`, and another after that.
       if (performance.now() - startedAt > 60_000)
         fake.edit('HorizontalPodAutoscaler shop/order', live => Object.assign(live.status.conditions[0], { status: 'True' }))
       return read(reference)
@@ -321,7 +321,7 @@ describe('autoscaler of a service', () => {
     const fake = fakeCluster()
     fake.objects.delete('HorizontalPodAutoscaler shop/order')
     await expect(run(fake, 'autoscaler of order')).rejects.toEqual(
-      new CommandError('HorizontalPodAutoscaler order is not there: nothing adds pods under load', 'npm run deploy'),
+      new CommandError('HorizontalPodAutoscaler order is not there: nothing adds pods under load', 'npx fairlead deploy'),
     )
   })
 })

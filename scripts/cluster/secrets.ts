@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { ACCESS_TOKEN, type ServiceDefinition, type SystemDefinition } from '@fairlead/chassis'
+import { ACCESS_TOKEN, type SystemDefinition } from '@fairlead/chassis'
 import {
   addIngressNamespace,
   addMonitoringNamespaces,
@@ -17,32 +17,16 @@ import {
   type Project,
   ROLES_SECRET,
   type Settings,
-  settingsFor,
   systemOwner,
   WORKLOAD_ISSUER,
 } from '@fairlead/infra/tools'
 import { App, Chart } from 'cdk8s'
-import { loadApp } from './app.ts'
-import { requireBrought, textOf } from './cluster/brought-secrets.ts'
-import { ensureAuthority, isLocal, issueCertificate, issueInternal, needsRenewal } from './cluster/certificates.ts'
-import { type Cluster, openCluster } from './cluster/cluster.ts'
-import { AUTHORITY_DIR } from './cluster/ingress-url.ts'
-import { ensureNamespaces } from './cluster/namespaces.ts'
-import { parseFlags, usageError } from './cluster/options.ts'
-import { newSigningKey } from './local/credentials.ts'
-import { CommandError, runCommand, say } from './terminal.ts'
-
-const HELP = `npm run secrets -- --context NAME
-
-Makes in a cluster what the manifests need and no file may hold: signing keys, passwords of the database, the certificate of the
-ingress, and the public keys of the cluster's own token issuer. What is there stays; only what is derived is brought up to date.
-
-  --context NAME   a context of the kubeconfig
-  --rotate         add a signing key that is published at once and signs from ten minutes on
-  --help           this text
-
-Settings come from the environment (NAMESPACE, HOST, ...): npm run synth reads the same.
-`
+import { newSigningKey } from '../local/credentials.ts'
+import { CommandError } from '../terminal.ts'
+import { requireBrought, textOf } from './brought-secrets.ts'
+import { ensureAuthority, isLocal, issueCertificate, issueInternal, needsRenewal } from './certificates.ts'
+import type { Cluster } from './cluster.ts'
+import { AUTHORITY_DIR } from './ingress-url.ts'
 
 export interface SecretsOptions extends Pick<Project, 'system' | 'version'> {
   settings: Settings
@@ -115,7 +99,7 @@ export async function rotateSigningKey(
 ): Promise<string> {
   const reference = { apiVersion: 'v1', kind: 'Secret', metadata: { name, namespace: NAMESPACE } }
   const before = await cluster.read(reference)
-  if (!before) throw new CommandError(`Secret ${NAMESPACE}/${name} is not there`, `npm run secrets -- --context ${cluster.context}`)
+  if (!before) throw new CommandError(`Secret ${NAMESPACE}/${name} is not there`, `npx fairlead secrets --context ${cluster.context}`)
   const signsFrom = nowSeconds + PUBLISHED_SECONDS
   const { kid, json } = await newSigningKey(signsFrom)
   await cluster.patch(reference, { stringData: { [`${kid}.json`]: json } })
@@ -193,27 +177,3 @@ async function ensureCertificate(cluster: Cluster, settings: Settings, dir: stri
   await cluster.apply({ ...made, metadata: { ...made.metadata, namespace } })
   return [`Secret ${name}: a certificate for ${settings.HOST}, signed by ${authority.made ? 'the new ' : ''}${authority.certificateFile}`]
 }
-
-async function main(): Promise<number> {
-  const values = parseFlags({ context: { type: 'string' }, rotate: { type: 'boolean', default: false }, help: { type: 'boolean', default: false } })
-  if (values.help) {
-    process.stdout.write(HELP)
-    return 0
-  }
-  if (!values.context) throw usageError('--context is missing: name the cluster', 'kubectl config get-contexts')
-  const cluster = openCluster(values.context)
-  const app = await loadApp()
-  const options = { ...app, settings: settingsFor(values.context, process.env) }
-  if (values.rotate) {
-    for (const { name, make } of app.system.services.flatMap(({ secrets = [] }: ServiceDefinition) => secrets))
-      if (make === 'ed25519-jwk') say(await rotateSigningKey(cluster, name, options.settings, Math.floor(Date.now() / 1_000)))
-    return 0
-  }
-  await ensureNamespaces(cluster, namespaceManifests(options))
-  const said = await ensureSecrets(cluster, options)
-  for (const line of said) say(line)
-  if (said.length === 0) say('nothing to do: all is there')
-  return 0
-}
-
-if (import.meta.main) await runCommand('npm run secrets', main)

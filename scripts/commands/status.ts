@@ -1,25 +1,15 @@
+import type { SystemDefinition } from '@fairlead/chassis'
 import { type Settings, someSettings } from '@fairlead/infra/tools'
-import { loadApp } from './app.ts'
-import { type Cluster, openCluster, type Reference } from './cluster/cluster.ts'
-import { readInventory } from './cluster/inventory.ts'
-import { parseFlags } from './cluster/options.ts'
-import { openPrometheus } from './cluster/prometheus.ts'
-import { type Red, readOtherAlerts, readRed } from './cluster/red.ts'
-import { ApiError } from './cluster/rest.ts'
-import { stateOf, type WorkloadState, workloadsOf } from './cluster/rollout.ts'
-import { CommandError, dim, green, red, runCommand, say, yellow } from './terminal.ts'
-
-const { system } = await loadApp()
-
-const HELP = `npm run status [-- options]
-
-What runs, and what its clients see of it, in one screen: requests, failures and durations of the last five minutes and what is left of
-each error budget of 30 days, by Prometheus. Ends with 1 when something is not ready or not deployed.
-
-  --context NAME  a context of the kubeconfig (default: kind-fairlead)
-  --json          as JSON
-  --help          this text
-`
+import { loadApp } from '../app.ts'
+import { type Cluster, openCluster, type Reference } from '../cluster/cluster.ts'
+import { readInventory } from '../cluster/inventory.ts'
+import { openPrometheus } from '../cluster/prometheus.ts'
+import { type Red, readOtherAlerts, readRed } from '../cluster/red.ts'
+import { ApiError } from '../cluster/rest.ts'
+import { stateOf, type WorkloadState, workloadsOf } from '../cluster/rollout.ts'
+import { defineCommand } from '../command.ts'
+import { CommandError, dim, green, red, say, yellow } from '../terminal.ts'
+import { CONTEXT, JSON_OUTPUT } from './options.ts'
 
 interface Row extends WorkloadState {
   image: string
@@ -96,6 +86,7 @@ const figures = (rows: readonly Red[], absent: readonly string[]): string =>
 /** Figures of the services, or why there are none: what runs is worth knowing without them. */
 async function readFigures(
   cluster: Cluster,
+  system: SystemDefinition,
   settings: Pick<Settings, 'NAMESPACE' | 'MONITORING_NAMESPACE'>,
 ): Promise<{ services: Red[]; alerts: string[]; missing?: string }> {
   try {
@@ -115,46 +106,47 @@ async function readFigures(
   }
 }
 
-await runCommand('npm run status', async () => {
-  const flags = parseFlags({
-    context: { type: 'string', default: 'kind-fairlead' },
-    json: { type: 'boolean', default: false },
-    help: { type: 'boolean', default: false },
-  })
-  if (flags.help) {
-    process.stdout.write(HELP)
-    return 0
-  }
-  const settings = someSettings(process.env, 'NAMESPACE', 'MONITORING_NAMESPACE')
-  const { NAMESPACE } = settings
-  const cluster = openCluster(flags.context)
-  const known = await readInventory(cluster, NAMESPACE)
-  if (known.length === 0)
-    throw new CommandError(
-      `nothing was deployed to '${flags.context}' (namespace ${NAMESPACE})`,
-      flags.context === 'kind-fairlead' ? 'npm run up' : `npm run deploy -- --context ${flags.context}`,
-    )
-  const [rows, { services, alerts, missing }] = await Promise.all([
-    Promise.all(workloadsOf(known).map(reference => rowOf(cluster, reference))),
-    readFigures(cluster, settings),
-  ])
-  const absent = system.services
-    .map(({ name }) => name)
-    .filter(name => !rows.some(row => row.kind === 'Deployment' && row.namespace === NAMESPACE && row.name === name))
-  const ready = rows.every(({ done }) => done) && absent.length === 0
-  const hosts = [
-    ...new Set(
-      (await cluster.list('networking.k8s.io/v1', 'Ingress', NAMESPACE)).flatMap(({ spec }) => spec.rules.map(({ host }: { host: string }) => host)),
-    ),
-  ]
-  if (flags.json)
-    process.stdout.write(`${JSON.stringify({ context: flags.context, ready, hosts, workloads: rows, absent, services, alerts }, null, 2)}\n`)
-  else {
-    process.stdout.write(`${workloads(rows)}\n`)
-    for (const { name, reason } of rows) if (reason) process.stdout.write(`${red('✗')} ${name}: ${reason}\n`)
-    process.stdout.write(missing ? `\n${yellow('!')} no figures: ${missing}\n` : `\n${figures(services, absent)}\n`)
-    for (const alert of alerts) process.stdout.write(`${red('✗')} ${alert} fires\n`)
-    say(dim(`ingress: ${hosts.join(', ') || 'none'}`))
-  }
-  return ready ? 0 : 1
+export const status = defineCommand({
+  name: 'status',
+  summary: 'Show what runs, and what its clients see of it',
+  description: `Shows what runs, and what its clients see of it: requests, failures and durations of the last five minutes and what is left of
+each error budget of 30 days, by Prometheus. Ends with 1 when something is not ready or not deployed.`,
+  examples: ['npx fairlead status', 'npx fairlead status --context NAME --json'],
+  options: command => command.addOption(CONTEXT).addOption(JSON_OUTPUT),
+  run: async ({ context, json }) => {
+    const { system } = await loadApp()
+    const settings = someSettings(process.env, 'NAMESPACE', 'MONITORING_NAMESPACE')
+    const { NAMESPACE } = settings
+    const cluster = openCluster(context)
+    const known = await readInventory(cluster, NAMESPACE)
+    if (known.length === 0)
+      throw new CommandError(
+        `nothing was deployed to '${context}' (namespace ${NAMESPACE})`,
+        context === 'kind-fairlead' ? 'npx fairlead up' : `npx fairlead deploy --context ${context}`,
+      )
+    const [rows, { services, alerts, missing }] = await Promise.all([
+      Promise.all(workloadsOf(known).map(reference => rowOf(cluster, reference))),
+      readFigures(cluster, system, settings),
+    ])
+    const absent = system.services
+      .map(({ name }) => name)
+      .filter(name => !rows.some(row => row.kind === 'Deployment' && row.namespace === NAMESPACE && row.name === name))
+    const ready = rows.every(({ done }) => done) && absent.length === 0
+    const hosts = [
+      ...new Set(
+        (await cluster.list('networking.k8s.io/v1', 'Ingress', NAMESPACE)).flatMap(({ spec }) =>
+          spec.rules.map(({ host }: { host: string }) => host),
+        ),
+      ),
+    ]
+    if (json) process.stdout.write(`${JSON.stringify({ context, ready, hosts, workloads: rows, absent, services, alerts }, null, 2)}\n`)
+    else {
+      process.stdout.write(`${workloads(rows)}\n`)
+      for (const { name, reason } of rows) if (reason) process.stdout.write(`${red('✗')} ${name}: ${reason}\n`)
+      process.stdout.write(missing ? `\n${yellow('!')} no figures: ${missing}\n` : `\n${figures(services, absent)}\n`)
+      for (const alert of alerts) process.stdout.write(`${red('✗')} ${alert} fires\n`)
+      say(dim(`ingress: ${hosts.join(', ') || 'none'}`))
+    }
+    return ready ? 0 : 1
+  },
 })

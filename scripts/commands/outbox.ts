@@ -1,0 +1,111 @@
+import { readFile } from 'node:fs/promises'
+import { Argument } from '@commander-js/extra-typings'
+import { aborted, hasOutbox, type ServiceDefinition } from '@fairlead/chassis'
+import { someSettings } from '@fairlead/infra/tools'
+import pg from 'pg'
+import { loadApp } from '../app.ts'
+import { openCluster } from '../cluster/cluster.ts'
+import { reachDatabase } from '../cluster/database.ts'
+import { defineCommand } from '../command.ts'
+import { CommandError, say, usageError } from '../terminal.ts'
+
+const COLUMNS = 'id, kind, subject_id as "subjectId", attempts, last_error as "lastError", created_at as "createdAt", parked_at as "parkedAt"'
+
+const CHANGES = {
+  retry: 'update outbox set parked_at = null, attempts = 0, due_at = now() where id = any($1) and parked_at is not null returning id',
+  drop: 'delete from outbox where id = any($1) and parked_at is not null returning id',
+} as const
+
+type Work = (client: pg.Client) => Promise<number>
+
+const list =
+  ({ all, json }: { all?: true; json?: true }): Work =>
+  async client => {
+    const { rows } = await client.query(`select ${COLUMNS} from outbox ${all ? '' : 'where parked_at is not null'} order by id limit 1000`)
+    if (json) process.stdout.write(`${JSON.stringify(rows)}\n`)
+    else if (rows.length === 0) say(all ? 'nothing is there' : 'nothing is parked')
+    else for (const row of rows) process.stdout.write(`${row.id}  ${row.kind}  ${row.subjectId}  ${row.attempts} attempts  ${row.lastError ?? ''}\n`)
+    return 0
+  }
+
+const change =
+  (command: keyof typeof CHANGES, ids: readonly string[]): Work =>
+  async client => {
+    const { rows } = await client.query<{ id: string }>(CHANGES[command], [ids])
+    const unknown = ids.filter(id => !rows.some(row => row.id === id))
+    say(`${command}: ${rows.length} of ${ids.length}${unknown.length > 0 ? `; not parked: ${unknown.join(', ')}` : ''}`)
+    return unknown.length > 0 ? 1 : 0
+  }
+
+/** @throws CommandError, exit code 2, before anything is asked of a database */
+function workOf(command: 'list' | 'retry' | 'drop', ids: readonly string[], options: { all?: true; json?: true }): Work {
+  if (command === 'list') {
+    if (ids.length > 0) throw usageError('list takes no ids: it lists all')
+    return list(options)
+  }
+  if (ids.length === 0) throw usageError(`${command} takes the ids of parked messages; see 'list'`)
+  const illegal = ids.find(id => !/^[0-9a-f-]{36}$/.test(id))
+  if (illegal) throw usageError(`'${illegal}' is not a message's id`)
+  return change(command, ids)
+}
+
+async function inFile(file: string): ReturnType<typeof reachDatabase> {
+  const url = await readFile(file, 'utf8').catch(() => {
+    throw usageError(`--database-url-file ${file} cannot be read; has npx fairlead start run here?`)
+  })
+  return { connection: { connectionString: url.trim() }, close: async () => {} }
+}
+
+const inCluster = (context: string, name: string) => reachDatabase(openCluster(context), { name }, someSettings(process.env, 'NAMESPACE', 'DATABASE'))
+
+export const outbox = defineCommand({
+  name: 'outbox',
+  summary: 'List, retry or drop dead-lettered messages',
+  description: `Messages of the outbox that can never be delivered are dead-lettered and stay until somebody decides.
+
+  list       dead-lettered messages, oldest first; --all also those under way
+
+  retry ID   due again at once, with the count of attempts at zero
+
+  drop ID    removed; what they were to do will not be done`,
+  examples: ['npx fairlead outbox list', 'npx fairlead outbox retry ID --context NAME', 'npx fairlead outbox drop ID ID --service NAME'],
+  options: command =>
+    command
+      .addArgument(new Argument('<action>', 'what to do').choices(['list', 'retry', 'drop']))
+      .argument('[ids...]', 'ids of dead-lettered messages')
+      .option('--context <name>', 'of the system in this cluster, a context of the kubeconfig, instead of the one of start')
+      .option('--service <name>', 'whose outbox, instead of that of the first service that has one')
+      .option('--database-url-file <file>', 'any other database, by a file with its URL')
+      .option('--all', 'list also what is under way')
+      .option('--json', 'list as JSON'),
+  run: async (flags, { signal, words: [action, ids] }) => {
+    const work = workOf(action, ids, flags)
+    const { system } = await loadApp()
+    const owners: readonly string[] = (system.services as readonly ServiceDefinition[]).filter(hasOutbox).map(({ name }) => name)
+    const { context, databaseUrlFile: file, service = owners[0] ?? '' } = flags
+    if (file !== undefined && (context ?? flags.service) !== undefined)
+      throw usageError('--database-url-file names a database by itself; leave out --context and --service')
+    if (!owners.includes(service)) throw usageError(`--service '${service}' has no outbox; ${owners.join(', ')} has`)
+    const place = context === undefined ? await inFile(file ?? `.data/database-urls/${service}`) : await inCluster(context, service)
+    // The server gives up first: what only the client gave up would still be done.
+    const client = new pg.Client({ ...place.connection, connectionTimeoutMillis: 5_000, statement_timeout: 8_000, query_timeout: 10_000 })
+    const interrupted = aborted(signal)
+    interrupted.catch(() => {})
+    try {
+      await Promise.race([client.connect(), interrupted]).catch((error: Error) => {
+        signal.throwIfAborted()
+        throw new CommandError(
+          `the database cannot be reached: ${error.message || (error as NodeJS.ErrnoException).code}`,
+          context === undefined ? 'does npx fairlead start run? --context NAME is for a cluster' : `npx fairlead status --context ${context}`,
+        )
+      })
+      return await Promise.race([work(client), interrupted])
+    } catch (error) {
+      signal.throwIfAborted()
+      throw error instanceof CommandError ? error : new CommandError(`the database refuses: ${(error as Error).message}`)
+    } finally {
+      await client.end().catch(() => {})
+      await place.close()
+    }
+  },
+})
