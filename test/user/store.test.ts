@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { newId } from '../../services/chassis/contract/ids.ts'
-import { statement } from '../../services/chassis/data/database.ts'
+import { statement } from '../../services/chassis/data/statement.ts'
 import { createUserStore, emailKey, type Session, type UserStore } from '../../services/user/store.ts'
 import { type TestDatabase, testDatabase } from '../support/database.ts'
 import { testRuntime } from '../support/runtime.ts'

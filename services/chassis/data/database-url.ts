@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import type { Logger } from 'pino'
 import { z } from 'zod'
 
 /** A Postgres URL, or a function that reads it again: a rotated password is in the file, not in the process. */
@@ -17,6 +18,20 @@ export function readDatabaseUrl(path: string): string {
   }
   if (!isPostgresUrl(content)) throw new Error(`${path} holds no Postgres URL (postgres://user:password@host/database)`)
   return content
+}
+
+/** What the URL was when it could last be read. */
+export function lastGood(url: DatabaseUrl, log: Logger): () => string {
+  if (typeof url === 'string') return () => url
+  let last = url()
+  return () => {
+    try {
+      last = url()
+    } catch (error) {
+      log.warn({ reason: (error as Error).message }, 'the database URL cannot be read again; the last one stays')
+    }
+    return last
+  }
 }
 
 /** As pg reads it, which decodes the parts when it connects. */

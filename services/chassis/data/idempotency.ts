@@ -2,7 +2,8 @@ import { createHash } from 'node:crypto'
 import canonicalize from 'canonicalize'
 import { Failure } from '../contract/failure.ts'
 import type { Scope } from '../contract/scope.ts'
-import { type Queries, statement } from './database.ts'
+import type { Queries } from './database.ts'
+import { statement } from './statement.ts'
 
 /** What was answered first, to be sent again unchanged. */
 export interface StoredAnswer {

@@ -1,6 +1,7 @@
 import type { Scope } from '../contract/scope.ts'
 import { traceHeaders } from '../telemetry/tracing.ts'
-import { type Queries, statement } from './database.ts'
+import type { Queries } from './database.ts'
+import { statement } from './statement.ts'
 
 /** A row of the outbox: a command that must reach its service at least once, written in the transaction that decides it. */
 export interface Message<K extends string = string> {

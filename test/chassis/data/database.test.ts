@@ -7,8 +7,9 @@ import { SpanKind, SpanStatusCode } from '@opentelemetry/api'
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { Failure } from '../../../services/chassis/contract/failure.ts'
 import type { Scope } from '../../../services/chassis/contract/scope.ts'
-import { type Database, openDatabase, type Queries, statement } from '../../../services/chassis/data/database.ts'
+import { type Database, openDatabase, type Queries } from '../../../services/chassis/data/database.ts'
 import { type DatabaseUrl, readDatabaseUrl } from '../../../services/chassis/data/database-url.ts'
+import { statement } from '../../../services/chassis/data/statement.ts'
 import { freePort } from '../../../services/chassis/local/ports.ts'
 import { type TestDatabase, testDatabase } from '../../support/database.ts'
 import { type TestRuntime, testRuntime } from '../../support/runtime.ts'
@@ -283,6 +284,33 @@ describe('database.transaction', () => {
     await database.query(runtime.scope(), INSERT, [2, 'after'])
     expect(await notes()).toEqual([{ id: 2, text: 'after' }])
     expect(database.stats()).toEqual({ total: 1, idle: 1, waiting: 0 })
+  })
+
+  test('does what waits for the commit once it is there, in order', async () => {
+    const { database, runtime } = open({ poolSize: 2 })
+    const seen: unknown[] = []
+    const done = await database.transaction(runtime.scope(), async tx => {
+      for (const name of ['first', 'second']) tx.afterCommit(() => void seen.push(name))
+      await tx.query(runtime.scope(), INSERT, [1, 'one'])
+      expect(seen).toEqual([])
+      return 'done'
+    })
+    expect([done, ...seen]).toEqual(['done', 'first', 'second'])
+  })
+
+  test.each([
+    ['throws', async () => Promise.reject(new Error('boom'))],
+    ['swallowed the error of a statement', async (tx: Queries, scope: Scope) => tx.query(scope, INSERT, ['x', '']).catch(() => {})],
+  ])('does nothing of what waits for the commit when the work %s', async (_name, work) => {
+    const { database, runtime } = open()
+    const afterwards = vi.fn()
+    const scope = runtime.scope()
+    const failed = database.transaction(scope, async tx => {
+      tx.afterCommit(afterwards)
+      await work(tx, scope)
+    })
+    await expect(failed).rejects.toThrow()
+    expect(afterwards).not.toHaveBeenCalled()
   })
 
   test('does not pass for committed when the work swallowed the error of a statement', async () => {
