@@ -3,10 +3,12 @@ import { encodeCursor, Failure, REPLAYED_HEADER, type Scope, serveOpenApi, withi
 import { fingerprintOf, type Outbox, type StoredAnswer } from '@fairlead/chassis/data'
 import { type Handlers, ProblemError } from '@fairlead/chassis/server'
 import { type Order, orderContract } from './contract.ts'
+import { type StoredOrder, toOrder } from './orders.ts'
+import { toProduct } from './products.ts'
 import type { Saga } from './saga.ts'
 import type { order as definition } from './service.ts'
 import { sagaStep } from './steps.ts'
-import { type OrderStore, type RequestKey, type StoredOrder, toOrder, toProduct } from './store.ts'
+import type { OrderStore, RequestKey } from './store.ts'
 
 export interface OrderDependencies {
   store: OrderStore

@@ -14,7 +14,7 @@ export function orderParts({ runtime, database, outbox, settings }: Wiring<typeo
   const store = createOrderStore(database, outbox, { open: settings.MAX_OPEN_ORDERS, refused: settings.MAX_REFUSED_ORDERS_PER_DAY })
   const states = STATES.map(state => ({ state }))
   const orders = runtime.metrics.counter('orders_total', 'Orders by the state that they reached', ['state'], states)
-  return { store, saga: createSaga({ store, orders }) }
+  return { store, saga: createSaga(orders) }
 }
 
 export const startOrder = ({ outbox }: Wiring<typeof order>, { store, saga }: OrderParts): Started<typeof order> => ({

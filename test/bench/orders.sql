@@ -1,4 +1,4 @@
--- What one order does to the databases, in pgbench's language: place and move of services/order/store.ts with the statements of
+-- What one order does to the databases, in pgbench's language: what services/order/store.ts places and orders.ts moves, with the statements of
 -- services/chassis/data/idempotency.ts and messages.ts, and between them reserve of services/user/reservations.ts. Ids are made here.
 \set user random(1, 16)
 \set key random(1, 1000000000000)

@@ -9,9 +9,10 @@ import { pipeline } from '../../services/chassis/server/pipeline.ts'
 import type { LoopDelay } from '../../services/chassis/server/shed.ts'
 import type { Runtime } from '../../services/chassis/telemetry/runtime.ts'
 import { orderContract } from '../../services/order/contract.ts'
+import { toProduct } from '../../services/order/products.ts'
 import { orderRoutes } from '../../services/order/routes.ts'
 import { order } from '../../services/order/service.ts'
-import { createOrderStore, type OrderStore, toProduct } from '../../services/order/store.ts'
+import { createOrderStore, type OrderStore } from '../../services/order/store.ts'
 
 /** In the order in which a request passes them. */
 export const STAGES = [

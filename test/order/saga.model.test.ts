@@ -79,7 +79,7 @@ async function newWorld(): Promise<World> {
   const network: Network = { fate: 'pass', release: undefined }
   const { outbox, handlerOf } = openOutbox({ ...runtime, service: order, database: orderDb.database, call: callOver(network) })
   const store = createOrderStore(orderDb.database, outbox)
-  const saga = createSaga({ store, orders })
+  const saga = createSaga(orders)
   const deliver = handlerOf({ 'user.reserveCredit': saga.reserved, 'user.releaseCredit': saga.released })
   return { users, store, saga, outbox, deliver, network, delayed: [], messages: [] }
 }
