@@ -5,7 +5,7 @@ import { promisify } from 'node:util'
 import { CommandError, defineCommand, runAlone, say } from 'fairlead'
 
 /** Folders of the packages, each after those that it imports. */
-const PACKAGES = ['services/chassis', 'infra/kit']
+const PACKAGES = ['services/chassis', 'infra/kit', 'scripts']
 const OUT = resolve('dist', 'packages')
 
 const run = promisify(execFile)
@@ -14,6 +14,7 @@ interface Manifest {
   name: string
   version: string
   exports: Record<string, string>
+  imports?: Record<string, string>
   [key: string]: unknown
 }
 
@@ -22,11 +23,14 @@ const readManifest = async (folder: string): Promise<Manifest> => JSON.parse(awa
 /** Where a package is made before it is packed. */
 const stageOf = (folder: string) => join(OUT, basename(folder))
 
+/** Installs this repository, and is no part of a package. */
+const INSTALLER = 'install.mjs'
+
 /** What goes in as it is: all that is neither code nor npm's. */
 async function assetsOf(folder: string): Promise<string[]> {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true })
   const files = entries.filter(entry => entry.isFile()).map(entry => relative(folder, join(entry.parentPath, entry.name)))
-  return files.filter(path => !/\.ts$|^package\.json$|^node_modules\//.test(path))
+  return files.filter(path => path !== INSTALLER && !/\.ts$|^package\.json$|^node_modules\//.test(path))
 }
 
 /** @returns the path of its tarball */
@@ -39,9 +43,10 @@ async function pack(folder: string): Promise<string> {
     await cp(join(folder, asset), join(stage, asset))
   }
   await cp('LICENSE', join(stage, 'LICENSE'))
-  const manifest = await readManifest(folder)
+  const { exports, imports, ...manifest } = await readManifest(folder)
+  const entries = { exports: packed(exports), ...(imports && { imports: packed(imports) }) }
   // Last: until it is there the folder is no package.
-  await writeFile(join(stage, 'package.json'), `${JSON.stringify({ ...manifest, exports: packed(manifest.exports) }, null, 2)}\n`)
+  await writeFile(join(stage, 'package.json'), `${JSON.stringify({ ...manifest, ...entries }, null, 2)}\n`)
   const { stdout } = await run('npm', ['pack', '--json', '--pack-destination', OUT], { cwd: stage, maxBuffer: 16 << 20, timeout: 120_000 })
   const [{ filename = '' } = {}] = Object.values(JSON.parse(stdout)) as { filename?: string }[]
   return join(OUT, filename)
@@ -78,7 +83,10 @@ async function compile(folder: string, stage: string): Promise<void> {
     // Another package's declarations as its users get them, not its sources.
     paths: Object.assign({}, ...others),
   }
-  await writeFile(config, JSON.stringify({ extends: resolve('tsconfig.json'), compilerOptions, include: [resolve(folder)], exclude: [] }))
+  await writeFile(
+    config,
+    JSON.stringify({ extends: resolve('tsconfig.json'), compilerOptions, include: [resolve(folder)], exclude: [resolve(folder, 'node_modules')] }),
+  )
   await run(join('node_modules', '.bin', 'tsc'), ['-p', config], { maxBuffer: 16 << 20, timeout: 300_000 }).catch(error => {
     throw new CommandError(`${folder} does not compile: ${String(error.stdout).trim().split('\n')[0]}`)
   })
