@@ -6,7 +6,7 @@ import { loadApp } from '../app.ts'
 import { defineCommand } from '../command.ts'
 import { type Names, namesOf } from '../templates/names.ts'
 import { MARKS } from '../templates/repository.ts'
-import { serviceFiles } from '../templates/service.ts'
+import { type CommandTemplate, serviceFiles } from '../templates/service.ts'
 import { writeFiles } from '../templates/write-files.ts'
 import { say, usageError } from '../terminal.ts'
 
@@ -16,22 +16,30 @@ export const add = defineCommand({
   name: 'add',
   summary: 'Add a service to the system of this folder',
   description: `Writes services/NAME and its test, and adds it to ${SYSTEM}. It answers at once; what it does is yours.`,
-  examples: ['npx fairlead add service stock', 'npx fairlead add service booking --calls stock'],
+  examples: ['npx fairlead add service stock', 'npx fairlead add service booking --database --users --command stock.updateStock'],
   options: command =>
     command
       .argument('<what>', 'service')
       .argument('<name>', 'name of the service')
-      .option('--calls <names>', 'services that it calls, separated by commas'),
+      .option('--calls <names>', 'services that it calls, separated by commas')
+      .option('--database', 'it stores what it is given')
+      .option('--users', 'its operations are for logged-in users')
+      .option('--command <service.operation>', 'it tells another service of what it stores, through its outbox; brings --database'),
   run: async (flags, { words: [what, given] }) => {
     if (what !== 'service') throw usageError(`'${what}' cannot be added: fairlead add service NAME`)
     const app = await loadApp()
     const names = namesOf('service', given)
     const { services } = app.system
     if (services.some(({ name }) => name === names.name)) throw usageError(`the system has a service ${names.name} already`)
-    const calls = (flags.calls?.split(',') ?? []).map(name => calleeOf(app, name))
+    if (flags.users && !app.system.users)
+      throw usageError(`--users: nobody issues tokens; say users in ${SYSTEM} first: { issuer, audience, jwksUri }`)
+    const command = flags.command === undefined ? undefined : commandOf(app, flags.command)
+    const called = new Set([...(flags.calls?.split(',') ?? []), ...(command ? [command.to.name] : [])])
+    const calls = [...called].map(name => calleeOf(app, '--calls', name))
+    const database = flags.database === true || command !== undefined
     const port = Math.max(8_079, ...services.map(service => service.port)) + 1
     const root = rootOf(app)
-    await writeFiles(root, serviceFiles({ ...names, port, calls }))
+    await writeFiles(root, serviceFiles({ ...names, port, calls, database, users: flags.users === true, ...(command && { command }) }))
     say(`services/${names.name} and test/${names.name}.test.ts are there, at port ${port}`)
     if (await addToSystem(join(root, SYSTEM), names)) say(`${SYSTEM} has it`)
     else process.stdout.write(`${SYSTEM} has no marked places; add to it:\n  ${importOf(names)}\n  services: [..., ${names.value}]\n`)
@@ -41,10 +49,29 @@ export const add = defineCommand({
 
 const rootOf = ({ root }: App): string => (String(root).startsWith('file:') ? fileURLToPath(String(root)) : String(root))
 
-function calleeOf({ system: { services } }: App, name: string): Names {
+function calleeOf({ system: { services } }: App, flag: string, name: string): Names {
   if (services.some(service => service.name === name)) return namesOf('service', name)
-  throw usageError(`--calls ${name}: the system has no such service; it has ${services.map(service => service.name).join(', ')}`)
+  throw usageError(`${flag} ${name}: the system has no such service; it has ${services.map(service => service.name).join(', ')}`)
 }
+
+/** @throws CommandError, exit code 2, for an operation that what is written here cannot send */
+function commandOf(app: App, given: string): CommandTemplate {
+  const [name = '', operation = ''] = given.split('.')
+  const to = calleeOf(app, '--command', name)
+  const contract = app.system.services.find(service => service.name === name)?.contract ?? {}
+  const able = Object.keys(contract).filter(key => contract[key]?.auth === 'workload' && ['PUT', 'DELETE'].includes(contract[key].method))
+  const found = contract[operation]
+  if (!found || !able.includes(operation))
+    throw usageError(`--command ${given}: it takes a PUT or DELETE operation with auth 'workload'; ${name} has ${able.join(', ') || 'none'}`)
+  const [params, body, answer] = [found.params, found.body, found.responses[200]?.body].map(membersOf)
+  if (`${params} ${body} ${answer}` !== 'id text id,text')
+    throw usageError(
+      `--command ${given}: what is written here sends { id } and { text } and gets both back; write a command with other members by hand`,
+    )
+  return { to, operation }
+}
+
+const membersOf = (schema: unknown): string[] => Object.keys((schema as { shape?: object } | undefined)?.shape ?? {}).sort()
 
 const importOf = ({ name, value }: Names) => `import { ${value} } from '../services/${name}/service.ts'`
 

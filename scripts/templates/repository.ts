@@ -16,13 +16,14 @@ const HELLO = { name: 'hello', value: 'hello', noun: 'Hello' }
 export const repositoryFiles = (template: RepositoryTemplate): Record<string, string> => ({
   'package.json': packageJson(template),
   'tsconfig.json': TSCONFIG,
+  'vitest.config.ts': VITEST,
   '.npmrc': 'save-exact=true\nstrict-allow-scripts=true\n',
   '.gitignore': 'node_modules/\n.data/\ndist/\n',
   'README.md': readme(template),
   'infra/system.ts': system(template),
   'infra/journey.ts': JOURNEY,
   'infra/main.ts': MAIN,
-  ...serviceFiles({ ...HELLO, port: 8080, calls: [] }),
+  ...serviceFiles({ ...HELLO, port: 8080, calls: [], database: false, users: false }),
 })
 
 /** Every command, so that `npm run` lists them and no other tool is needed. */
@@ -72,11 +73,17 @@ const TSCONFIG = `${JSON.stringify(
       erasableSyntaxOnly: true,
       verbatimModuleSyntax: true,
     },
-    include: ['services', 'infra', 'test'],
+    include: ['services', 'infra', 'test', 'vitest.config.ts'],
   },
   null,
   2,
 )}\n`
+
+const VITEST = `import { defineConfig } from 'vitest/config'
+
+/** One Postgres for a run, of which every service under test has a database of its own. */
+export default defineConfig({ test: { globalSetup: ['@fairlead/chassis/testing/postgres'] } })
+`
 
 const system = ({ name }: RepositoryTemplate) => `import { defineSystem } from '@fairlead/chassis'
 import { hello } from '../services/hello/service.ts'

@@ -12,6 +12,8 @@ import { runNode } from '../support/run-node.ts'
 const FAIRLEAD = resolve('scripts/fairlead.mjs')
 const bin = (name: string) => resolve('node_modules/.bin', name)
 
+const ISSUER = "{ issuer: 'https://login.example.org', audience: 'acme', jwksUri: 'https://login.example.org/keys' }"
+
 let folder: string
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'fairlead scaffold-'))
@@ -31,15 +33,19 @@ describe('fairlead create and fairlead add service', () => {
   test('make a repository whose services compile, pass their tests and are synthesized', async () => {
     expect(await fairlead(acme, 'add', 'service', 'gift-card')).toMatchObject({ code: 0 })
     expect(await fairlead(acme, 'add', 'service', 'stock', '--calls', 'hello,gift-card')).toMatchObject({ code: 0 })
+    expect(await fairlead(acme, 'add', 'service', 'shelf', '--database')).toMatchObject({ code: 0 })
+    const systemFile = join(acme, 'infra/system.ts')
+    await writeFile(systemFile, (await readFile(systemFile, 'utf8')).replace("name: 'acme',", `name: 'acme',\n  users: ${ISSUER},`))
+    expect(await fairlead(acme, 'add', 'service', 'booking', '--users', '--command', 'gift-card.updateGiftCard')).toMatchObject({ code: 0 })
     const system = await readFile(join(acme, 'infra/system.ts'), 'utf8')
-    expect(system).toContain(`    hello,\n    giftCard,\n    stock,\n    ${MARKS.services}\n`)
+    expect(system).toContain(`    hello,\n    giftCard,\n    stock,\n    shelf,\n    booking,\n    ${MARKS.services}\n`)
     expect(await runNode([bin('tsc')], { cwd: acme })).toMatchObject({ code: 0, stdout: '', stderr: '' })
     const tested = await runNode([bin('vitest'), 'run'], { cwd: acme })
     expect(tested, tested.stdout + tested.stderr).toMatchObject({ code: 0, stderr: '' })
-    expect(stripVTControlCharacters(tested.stdout)).toMatch(/Tests +6 passed/)
+    expect(stripVTControlCharacters(tested.stdout)).toMatch(/Tests +9 passed/)
     expect(await runNode(['infra/main.ts'], { cwd: acme })).toMatchObject({ code: 0 })
     const manifests = await readFile(join(acme, 'dist/0000-acme.k8s.yaml'), 'utf8')
-    for (const name of ['hello', 'gift-card', 'stock'])
+    for (const name of ['hello', 'gift-card', 'stock', 'shelf', 'booking'])
       expect(manifests).toMatch(new RegExp(`^kind: Deployment\nmetadata:[^]*?^  name: ${name}$`, 'm'))
   }, 120_000)
 
@@ -53,8 +59,19 @@ describe('fairlead create and fairlead add service', () => {
   test.each([
     [['service', 'Stock'], "error: 'Stock' is no name for a service: up to 30 lower-case letters, digits and single dashes, a letter first\n"],
     [['service', 'new'], "error: 'new' is no name for a service: it is a word of JavaScript's own\n"],
-    [['service', 'shelf', '--calls', 'nobody'], 'error: --calls nobody: the system has no such service; it has hello, gift-card, stock\n'],
-    [['database', 'shelf'], "error: 'database' cannot be added: fairlead add service NAME\n"],
+    [
+      ['service', 'desk', '--command', 'stock.getStock'],
+      "error: --command stock.getStock: it takes a PUT or DELETE operation with auth 'workload'; stock has updateStock\n",
+    ],
+    [
+      ['service', 'desk', '--command', 'nobody.x'],
+      'error: --command nobody: the system has no such service; it has hello, gift-card, stock, shelf, booking\n',
+    ],
+    [
+      ['service', 'desk', '--calls', 'nobody'],
+      'error: --calls nobody: the system has no such service; it has hello, gift-card, stock, shelf, booking\n',
+    ],
+    [['database', 'desk'], "error: 'database' cannot be added: fairlead add service NAME\n"],
   ])('add %j is refused in one line', async (args, stderr) => {
     expect(await fairlead(acme, 'add', ...args)).toMatchObject({ code: 2, stdout: '', stderr })
   })
@@ -63,11 +80,11 @@ describe('fairlead create and fairlead add service', () => {
     const file = join(acme, 'infra/system.ts')
     const marked = await readFile(file, 'utf8')
     await writeFile(file, marked.replace(MARKS.services, ''))
-    expect(await fairlead(acme, 'add', 'service', 'shelf')).toMatchObject({
+    expect(await fairlead(acme, 'add', 'service', 'desk')).toMatchObject({
       code: 0,
-      stdout: expect.stringContaining("import { shelf } from '../services/shelf/service.ts'"),
+      stdout: expect.stringContaining("import { desk } from '../services/desk/service.ts'"),
     })
-    expect(await readFile(file, 'utf8')).not.toContain('shelf')
+    expect(await readFile(file, 'utf8')).not.toContain('desk')
   })
 })
 
