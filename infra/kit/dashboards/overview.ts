@@ -1,3 +1,4 @@
+import { hasOutbox } from '@fairlead/chassis'
 import type { Dashboard } from '@grafana/grafana-foundation-sdk/dashboard'
 import { OUTBOX_AGE_SECONDS } from '../alerts/health-alerts.ts'
 import { type DashboardContext, grafanaDashboard, type Panel } from './grafana.ts'
@@ -95,15 +96,16 @@ const services: Panel[] = [
     queries: [{ expr: `max by (job, peer_service) (http_client_circuit_state{${OF}})`, legend: '{{job}} to {{peer_service}}' }],
     runbook: 'circuit-open',
   },
-  {
-    title: 'Outboxes',
-    description: 'Age of the oldest message that is not delivered.',
-    unit: 's',
-    limit: OUTBOX_AGE_SECONDS,
-    queries: [{ expr: `max by (job) (outbox_oldest_age_seconds{${OF}})`, legend: '{{job}}' }],
-    runbook: 'outbox-stuck',
-  },
 ]
+
+const outboxes: Panel = {
+  title: 'Outboxes',
+  description: 'Age of the oldest message that is not delivered.',
+  unit: 's',
+  limit: OUTBOX_AGE_SECONDS,
+  queries: [{ expr: `max by (job) (outbox_oldest_age_seconds{${OF}})`, legend: '{{job}}' }],
+  runbook: 'outbox-stuck',
+}
 
 /** The whole system on one screen. */
 export function overviewDashboard(context: DashboardContext): Dashboard {
@@ -115,7 +117,7 @@ export function overviewDashboard(context: DashboardContext): Dashboard {
     services: { among: system.services.map(({ name }) => name), many: true },
     rows: [
       { title: 'Health', panels: health },
-      { title: 'Services', panels: services },
+      { title: 'Services', panels: system.services.some(hasOutbox) ? [...services, outboxes] : services },
     ],
   })
 }

@@ -10,7 +10,7 @@ import type { Manifest } from '../../../infra/kit/objects/manifest.ts'
 import { loadSettings } from '../../../infra/kit/settings/settings.ts'
 import { synthesize } from '../../../infra/kit/synth/synth.ts'
 import type { ServiceDefinition } from '../../../services/chassis/contract/graph.ts'
-import { project, system } from '../../support/graph.ts'
+import { project, system, user } from '../../support/graph.ts'
 
 interface Target {
   expr: string
@@ -193,6 +193,14 @@ test('what every service has is there for every service: each edge, the outbox, 
     expect(expressions.includes('outbox_pending')).toBe(service.calls.length > 0 && service.database !== undefined)
     for (const { metric } of service.panels ?? []) expect(expressions).toContain(metric)
   }
+})
+
+test('a system without commands has no outbox on its overview', () => {
+  const titles = (dashboard: Dashboard) => dashboard.panels.map(({ title }) => title)
+  expect(titles(all.get('overview') as Dashboard)).toContain('Outboxes')
+  const overview = [...bundledDashboards({ ...project, system: { ...system, services: [user] }, settings })].find(([name]) => name === 'overview')
+  const plain: Dashboard = JSON.parse(toJson(overview?.[1] as never))
+  expect(titles(plain)).not.toContain('Outboxes')
 })
 
 test('durations draw exemplars', () => {
