@@ -6,9 +6,6 @@ import { CommandError } from './terminal.ts'
 
 const APP = join('infra', 'main.ts')
 
-/** What a command says that cannot do a part of its work. */
-export const NO_JOURNEY = 'the system has no journey (infra/journey.ts)'
-
 /**
  * The app of the project in a folder.
  * @param folder @default that of this process, where npm runs a project's scripts

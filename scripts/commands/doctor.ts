@@ -25,7 +25,7 @@ const OF_THE_JOURNEY = ['journey', 'trace']
 
 /** From the outside in: the first that fails is the one to begin with. */
 function checksOf(context: Context, journey: Journey | undefined): Check[] {
-  const trip = journey && createTrip(context, journey)
+  const trip = createTrip(context, journey, process.env)
   return [
     ...clusterChecks(context),
     ...workloadChecks(context),
@@ -81,7 +81,7 @@ It needs the rights to list and read what was deployed, nodes and their Secrets'
         `where the ingress is reached (default for a cluster of up: http://127.0.0.1:${INGRESS_PORTS.http}, and TLS at ${INGRESS_PORTS.https})`,
       )
       .option('--only <words>', 'only checks whose name contains one of these, separated by commas')
-      .option('--no-journey', 'take no journey, and look for none of its traces')
+      .option('--no-journey', 'take no journey, and look for none of its traces; one with user() needs an access token in FAIRLEAD_USER_TOKEN')
       .addOption(JSON_OUTPUT),
   run: async (flags, { signal }) => {
     const { context } = flags

@@ -3,9 +3,10 @@ import { join, resolve } from 'node:path'
 import type { ServiceDefinition } from '@fairlead/chassis'
 import { isFree, type Postgres, startPostgres } from '@fairlead/chassis/local'
 import { type App, refuseImpossibleGraph } from '@fairlead/infra/tools'
-import { loadApp, NO_JOURNEY } from '../app.ts'
+import { loadApp } from '../app.ts'
 import { defineCommand, wholeNumber } from '../command.ts'
 import { curlLines } from '../journey/curl-lines.ts'
+import { obstacle } from '../journey/obstacle.ts'
 import { changeableNames, graphPorts, type LocalSystem, prepareLocalSystem, settingsFrom } from '../local/local-system.ts'
 import { holderOf } from '../local/processes.ts'
 import { endOrphans, openRunFile } from '../local/run-file.ts'
@@ -51,7 +52,7 @@ async function runSystem({ system, root, journey }: App, { dir, portsOf }: Optio
     if (journey) {
       say('\nTry it in another terminal (bash):\n')
       process.stdout.write(curlLines(journey, { origin: service => `http://127.0.0.1:${local.ports[service]?.port}` }))
-    } else say(`\n${NO_JOURNEY}, so there are no lines to try`)
+    } else say(`\n${obstacle(journey, process.env)}, so there are no lines to try`)
     say('\nCtrl-C stops everything.')
     const died = running.map(({ ended }, i) => ended.then(code => `${system.services[i]?.name} ended by itself with ${code}; its log tells why`))
     const reason = await Promise.race([

@@ -9,15 +9,17 @@ export const AWKWARD = `O'Neill & "sons" $HOME \\`
 /** A journey with one of everything. */
 export const outing = defineJourney(({ call, fresh }) => {
   call(stock, 'prices', { query: { currency: 'EUR' } })
+  call(stock, 'price', { params: { sku: AWKWARD } })
   const email = fresh.email()
   const { accessToken: as, expiresIn } = call(desk, 'logIn', { body: { email, password: fresh.password() } })
   const { id, seats } = call(desk, 'book', {
     as,
     params: { id: fresh.id() },
-    body: { sku: 'bike', row: expiresIn, names: [AWKWARD, email] },
+    body: { sku: 'bike', row: expiresIn, names: [AWKWARD, 'two  spaces *', email] },
     crosses: ['stock'],
   })
   call(desk, 'get', { as, params: { id }, headers: { 'x-seat': seats[0].name, 'x-note': "it's mine" }, until: ({ state }) => state === 'held' })
+  call(desk, 'book', { as, params: { id }, body: { sku: 'bike', names: [seats[1].name] } })
   call(desk, 'pay', { as, params: { id }, body: { cents: 1 } })
   call(desk, 'leave', { as, params: { id } })
 })
@@ -38,6 +40,10 @@ export async function serveOuting() {
       prices: async ({ query }) => {
         note(`prices ${query.currency}`)
         return { status: 200, body: { byName: { bike: 3 }, newest: null, raw: null } }
+      },
+      price: async ({ params: { sku } }) => {
+        note(`price ${sku}`)
+        return { status: 200, body: { sku, cents: 3 } }
       },
       reserve: async () => ({ status: 204 }),
       getOpenApi: async () => ({ status: 200, body: {} }),

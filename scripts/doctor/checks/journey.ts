@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { isKept, type Journey, KEPT_SHARE } from '@fairlead/chassis'
-import { NO_JOURNEY } from '../../app.ts'
+import { obstacle, USER_TOKEN } from '../../journey/obstacle.ts'
 import { runJourney, type Taken } from '../../journey/run-journey.ts'
 import { CommandError } from '../../terminal.ts'
 import { type Check, NotHere } from '../check.ts'
@@ -18,25 +18,34 @@ const STEP_MS = 15_000
 
 /** One journey, which the first who needs it takes. */
 export interface Trip {
+  /** @throws NotHere where it cannot be taken, CommandError when it fails */
   take(signal: AbortSignal): Promise<Taken[]>
 }
 
-export function createTrip({ baseUrl, settings }: Context, journey: Journey): Trip {
+export function createTrip({ baseUrl, settings }: Context, journey: Journey | undefined, env: Record<string, string | undefined> = {}): Trip {
   let taken: Promise<Taken[]> | undefined
+  const options = {
+    origin: () => baseUrl,
+    host: settings.HOST,
+    traceId: keptTraceId,
+    stepTimeoutMs: STEP_MS,
+    userToken: async () => env[USER_TOKEN] as string,
+  }
   return {
-    take: signal => {
-      taken ??= runJourney(journey, { origin: () => baseUrl, host: settings.HOST, signal, traceId: keptTraceId, stepTimeoutMs: STEP_MS })
+    take: async signal => {
+      const untaken = obstacle(journey, env)
+      if (!journey || untaken) throw new NotHere(untaken)
+      taken ??= runJourney(journey, { ...options, signal })
       return taken
     },
   }
 }
 
 /** A client's whole way. */
-export const journeyChecks = (context: Context, trip: Trip | undefined): Check[] => [
+export const journeyChecks = (context: Context, trip: Trip): Check[] => [
   {
     name: 'journey',
     run: async signal => {
-      if (!trip) throw new NotHere(NO_JOURNEY)
       try {
         return (await trip.take(signal)).map(({ title, status }) => `${title} ${status}`).join(', ')
       } catch (error) {

@@ -1,5 +1,4 @@
 import { COLLECTOR_METRICS_PORT, JAEGER, type Manifest } from '@fairlead/infra/tools'
-import { NO_JOURNEY } from '../../app.ts'
 import type { Taken } from '../../journey/run-journey.ts'
 import { CommandError } from '../../terminal.ts'
 import { type Check, NotHere } from '../check.ts'
@@ -37,7 +36,7 @@ const TRACE_MS = 30_000
 const EXEMPLAR_MS = 35_000
 
 /** Whether traces arrive, and lead on from metrics. */
-export const traceChecks = (context: Context, trip: Trip | undefined): Check[] => [
+export const traceChecks = (context: Context, trip: Trip): Check[] => [
   ...context.system.services.map(({ name }): Check => ({ name: `collector of ${name}`, run: () => collectorSends(context, name) })),
   { name: 'trace', run: signal => tracesAreWhole(context, trip, signal) },
   { name: 'exemplar', run: signal => exemplarLeadsToTrace(context, signal) },
@@ -66,11 +65,11 @@ const wayFrom =
     wayOfTraces(manifest) || (manifest.kind === 'Deployment' && manifest.metadata.name === service)
 
 /** Looks at the requests that the journey says to cross into other services; without any, at the first. */
-async function tracesAreWhole(context: Context, trip: Trip | undefined, signal: AbortSignal): Promise<string> {
-  if (!trip) throw new NotHere(NO_JOURNEY)
+async function tracesAreWhole(context: Context, trip: Trip, signal: AbortSignal): Promise<string> {
   // Fails at once where there is no Jaeger to look into.
   await askJaeger(context, '/api/services')
   const taken = await trip.take(signal).catch(error => {
+    if (error instanceof NotHere) throw error
     throw new CommandError(`no journey was taken, whose traces would be looked for: ${(error as Error).message}`, 'begin with what the journey needs')
   })
   const crossing = taken.filter(({ step }) => step.crosses.length > 0)

@@ -94,7 +94,7 @@ describe('defineJourney', () => {
     [
       "a service's operation for others",
       ({ call }) => call(stock, 'reserve', { params: { id } }),
-      'the operation is not reached from outside the system; of stock there are prices',
+      'the operation is not reached from outside the system; of stock there are prices, price',
     ],
     ['an internal operation', ({ call }) => call(stock, 'getOpenApi'), 'is not reached from outside the system'],
     [

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { type RunOptions, runJourney } from '../../../scripts/journey/run-journey.ts'
+import { type RunOptions, runJourney, type Taken } from '../../../scripts/journey/run-journey.ts'
 import { defineJourney, type Journey } from '../../../services/chassis/contract/journey.ts'
 import { answering, hangingUp, type Routes, skipPauses } from '../../support/fake-cluster.ts'
 import { desk, stock } from '../../support/journey-services.ts'
@@ -41,16 +41,31 @@ describe('runJourney', () => {
     const taken = await runJourney(outing, { origin, signal })
     expect(taken.map(({ title, status }) => `${title} ${status}`)).toEqual([
       'stock.prices 200',
+      'stock.price 200',
       'desk.logIn 201',
       'desk.book 202',
       'desk.get 200',
+      'desk.book 202',
       'desk.pay 201',
       'desk.leave 204',
     ])
-    expect(taken[2]?.body).toMatchObject({ seats: [{ row: 300, name: AWKWARD }, { name: expect.stringMatching(/^journey-\w+@example\.org$/) }] })
-    expect(taken[3]?.body).toMatchObject({ state: 'held' })
-    expect(new Set(taken.map(({ traceId }) => traceId)).size).toBe(6)
-    expect(asked).toEqual(['prices EUR', 'logIn', `book 300 ${AWKWARD}`, 'get pending', 'get held', 'pay 1 true', 'leave true'])
+    const { accessToken } = (taken[2] as Taken).body as { accessToken: string }
+    expect(accessToken).toMatch(/^token-of-journey-\w+$/)
+    const email = `${accessToken.replace('token-of-', '')}@example.org`
+    expect(taken[3]?.body).toMatchObject({ seats: [AWKWARD, 'two  spaces *', email].map(name => ({ row: 300, name })) })
+    expect(taken[4]?.body).toMatchObject({ state: 'held' })
+    expect(new Set(taken.map(({ traceId }) => traceId)).size).toBe(8)
+    expect(asked).toEqual([
+      'prices EUR',
+      `price ${AWKWARD}`,
+      'logIn',
+      `book 300 ${AWKWARD}`,
+      'get pending',
+      'get held',
+      'book 0 two  spaces *',
+      'pay 1 true',
+      'leave true',
+    ])
   })
 
   test('asks by the host, within the trace, and with the token of a user that it is given', async () => {
@@ -149,9 +164,7 @@ describe('runJourney', () => {
 
   test('tells that nobody answers', async () => {
     skipPauses()
-    await expect(run(look, 'http://127.0.0.1:9', { userToken, stepTimeoutMs: 1_000 })).rejects.toThrow(
-      'got no answer (ECONNREFUSED), still after 1 s',
-    )
+    await expect(run(logIn, 'http://127.0.0.1:9', { stepTimeoutMs: 1_000 })).rejects.toThrow('got no answer (ECONNREFUSED), still after 1 s')
     await expect(run(logIn, await hangingUp())).rejects.toThrow(/^desk\.logIn \(step 1 of 2\): POST \/sessions got no answer \(\w+\)$/)
   })
 

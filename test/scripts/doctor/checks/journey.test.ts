@@ -4,7 +4,7 @@ import { createTrip, journeyChecks } from '../../../../scripts/doctor/checks/jou
 import { CommandError } from '../../../../scripts/terminal.ts'
 import { defineJourney } from '../../../../services/chassis/contract/journey.ts'
 import { isKept, KEPT_SHARE } from '../../../../services/chassis/contract/sampling.ts'
-import { answering, contextOf, type FakeCluster, fakeCluster, runCheck } from '../../../support/fake-cluster.ts'
+import { answering, contextOf, type FakeCluster, fakeCluster, type Routes, runCheck } from '../../../support/fake-cluster.ts'
 import { order, user } from '../../../support/graph.ts'
 
 const journey = defineJourney(({ call }) => {
@@ -56,8 +56,26 @@ describe('journey', () => {
   })
 
   test('is skipped in a system without one', async () => {
-    await expect(runCheck(journeyChecks(contextOf(fakeCluster()), undefined), 'journey')).rejects.toEqual(
+    const context = contextOf(fakeCluster())
+    await expect(runCheck(journeyChecks(context, createTrip(context, undefined)), 'journey')).rejects.toEqual(
       new NotHere('the system has no journey (infra/journey.ts)'),
     )
+  })
+
+  test("of a foreign issuer's user is taken with the token of the environment, and skipped without", async () => {
+    const seen: unknown[] = []
+    const me: Routes[string] = (_, { headers }) => {
+      seen.push(headers.authorization)
+      return new Response()
+    }
+    const context = contextOf(fakeCluster(), { baseUrl: await answering({ '/users/me': me }) })
+    const mine = defineJourney(recorder => {
+      recorder.call(user, 'getMe', { as: recorder.user() })
+    })
+    await expect(runCheck(journeyChecks(context, createTrip(context, mine)), 'journey')).rejects.toEqual(
+      new NotHere("the journey is a user's, and FAIRLEAD_USER_TOKEN has no access token"),
+    )
+    expect(await runCheck(journeyChecks(context, createTrip(context, mine, { FAIRLEAD_USER_TOKEN: 'abc' })), 'journey')).toBe('user.getMe 200')
+    expect(seen).toEqual(['Bearer abc'])
   })
 })

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { loadSettings } from '../../../../infra/kit/settings/settings.ts'
 import { NotHere } from '../../../../scripts/doctor/check.ts'
-import type { Trip } from '../../../../scripts/doctor/checks/journey.ts'
+import { createTrip, type Trip } from '../../../../scripts/doctor/checks/journey.ts'
 import { edgesOf, type Trace, traceChecks } from '../../../../scripts/doctor/checks/traces.ts'
 import type { Taken } from '../../../../scripts/journey/run-journey.ts'
 import { CommandError } from '../../../../scripts/terminal.ts'
@@ -125,7 +125,8 @@ describe('trace', () => {
   })
 
   test('is not looked for in a system without a journey', async () => {
-    await expect(runCheck(traceChecks(contextOf(await clusterWith({})), undefined), 'trace')).rejects.toEqual(
+    const context = contextOf(await clusterWith({}))
+    await expect(runCheck(traceChecks(context, createTrip(context, undefined)), 'trace')).rejects.toEqual(
       new NotHere('the system has no journey (infra/journey.ts)'),
     )
   })

@@ -1,0 +1,21 @@
+import { fill, type Journey } from '@fairlead/chassis'
+
+/** Environment variable with an access token for `user()` of a journey, whose issuer is not part of the system. */
+export const USER_TOKEN = 'FAIRLEAD_USER_TOKEN'
+
+function needsUser({ steps }: Journey): boolean {
+  let needs = false
+  fill(
+    steps.map(({ as }) => as),
+    ({ from }) => {
+      if (from === 'user') needs = true
+    },
+  )
+  return needs
+}
+
+/** Why a system's journey cannot be taken here, in one line; nothing where it can. */
+export function obstacle(journey: Journey | undefined, env: Record<string, string | undefined>): string | undefined {
+  if (!journey) return 'the system has no journey (infra/journey.ts)'
+  return needsUser(journey) && !env[USER_TOKEN] ? `the journey is a user's, and ${USER_TOKEN} has no access token` : undefined
+}
