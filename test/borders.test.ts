@@ -2,6 +2,7 @@ import { globSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { dirname, normalize } from 'node:path'
 import { expect, test } from 'vitest'
+import { system } from '../infra/system.ts'
 import { runNode } from './support/run-node.ts'
 
 const PACKAGES = ['services/chassis', 'infra/kit', 'scripts']
@@ -18,6 +19,42 @@ test('nobody imports a file of another package: what leaves one is named by its 
     }
   }
   expect(crossing).toEqual([])
+})
+
+test('the packages import what package.json names, and nothing of the repository that they are in', async () => {
+  for (const folder of PACKAGES) {
+    const manifest = JSON.parse(await readFile(`${folder}/package.json`, 'utf8'))
+    const allowed = new Set([
+      manifest.name,
+      ...Object.keys({ ...manifest.dependencies, ...manifest.peerDependencies, ...manifest.optionalDependencies }),
+    ])
+    // Templates are text with imports of whom it is written for.
+    const files = globSync([`${folder}/**/*.ts`, `${folder}/*.mjs`], { exclude: path => /node_modules|templates/.test(path) })
+    expect(files.length).toBeGreaterThan(10)
+    const foreign: string[] = []
+    for (const file of files) {
+      for (const [, specifier = ''] of (await readFile(file, 'utf8')).matchAll(/^(?:import|export) (?:[\w\s{},*]*?from )?'([^']+)'/gm)) {
+        const [, name = ''] = /^((?:@[^/]+\/)?[^/]+)/.exec(specifier) ?? []
+        const isOwn = specifier.startsWith('.') ? packageOf(normalize(`${dirname(file)}/${specifier}`)) === folder : /^(?:node:|#)/.test(specifier)
+        if (!isOwn && !allowed.has(name)) foreign.push(`${file} -> ${specifier}`)
+      }
+    }
+    expect(foreign).toEqual([])
+  }
+})
+
+test('no command knows a service, an operation or a table of the shop', async () => {
+  const { services } = system
+  const operations = services.flatMap(({ contract }) => Object.keys(contract))
+  // Users are there without the shop's service of that name.
+  const words = [...services.map(({ name }) => name), ...operations, 'iphone', 'reservations', 'sessions'].filter(word => word !== 'user')
+  const files = globSync('scripts/**/*.{ts,mjs}', { exclude: path => path.includes('node_modules') })
+  const known: string[] = []
+  for (const file of files) {
+    const text = await readFile(file, 'utf8')
+    for (const word of words) if (text.includes(`'${word}'`)) known.push(`${file}: ${word}`)
+  }
+  expect(known).toEqual([])
 })
 
 /** URLs of everything that Node.js loads for one import. */

@@ -8,14 +8,15 @@ import { freePort, startPostgres } from '@fairlead/chassis/local'
 import type { App } from '@fairlead/infra/tools'
 import { loadApp } from '../app.ts'
 import { defineCommand, wholeNumber } from '../command.ts'
+import { runJourney } from '../journey/run-journey.ts'
 import { prepareLocalSystem } from '../local/local-system.ts'
 import type { LocalPorts } from '../local/service-process.ts'
 import { usageError } from '../terminal.ts'
 
 interface Target {
   url: (service: string) => string
-  /** Access token of a new user. */
-  userToken: () => Promise<string>
+  /** Access token of a new user; of nobody where the system has no journey that shows one. */
+  userToken: () => Promise<string | undefined>
   /** What a caller shows a callee. */
   workloadToken: (caller: string, callee: string) => Promise<string>
 }
@@ -63,21 +64,8 @@ const tryRun = (program: string, maxExamples: number, { title, url, token, opera
     child.once('exit', code => resolve(code === 0))
   })
 
-async function logIn(url: string): Promise<string> {
-  const credentials = { email: `fuzz-${process.hrtime.bigint()}@example.org`, password: 'correct horse battery' }
-  const post = (path: string, body: object) =>
-    fetch(url + path, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify(body),
-      signal: AbortSignal.timeout(5_000),
-    })
-  await post('/users', { ...credentials, name: 'Ada' })
-  return ((await (await post('/sessions', credentials)).json()) as { accessToken: string }).accessToken
-}
-
 async function tryApp(app: App, program: string, maxExamples: number, signal: AbortSignal): Promise<boolean> {
-  const { system, root } = app
+  const { system, root, journey } = app
   const dir = await mkdtemp(join(tmpdir(), 'fairlead-fuzz-'))
   // Postgres runs as nobody under root, and has to reach its folder.
   await chmod(dir, 0o755)
@@ -91,7 +79,7 @@ async function tryApp(app: App, program: string, maxExamples: number, signal: Ab
     const url = (name: string) => `http://127.0.0.1:${ports.get(name)?.port}`
     const target: Target = {
       url,
-      userToken: () => logIn(url('user')),
+      userToken: async () => journey && (await runJourney(journey, { origin: url, signal })).findLast(({ as }) => as)?.as,
       workloadToken: (caller, callee) => readFile(join(dir, 'workload-tokens', `${caller}-to-${callee}.token`), 'utf8'),
     }
     let passed = true
@@ -120,7 +108,7 @@ export const fuzz = defineCommand({
   name: 'fuzz',
   summary: 'Try every operation with what Schemathesis makes up',
   description: `Runs Schemathesis (a Python program: pip install schemathesis) with all its checks against each service's /openapi.json, on
-databases of their own. Ends with 1 when a check fails, with 2 without the program.`,
+databases of their own, with the access token of a user who has taken the journey. Ends with 1 when a check fails, with 2 without the program.`,
   examples: ['npx fairlead fuzz', 'npx fairlead fuzz --max-examples 1000'],
   options: command =>
     command

@@ -28,6 +28,8 @@ export interface Taken {
   /** From the first attempt to the good answer. */
   ms: number
   traceId: string
+  /** The access token that was shown. */
+  as?: string | undefined
 }
 
 const ATTEMPT_TIMEOUT_MS = 10_000
@@ -63,7 +65,7 @@ export async function runJourney({ steps }: Journey, options: RunOptions): Promi
       const trace = traceId()
       const startedAt = performance.now()
       const answer = await untilGood(step, where, options, () => send(step, values, trace, { ...options, dispatcher }))
-      taken.push({ step, title, ...answer, ms: Math.round(performance.now() - startedAt), traceId: trace })
+      taken.push({ step, title, ...answer, ms: Math.round(performance.now() - startedAt), traceId: trace, as: values.as })
     }
     return taken
   } catch (error) {
