@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { ACCESS_TOKEN, type SystemDefinition } from '@fairlead/chassis'
+import { ACCESS_TOKEN, type SystemDefinition, secretsOf } from '@fairlead/chassis'
 import {
   addIngressNamespace,
   addMonitoringNamespaces,
@@ -67,7 +67,7 @@ export async function ensureSecrets(cluster: Cluster, options: SecretsOptions): 
   }
 
   for (const service of system.services) {
-    for (const { name, make } of service.secrets ?? []) {
+    for (const { name, make } of secretsOf(service)) {
       if (await cluster.read(reference('Secret', name))) continue
       if (make !== 'ed25519-jwk')
         throw new CommandError(

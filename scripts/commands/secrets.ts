@@ -1,3 +1,4 @@
+import { secretsOf } from '@fairlead/chassis'
 import { settingsFor } from '@fairlead/infra/tools'
 import { loadApp } from '../app.ts'
 import { openCluster } from '../cluster/cluster.ts'
@@ -22,7 +23,7 @@ ${SETTINGS}`,
     const cluster = openCluster(context)
     const options = { ...app, settings: settingsFor(context, process.env) }
     if (rotate) {
-      for (const { name, make } of app.system.services.flatMap(({ secrets = [] }) => secrets))
+      for (const { name, make } of app.system.services.flatMap(secretsOf))
         if (make === 'ed25519-jwk') say(await rotateSigningKey(cluster, name, options.settings, Math.floor(Date.now() / 1_000)))
       return 0
     }

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { ConfigError, edgeVariables, jwksOperation, loadConfig, type ServiceDefinition, type SystemDefinition } from '@fairlead/chassis'
+import { ConfigError, edgeVariables, jwksOperation, loadConfig, type ServiceDefinition, type SystemDefinition, secretsOf } from '@fairlead/chassis'
 import { ensureDatabase, type Postgres } from '@fairlead/chassis/local'
 import { commonSettings } from '@fairlead/chassis/run'
 import { environmentOf, misspeltSettings, serviceFields, serviceSettingsIn } from '@fairlead/infra/tools'
@@ -60,7 +60,7 @@ export async function prepareLocalSystem({
   for (const service of system.services) {
     const identities = await writeTokens(service, issuer)
     const secrets = new Map<string, string>()
-    for (const secret of service.secrets ?? []) secrets.set(secret.name, await localSecret(dir, service.name, secret))
+    for (const secret of secretsOf(service)) secrets.set(secret.name, await localSecret(dir, service.name, secret))
     const places = {
       namespace: LOCAL_NAMESPACE,
       authIssuer: `https://${system.name}.localhost`,

@@ -14,7 +14,7 @@ export const user = defineService({
     /** More than a household needs; an event where many register behind one address needs more. */
     REGISTRATIONS_PER_ADDRESS: count(20, 'registrations that one address may try in 15 minutes'),
   },
-  secrets: [{ name: 'signing-keys', make: 'ed25519-jwk', env: 'SIGNING_DIR', rotateDays: 90 }],
+  secrets: { 'signing-keys': { make: 'ed25519-jwk', rotateDays: 90 } },
   panels: [
     {
       metric: 'logins_total',

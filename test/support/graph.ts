@@ -51,7 +51,7 @@ export const user = defineService({
   port: 8080,
   contract: userContract,
   database: 'user',
-  secrets: [{ name: 'signing-keys', make: 'ed25519-jwk', env: 'SIGNING_DIR', rotateDays: 90 }],
+  secrets: { 'signing-keys': { make: 'ed25519-jwk', rotateDays: 90 } },
   panels: [
     { metric: 'logins_total', kind: 'counter', by: 'outcome', title: 'Logins', description: 'Logins tried, by outcome.', unit: 'reqps' },
     {

@@ -69,7 +69,7 @@ export async function startUserService({
     WORKLOAD_ISSUER: LOCAL_ISSUER,
     WORKLOAD_JWKS: issuer.jwksFile,
     WORKLOAD_CALLERS: 'order',
-    SIGNING_DIR: signingKeys,
+    SIGNING_KEYS_DIR: signingKeys,
     CREDIT_LIMIT: String(creditLimit),
     REGISTRATIONS_PER_ADDRESS: '10000',
   }

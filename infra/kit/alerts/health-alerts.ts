@@ -1,4 +1,4 @@
-import { hasOutbox, type ServiceDefinition } from '@fairlead/chassis'
+import { hasOutbox, type ServiceDefinition, secretsOf } from '@fairlead/chassis'
 import type { Settings } from '../settings/settings.ts'
 import { type Alert, alertRule, type Rule } from './alert.ts'
 
@@ -7,11 +7,8 @@ const DAY_SECONDS = 86_400
 export const OUTBOX_AGE_SECONDS = 300
 
 /** What is wrong with a service whatever its requests tell. */
-export function healthAlerts(
-  { name, calls, scale, secrets = [], alerts: own = [] }: ServiceDefinition,
-  callers: readonly string[],
-  settings: Settings,
-): Rule[] {
+export function healthAlerts(service: ServiceDefinition, callers: readonly string[], settings: Settings): Rule[] {
+  const { name, calls, scale, alerts: own = [] } = service
   const of = `job="${name}",namespace="${settings.NAMESPACE}"`
   const alerts: (Omit<Alert, 'labels'> & Partial<Pick<Alert, 'labels'>>)[] = [
     {
@@ -54,7 +51,7 @@ export function healthAlerts(
       runbook: 'not-starting',
     },
   ]
-  for (const { name: secret, rotateDays } of secrets)
+  for (const { name: secret, rotateDays } of secretsOf(service))
     if (rotateDays)
       alerts.push({
         alert: 'SecretOverdue',

@@ -1,4 +1,13 @@
-import { ADMIN_PORT, callersOf, DEFAULT_RESOURCES, jwksOperation, podsHost, type ServiceDefinition, workloadAudience } from '@fairlead/chassis'
+import {
+  ADMIN_PORT,
+  callersOf,
+  DEFAULT_RESOURCES,
+  jwksOperation,
+  podsHost,
+  type ServiceDefinition,
+  secretsOf,
+  workloadAudience,
+} from '@fairlead/chassis'
 import type { Construct } from 'constructs'
 import type { IDeployment } from 'kubernetes-models/apps/v1/Deployment'
 import type { IContainer } from 'kubernetes-models/v1/Container'
@@ -166,7 +175,7 @@ function mountsOf({ system, settings }: Context, service: ServiceDefinition): { 
   const keys = issuerConfigMap(settings)
   return [
     ...(service.database ? [mounted('database', { secret: { secretName: databaseSecret(service), defaultMode: READ_ONLY } })] : []),
-    ...(service.secrets ?? []).map(({ name }) => mounted(name, { secret: { secretName: name, defaultMode: READ_ONLY } })),
+    ...secretsOf(service).map(({ name }) => mounted(name, { secret: { secretName: name, defaultMode: READ_ONLY } })),
     ...(keys && callersOf(system, service).length > 0 ? [mounted(WORKLOAD_ISSUER, { configMap: { name: keys } })] : []),
     ...(service.calls.length > 0
       ? [

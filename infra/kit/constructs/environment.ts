@@ -7,6 +7,7 @@ import {
   keysCalleeOf,
   type ServiceDefinition,
   type SystemDefinition,
+  secretsOf,
   servesUsers,
 } from '@fairlead/chassis'
 
@@ -38,7 +39,7 @@ export function environmentOf(system: SystemDefinition, service: ServiceDefiniti
     NAMESPACE: places.namespace,
     ...usersOf(system, service, places),
     ...(service.database && { DATABASE_URL_FILE: places.databaseUrlFile }),
-    ...Object.fromEntries((service.secrets ?? []).map(({ name, env }) => [env, places.secretDir(name)])),
+    ...Object.fromEntries(secretsOf(service).map(({ name, env }) => [env, places.secretDir(name)])),
     ...places.settings,
     ...(callers.length > 0 && {
       WORKLOAD_ISSUER: places.workloadIssuer,

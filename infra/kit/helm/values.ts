@@ -1,4 +1,4 @@
-import { DEFAULT_RESOURCES, type SystemDefinition } from '@fairlead/chassis'
+import { DEFAULT_RESOURCES, type SystemDefinition, secretsOf } from '@fairlead/chassis'
 import { databaseSecret, ownerSecret } from '../constructs/deployment.ts'
 import { POSTGRES } from '../constructs/postgres.ts'
 import { podsOf } from '../objects/network-policies.ts'
@@ -99,7 +99,7 @@ export const valuesOf = (system: SystemDefinition, settings: Settings, tags: Rec
     system.services.map(service => {
       const { requests, limits } = service.resources ?? DEFAULT_RESOURCES
       const secrets = Object.fromEntries(
-        (service.secrets ?? []).map(({ name }) => [name, value(name, NAME, `The Secret with the ${name} of ${service.name}`)]),
+        secretsOf(service).map(({ name }) => [name, value(name, NAME, `The Secret with the ${name} of ${service.name}`)]),
       )
       const own = Object.entries(service.settings ?? {}).map(([name, schema]): [string, Value] => [
         name,

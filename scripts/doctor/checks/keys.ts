@@ -1,4 +1,4 @@
-import { callersOf, type ServiceDefinition } from '@fairlead/chassis'
+import { callersOf, type ServiceDefinition, secretsOf } from '@fairlead/chassis'
 import { WORKLOAD_ISSUER } from '@fairlead/infra/tools'
 import { CommandError } from '../../terminal.ts'
 import { type Check, NotHere } from '../check.ts'
@@ -13,7 +13,7 @@ const SCRAPES_MS = 35_000
 export const keyChecks = (context: Context): Check[] => [
   { name: 'workload identity', run: () => issuerKeysAreCurrent(context) },
   ...context.system.services.flatMap(service =>
-    (service.secrets ?? []).flatMap(({ name, rotateDays }) =>
+    secretsOf(service).flatMap(({ name, rotateDays }) =>
       rotateDays ? [{ name: `age of ${name}`, run: (signal: AbortSignal) => isYoung(context, service, name, rotateDays, signal) }] : [],
     ),
   ),

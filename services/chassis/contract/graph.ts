@@ -1,5 +1,6 @@
 import type { z } from 'zod'
 import type { Contract } from './contract.ts'
+import { refuseSecrets, type SecretDefinition, secretsOf } from './secrets.ts'
 import { type ForeignIssuer, usersProblems } from './users.ts'
 import { edgeVariables, isTaken, settingVariable } from './variables.ts'
 
@@ -27,18 +28,6 @@ export interface Slo {
   availability: number
   /** Share (`objective`) of requests that are answered within `thresholdMs`, which becomes a histogram bucket. */
   latency: { thresholdMs: number; objective: number }
-}
-
-/** A folder of files that only this service may read, e.g. its signing keys. */
-export interface SecretFolder {
-  /** Name of the Secret; no other service of the system has it. */
-  name: string
-  /** How it is made where it is missing: as a folder of private Ed25519 JWKs. @default not at all: whoever runs the system brings it */
-  make?: 'ed25519-jwk'
-  /** Environment variable that gets the folder's path. */
-  env: string
-  /** Days after which an alert asks for a new one; the service says since when it has it (`metrics.secretSince`). */
-  rotateDays?: number
 }
 
 /** A metric of the service's own, as a panel of its dashboard. */
@@ -85,7 +74,11 @@ export interface ServiceDefinition {
   contract: Contract
   /** Name of its own database and role, or undefined for a service without one. */
   database?: string
-  secrets?: readonly SecretFolder[]
+  /**
+   * Folders of files that only it may read, by name: Secrets on a cluster, `.data/secrets/<service>/<name>/` on a laptop. Whoever runs the system
+   * brings each, unless `make` says how it is made.
+   */
+  secrets?: Readonly<Record<string, SecretDefinition>>
   /**
    * Its settings that people may change, beside those of every service: a schema decodes the text of each. MAX_OPEN of the service `booking` is
    * BOOKING_MAX_OPEN for `npm start`, synth and deploy, and MAX_OPEN in the process. One without a default has to be given.
@@ -153,6 +146,7 @@ export function defineService<const D extends ServiceInput>(input: D & Checked<N
   if (!Number.isInteger(port) || port < 1024 || port > 65535) throw new Error(`${name}: port ${port} is not between 1024 and 65535`)
   if (!(scale.min >= 1 && scale.max >= scale.min))
     throw new Error(`${name}: scale.min ${scale.min} and scale.max ${scale.max} are no bounds: 1 <= min <= max`)
+  refuseSecrets(definition)
   refuseSettings(definition)
   for (const edge of calls) {
     if (edge.attemptTimeoutMs > timeoutMs) {
@@ -163,8 +157,9 @@ export function defineService<const D extends ServiceInput>(input: D & Checked<N
   return definition as Defined<D>
 }
 
-function refuseSettings({ name, settings = {}, secrets = [], calls }: ServiceDefinition): void {
-  const taken = new Set([...secrets.map(({ env }) => env), ...calls.map(({ to }) => edgeVariables(to.name).host)])
+function refuseSettings(definition: ServiceDefinition): void {
+  const { name, settings = {}, calls } = definition
+  const taken = new Set([...secretsOf(definition).map(({ env }) => env), ...calls.map(({ to }) => edgeVariables(to.name).host)])
   for (const setting of Object.keys(settings)) {
     if (!/^[A-Z][A-Z0-9_]{0,62}$/.test(setting)) throw new Error(`${name}: the setting ${setting} is not in UPPER_CASE`)
     for (const variable of [setting, settingVariable(name, setting)])
@@ -194,7 +189,7 @@ export function defineSystem<const S extends SystemDefinition>(system: S): S {
       if (other) problems.push(`${service.name} and ${other} both use ${typeof key === 'number' ? 'port' : 'name'} ${key}`)
       seen.set(key, service.name)
     }
-    for (const { name } of service.secrets ?? []) {
+    for (const { name } of secretsOf(service)) {
       const key = `secret ${name}`
       const other = seen.get(key)
       if (other) problems.push(`${service.name} and ${other} both have a secret ${name}, which only one of them may read`)

@@ -18,7 +18,7 @@ type SettingsOf<D> = D extends { settings: infer S extends Readonly<Record<strin
   ? { readonly [K in keyof S]: z.output<S[K]> }
   : Record<never, never>
 
-type SecretsOf<D> = D extends { secrets: readonly (infer S extends { name: string })[] } ? Readonly<Record<S['name'], string>> : Record<never, never>
+type SecretsOf<D> = D extends { secrets: infer S } ? { readonly [N in keyof S]: string } : Record<never, never>
 
 type OperationOf<D extends ServiceDefinition> = D['contract'][keyof D['contract']]
 type ServesUsers<D extends ServiceDefinition> = 'user' extends OperationOf<D>['auth'] ? true : false

@@ -18,7 +18,6 @@ export {
   type MetricPanel,
   podsHost,
   type Resources,
-  type SecretFolder,
   type ServiceDefinition,
   type Slo,
   type SystemDefinition,
@@ -33,6 +32,7 @@ export { encodeCursor, pageQuery } from './page.ts'
 export { type FreshKind, fill, type Given, type Ref, type Source, sourceOf } from './reference.ts'
 export { isKept, KEPT_ATTRIBUTE, KEPT_SHARE } from './sampling.ts'
 export { type Scope, within } from './scope.ts'
+export { type SecretDefinition, type SecretFolder, secretsOf } from './secrets.ts'
 export { ConfigError, count, list, loadConfig, milliseconds, port, seconds, text } from './settings.ts'
 export { CLOSE_MS, FINISH_MS, KEEP_ALIVE_MS, LINGER_MS, RETRY_BACKOFF } from './timing.ts'
 export {

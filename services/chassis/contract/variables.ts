@@ -11,6 +11,9 @@ export const edgeVariables = (callee: string): { identityFile: string; host: str
 /** The variable of one service's setting where all services are started, made or deployed; the process itself has it without the prefix. */
 export const settingVariable = (service: string, setting: string): string => `${prefixOf(service)}_${setting}`
 
+/** The variable with the folder of a secret. */
+export const secretVariable = (secret: string): string => `${prefixOf(secret)}_DIR`
+
 const TAKEN = [
   'HOST',
   'PORT',

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { hasOperation } from '../contract/contract.ts'
 import { ADMIN_PORT, DEFAULT_POOL_SIZE, type ServiceDefinition } from '../contract/graph.ts'
+import { secretsOf } from '../contract/secrets.ts'
 import { count, list, loadConfig, milliseconds, port, text } from '../contract/settings.ts'
 import { LINGER_MS } from '../contract/timing.ts'
 import { fetchesUserKeys, issuesTokens, servesUsers } from '../contract/users.ts'
@@ -81,7 +82,7 @@ export type ServiceConfig = BaseConfig & OwnConfig
  */
 export const serviceConfig = (service: ServiceDefinition): Record<string, z.ZodType> => ({
   ...baseConfig(service),
-  ...Object.fromEntries((service.secrets ?? []).map(({ name, env }) => [env, text(`the folder of the secret ${name}`)])),
+  ...Object.fromEntries(secretsOf(service).map(({ name, env }) => [env, text(`the folder of the secret ${name}`)])),
   ...((servesUsers(service) || issuesTokens(service)) && realmConfig),
   ...(fetchesUserKeys(service) && userKeysConfig),
   ...(hasOperation(service, ({ auth }) => auth === 'workload') && workloadConfig),

@@ -3,6 +3,7 @@ import type { Client } from '../client/client.ts'
 import { hasOperation } from '../contract/contract.ts'
 import { hasOutbox, type ServiceDefinition } from '../contract/graph.ts'
 import type { Implementation, Started, Wiring } from '../contract/implement.ts'
+import { secretsOf } from '../contract/secrets.ts'
 import { fetchesUserKeys } from '../contract/users.ts'
 import type { Database } from '../data/database.ts'
 import type { CallCallee, Settle } from '../data/delivery.ts'
@@ -59,7 +60,7 @@ export async function wireService<D extends ServiceDefinition>(implementation: I
     database,
     outbox: outbox?.outbox,
     settings: pick(Object.keys(service.settings ?? {})),
-    secrets: Object.fromEntries((service.secrets ?? []).map(({ name, env }) => [name, config[env]])),
+    secrets: Object.fromEntries(secretsOf(service).map(({ name, env }) => [name, config[env]])),
     realm: config.AUTH_ISSUER === undefined ? undefined : realm,
   } as unknown as Wiring<D>)) as unknown as AnyStarted
   const { handlers, verifyUser, checks = {}, closers = [], jobs, settle } = started

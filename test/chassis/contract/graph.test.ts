@@ -9,6 +9,7 @@ import {
   podsHost,
   type ServiceDefinition,
 } from '../../../services/chassis/contract/graph.ts'
+import { secretsOf } from '../../../services/chassis/contract/secrets.ts'
 import { order, system, user } from '../../support/graph.ts'
 
 const service = (changes: Partial<ServiceDefinition> = {}): ServiceDefinition => ({
@@ -77,12 +78,35 @@ describe('a setting', () => {
     'KEYS_DIR',
   ])('may not be called %s, which has a meaning', setting => {
     const calls = [{ to: user, mode: 'optional' as const, attemptTimeoutMs: 1 }]
-    const definition = withSetting(setting, { calls, secrets: [{ name: 'keys', env: 'KEYS_DIR' }] })
+    const definition = withSetting(setting, { calls, secrets: { keys: {} } })
     expect(() => defineService(definition)).toThrow(`stock: the setting ${setting} cannot have that name, since ${setting} has a meaning of its own`)
   })
 
   test('may not be one with its service that has a meaning', () => {
     expect(() => defineService(withSetting('LEVEL', { name: 'log' }))).toThrow('since LOG_LEVEL has a meaning of its own')
+  })
+})
+
+describe('a secret', () => {
+  test.each(['keys', 'stripe', 'signing-keys'])('may be called %s', secret => {
+    expect(secretsOf(defineService(service({ secrets: { [secret]: {} } }))).map(({ name }) => name)).toEqual([secret])
+  })
+
+  test.each(['Stripe', 'api_key', '-keys', ''])('may not be called %j', secret => {
+    expect(() => defineService(service({ secrets: { [secret]: {} } }))).toThrow(`stock: the secret ${secret} is not a DNS label`)
+  })
+
+  test.each(['tmp', 'identity', 'database', 'database-owner', 'order-database', 'postgres', 'postgres-roles', 'otlp-headers'])(
+    'may not be called %s, as the kit has one',
+    secret => {
+      expect(() => defineService(service({ secrets: { [secret]: {} } }))).toThrow(`stock: the secret ${secret} cannot have that name`)
+    },
+  )
+
+  test('has a variable of its own', () => {
+    expect(secretsOf({ secrets: { 'signing-keys': { make: 'ed25519-jwk', rotateDays: 90 } } })).toEqual([
+      { name: 'signing-keys', env: 'SIGNING_KEYS_DIR', make: 'ed25519-jwk', rotateDays: 90 },
+    ])
   })
 })
 
@@ -129,7 +153,7 @@ describe('defineSystem', () => {
   })
 
   test('refuses a secret that two services have', () => {
-    const secrets = [{ name: 'keys', env: 'KEYS_DIR' }]
+    const secrets = { keys: {} }
     const services = [service({ secrets }), service({ name: 'other', port: 8_099, secrets })]
     expect(() => defineSystem({ name: 'shop', services })).toThrow('other and stock both have a secret keys, which only one of them may read')
   })

@@ -34,7 +34,7 @@ const caller = defineService({
   contract,
   database: 'caller',
   settings: { MAX: count(5) },
-  secrets: [{ name: 'stripe', env: 'STRIPE_DIR' }],
+  secrets: { stripe: {} },
   calls: [{ to: hello, mode: 'optional', attemptTimeoutMs: 100 }],
   ...rest,
 })

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import type { ServiceDefinition } from '../../../services/chassis/contract/graph.ts'
+import { secretsOf } from '../../../services/chassis/contract/secrets.ts'
 import { ConfigError, count, list, loadConfig, milliseconds, port, text } from '../../../services/chassis/contract/settings.ts'
 import { edgeVariables, isTaken } from '../../../services/chassis/contract/variables.ts'
 import { databaseUrlFile } from '../../../services/chassis/data/database-url.ts'
@@ -94,10 +95,10 @@ describe('a setting', () => {
 })
 
 describe('the settings of the services', () => {
-  test.each([user, order])('of $name have no name that a team could give to its own', service => {
+  test.each<ServiceDefinition>([user, order])('of $name have no name that a team could give to its own', service => {
     const ofTheChassis = Object.keys(serviceConfig({ ...service, settings: {} }))
     const called = service.calls.map(({ to }) => edgeVariables(to.name).host)
-    const secret = (service as ServiceDefinition).secrets?.map(({ env }) => env) ?? []
+    const secret = secretsOf(service).map(({ env }) => env)
     expect(ofTheChassis.filter(name => !isTaken(name)).sort()).toEqual([...called, ...secret].sort())
     expect(ofTheChassis.length).toBeGreaterThan(10)
   })

@@ -32,7 +32,7 @@ beforeAll(async () => {
     LINGER_MS: '0',
     DATABASE_URL_FILE: await urlFile(db.url),
     NAMESPACE: LOCAL_NAMESPACE,
-    SIGNING_DIR: await ensureSigningKeys(join(dir, 'keys')),
+    SIGNING_KEYS_DIR: await ensureSigningKeys(join(dir, 'keys')),
     AUTH_ISSUER: REALM.issuer,
     AUTH_AUDIENCE: REALM.audience,
     WORKLOAD_ISSUER: LOCAL_ISSUER,
@@ -76,7 +76,7 @@ describe('node services/user/main.ts', () => {
       `user cannot start: the environment has 8 problems:
   DATABASE_URL_FILE is missing: it takes the path of a file with the Postgres URL
   NAMESPACE is missing: it takes the Kubernetes namespace
-  SIGNING_DIR is missing: it takes the folder of the secret signing-keys
+  SIGNING_KEYS_DIR is missing: it takes the folder of the secret signing-keys
   AUTH_ISSUER is missing: it takes the issuer of access tokens, a URL
   AUTH_AUDIENCE is missing: it takes the audience of access tokens
   WORKLOAD_ISSUER is missing: it takes the cluster's token issuer, a URL

@@ -287,7 +287,7 @@ describe('secrets', () => {
   test('of a kind that only the operator knows are asked for by name', async () => {
     const { cluster } = fakeCluster()
     const [user, order] = system.services
-    const services = [{ ...user, secrets: [...user.secrets, { name: 'payment', env: 'PAYMENT_DIR' }] }, order]
+    const services = [{ ...user, secrets: { ...user.secrets, payment: {} } }, order]
     await expect(ensureSecrets(cluster, { ...project, system: { ...system, services }, settings, authorityDir })).rejects.toMatchObject({
       message: 'Secret shop/payment, which user declares, is not there: make it',
       hint: 'kubectl -n shop create secret generic payment --from-file=DIR',
