@@ -5,7 +5,7 @@ import type { App } from '@fairlead/infra/tools'
 import { loadApp } from '../app.ts'
 import { defineCommand } from '../command.ts'
 import { type Names, namesOf } from '../templates/names.ts'
-import { MARKS } from '../templates/repository.ts'
+import { MARKS, usersLine } from '../templates/repository.ts'
 import { type CommandTemplate, serviceFiles } from '../templates/service.ts'
 import { writeFiles } from '../templates/write-files.ts'
 import { say, usageError } from '../terminal.ts'
@@ -31,8 +31,6 @@ export const add = defineCommand({
     const names = namesOf('service', given)
     const { services } = app.system
     if (services.some(({ name }) => name === names.name)) throw usageError(`the system has a service ${names.name} already`)
-    if (flags.users && !app.system.users)
-      throw usageError(`--users: nobody issues tokens; say users in ${SYSTEM} first: { issuer, audience, jwksUri }`)
     const command = flags.command === undefined ? undefined : commandOf(app, flags.command)
     const called = new Set([...(flags.calls?.split(',') ?? []), ...(command ? [command.to.name] : [])])
     const calls = [...called].map(name => calleeOf(app, '--calls', name))
@@ -41,8 +39,13 @@ export const add = defineCommand({
     const root = rootOf(app)
     await writeFiles(root, serviceFiles({ ...names, port, calls, database, users: flags.users === true, ...(command && { command }) }))
     say(`services/${names.name} and test/${names.name}.test.ts are there, at port ${port}`)
-    if (await addToSystem(join(root, SYSTEM), names)) say(`${SYSTEM} has it`)
-    else process.stdout.write(`${SYSTEM} has no marked places; add to it:\n  ${importOf(names)}\n  services: [..., ${names.value}]\n`)
+    const lines = [
+      { mark: MARKS.imports, line: importOf(names), said: importOf(names) },
+      { mark: MARKS.services, line: `${names.value},`, said: `services: [..., ${names.value}]` },
+      ...(flags.users && !app.system.users ? [{ mark: MARKS.users, line: usersLine(app.system.name), said: usersLine(app.system.name) }] : []),
+    ]
+    if (await addToSystem(join(root, SYSTEM), lines)) say(`${SYSTEM} has it; say what a client does with it in infra/journey.ts`)
+    else process.stdout.write(`${SYSTEM} lacks a marked place; add to it:\n${lines.map(({ said }) => `  ${said}\n`).join('')}`)
     return 0
   },
 })
@@ -75,13 +78,18 @@ const membersOf = (schema: unknown): string[] => Object.keys((schema as { shape?
 
 const importOf = ({ name, value }: Names) => `import { ${value} } from '../services/${name}/service.ts'`
 
-/** @returns whether both marked places were there */
-async function addToSystem(file: string, names: Names): Promise<boolean> {
+interface Addition {
+  /** The line goes above this one. */
+  mark: string
+  line: string
+  /** What to write by hand, where there is no mark. */
+  said: string
+}
+
+/** Writes all lines or none. @returns whether it did: every marked place was there */
+async function addToSystem(file: string, lines: readonly Addition[]): Promise<boolean> {
   const text = await readFile(file, 'utf8')
-  const added = [
-    [MARKS.imports, importOf(names)],
-    [MARKS.services, `${names.value},`],
-  ].reduce<string | undefined>((before, [mark = '', line = '']) => before && above(before, mark, line), text)
+  const added = lines.reduce<string | undefined>((before, { mark, line }) => before && above(before, mark, line), text)
   if (added === undefined) return false
   await writeFile(file, added)
   return true

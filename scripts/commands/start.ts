@@ -1,6 +1,6 @@
 import { mkdir } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
-import type { ServiceDefinition } from '@fairlead/chassis'
+import { foreignIssuerOf, type ServiceDefinition } from '@fairlead/chassis'
 import { isFree, type Postgres, startPostgres } from '@fairlead/chassis/local'
 import { type App, refuseImpossibleGraph } from '@fairlead/infra/tools'
 import { loadApp } from '../app.ts'
@@ -11,6 +11,7 @@ import { changeableNames, graphPorts, type LocalSystem, prepareLocalSystem, sett
 import { holderOf } from '../local/processes.ts'
 import { endOrphans, openRunFile } from '../local/run-file.ts'
 import type { LocalPorts, ServiceProcess } from '../local/service-process.ts'
+import { openUserIssuer, type UserIssuer } from '../local/user-issuer.ts'
 import { CommandError, createSteps, say, usageError } from '../terminal.ts'
 
 const RENEW_TOKENS_MS = 20 * 60_000
@@ -26,6 +27,7 @@ async function runSystem({ system, root, journey }: App, { dir, portsOf }: Optio
   let postgres: Postgres | undefined
   const running: ServiceProcess[] = []
   let renewal: NodeJS.Timeout | undefined
+  let users: UserIssuer | undefined
   refuseImpossibleGraph(system)
   settingsFrom(process.env, system)
   for (const ended of await endOrphans(dir)) say(`ended ${ended}, which an earlier start left behind`)
@@ -35,8 +37,20 @@ async function runSystem({ system, root, journey }: App, { dir, portsOf }: Optio
   try {
     if (system.services.some(({ database }) => database)) postgres = await step('Postgres', () => startPostgres({ dir: join(dir, 'postgres') }))
     stopped.throwIfAborted()
+    const foreign = foreignIssuerOf(system)
+    users = foreign && (await step(`a stand-in for ${foreign.issuer}`, () => openUserIssuer(foreign)))
     const local: LocalSystem = await step(postgres ? 'databases, migrations, keys and tokens' : 'keys and tokens', () =>
-      prepareLocalSystem({ system, root, dir, postgres, portsOf, settings: process.env, signal: stopped, onSpawn: runFile.note }),
+      prepareLocalSystem({
+        system,
+        root,
+        dir,
+        postgres,
+        portsOf,
+        settings: process.env,
+        usersJwksUri: users?.jwksUri,
+        signal: stopped,
+        onSpawn: runFile.note,
+      }),
     )
     renewal = setInterval(() => local.renewTokens().catch(error => say(`tokens were not renewed: ${error.message}`)), RENEW_TOKENS_MS)
     for (const service of system.services) {
@@ -51,7 +65,10 @@ async function runSystem({ system, root, journey }: App, { dir, portsOf }: Optio
     stopped.throwIfAborted()
     if (journey) {
       say('\nTry it in another terminal (bash):\n')
-      process.stdout.write(curlLines(journey, { origin: service => `http://127.0.0.1:${local.ports[service]?.port}` }))
+      const userToken = users && ((name: string) => `$(curl -sS ${users?.tokenUrl(name)})`)
+      process.stdout.write(
+        curlLines(journey, { origin: service => `http://127.0.0.1:${local.ports[service]?.port}`, ...(userToken && { userToken }) }),
+      )
     } else say(`\n${obstacle(journey, process.env)}, so there are no lines to try`)
     say('\nCtrl-C stops everything.')
     const died = running.map(({ ended }, i) => ended.then(code => `${system.services[i]?.name} ended by itself with ${code}; its log tells why`))
@@ -65,6 +82,7 @@ async function runSystem({ system, root, journey }: App, { dir, portsOf }: Optio
     if (running.length > 0 || postgres) say('\nstopping')
     await Promise.all(running.map(service => service.stop()))
     await postgres?.stop()
+    await users?.close()
     await runFile.remove()
   }
 }

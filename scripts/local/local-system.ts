@@ -1,7 +1,16 @@
 import { randomBytes } from 'node:crypto'
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { ConfigError, edgeVariables, jwksOperation, loadConfig, type ServiceDefinition, type SystemDefinition, secretsOf } from '@fairlead/chassis'
+import {
+  ConfigError,
+  edgeVariables,
+  fetchesUserKeys,
+  jwksOperation,
+  loadConfig,
+  type ServiceDefinition,
+  type SystemDefinition,
+  secretsOf,
+} from '@fairlead/chassis'
 import { ensureDatabase, type Postgres } from '@fairlead/chassis/local'
 import { commonSettings } from '@fairlead/chassis/run'
 import { environmentOf, misspeltSettings, serviceFields, serviceSettingsIn } from '@fairlead/infra/tools'
@@ -32,6 +41,8 @@ export interface LocalOptions {
   portsOf?: (service: ServiceDefinition) => LocalPorts
   /** Where settings are that people may change. @default nowhere: each has its default */
   settings?: Record<string, string | undefined>
+  /** Where the keys of users' tokens are, in place of those of an issuer outside the system. */
+  usersJwksUri?: string | undefined
   /** Ends what is under way: migrations, and the wait for a service to be ready. */
   signal?: AbortSignal
   /** Told of the process of a service as soon as it is there, e.g. to find it again. */
@@ -48,6 +59,7 @@ export async function prepareLocalSystem({
   postgres,
   portsOf = graphPorts,
   settings = {},
+  usersJwksUri,
   signal = new AbortController().signal,
   onSpawn = async () => {},
 }: LocalOptions): Promise<LocalSystem> {
@@ -77,6 +89,7 @@ export async function prepareLocalSystem({
       PORT: String(ports[service.name]?.port),
       ADMIN_PORT: String(ports[service.name]?.adminPort),
       ...environmentOf(system, service, places),
+      ...(usersJwksUri !== undefined && fetchesUserKeys(service) && { AUTH_JWKS_URI: usersJwksUri }),
       ...calleeHosts(service, ports),
     })
   }

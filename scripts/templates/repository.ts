@@ -8,7 +8,11 @@ export interface RepositoryTemplate extends Names {
 }
 
 /** Where `fairlead add service` writes: above these lines. */
-export const MARKS = { imports: '// fairlead add service: imports', services: '// fairlead add service: services' }
+export const MARKS = {
+  imports: '// fairlead add service: imports',
+  users: '// fairlead add service: users',
+  services: '// fairlead add service: services',
+}
 
 const HELLO = { name: 'hello', value: 'hello', noun: 'Hello' }
 
@@ -25,6 +29,10 @@ export const repositoryFiles = (template: RepositoryTemplate): Record<string, st
   'infra/main.ts': MAIN,
   ...serviceFiles({ ...HELLO, port: 8080, calls: [], database: false, users: false }),
 })
+
+/** Who issues users' tokens, until a team says who does. */
+export const usersLine = (system: string) =>
+  `users: { issuer: 'https://login.example.org', audience: '${system}', jwksUri: 'https://login.example.org/keys' }, // yours; on this machine a stand-in takes its place`
 
 /** Every command, so that `npm run` lists them and no other tool is needed. */
 const COMMANDS = ['up', 'down', 'status', 'doctor', 'logs', 'deploy', 'synth', 'images', 'secrets', 'outbox', 'charts', 'diagram']
@@ -92,6 +100,7 @@ ${MARKS.imports}
 /** The system graph: every service, and through their \`calls\` every edge. */
 export const system = defineSystem({
   name: '${name}',
+  ${MARKS.users}
   services: [
     hello,
     ${MARKS.services}
