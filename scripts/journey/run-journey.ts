@@ -19,12 +19,12 @@ export interface RunOptions {
 }
 
 /** A step that was taken. */
-export interface Taken {
+export interface Taken<Body = unknown> {
   step: JourneyStep
   /** E.g. `order.getOrder`. */
   title: string
   status: number
-  body: unknown
+  body: Body
   /** From the first attempt to the good answer. */
   ms: number
   traceId: string

@@ -175,7 +175,7 @@ async function measureOrders(bench: Bench, users: ServiceProcess, orders: Servic
   const seconds = options.seconds * 2
   say('registering users')
   await prepareTables(postgres)
-  const tokens = await makeUsers(users.url)
+  const tokens = await makeUsers(users.url, bench.signal)
   const pgbench = findPgbench()
   const load = () => generator.run({ url: `${orders.url}/orders`, seconds, connections: CONCURRENCY, tokens })
   const statements = () => onServerCore(bench, () => statementsPerSecond(postgres, pgbench, seconds, signal))

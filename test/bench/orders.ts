@@ -2,9 +2,12 @@ import { execFileSync } from 'node:child_process'
 import { existsSync, globSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
+import { runJourney, type Taken } from '../../scripts/journey/run-journey.ts'
 import { CommandError } from '../../scripts/terminal.ts'
+import { defineJourney } from '../../services/chassis/contract/journey.ts'
 import { makeTables } from '../../services/chassis/data/tables.ts'
 import { asSuperuser, type Postgres } from '../../services/chassis/local/postgres.ts'
+import { user } from '../../services/user/service.ts'
 import { output } from './processes.ts'
 
 const ROOT = new URL('../../', import.meta.url)
@@ -65,18 +68,19 @@ export async function statementsPerSecond(postgres: Postgres, pgbench: string | 
   return tps
 }
 
+/** How a user comes to a token. */
+const entrance = defineJourney(({ call, fresh }) => {
+  const account = { email: fresh.email(), password: fresh.password() }
+  call(user, 'register', { body: { ...account, name: 'Ada' } })
+  call(user, 'logIn', { body: account })
+})
+
 /** Registers users and logs them in. @returns their access tokens */
-export async function makeUsers(url: string): Promise<string[]> {
-  const post = async (path: string, body: unknown) => {
-    const answer = await fetch(url + path, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) })
-    if (!answer.ok) throw new CommandError(`POST ${path} answered ${answer.status}: ${await answer.text()}`)
-    return (await answer.json()) as { accessToken: string }
-  }
+export async function makeUsers(url: string, signal: AbortSignal): Promise<string[]> {
   const tokens: string[] = []
   for (let n = 1; n <= USERS; n++) {
-    const login = { email: `bench-${n}@example.org`, password: 'correct horse battery' }
-    await post('/users', { ...login, name: 'Ada' })
-    tokens.push((await post('/sessions', login)).accessToken)
+    const [, session] = await runJourney(entrance, { origin: () => url, signal })
+    tokens.push((session as Taken<{ accessToken: string }>).body.accessToken)
   }
   return tokens
 }

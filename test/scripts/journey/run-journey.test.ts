@@ -49,7 +49,7 @@ describe('runJourney', () => {
       'desk.pay 201',
       'desk.leave 204',
     ])
-    const { accessToken } = (taken[2] as Taken).body as { accessToken: string }
+    const { accessToken } = (taken[2] as Taken<{ accessToken: string }>).body
     expect(accessToken).toMatch(/^token-of-journey-\w+$/)
     const email = `${accessToken.replace('token-of-', '')}@example.org`
     expect(taken[3]?.body).toMatchObject({ seats: [AWKWARD, 'two  spaces *', email].map(name => ({ row: 300, name })) })
