@@ -24,7 +24,7 @@ export interface ReleaseOptions {
 
 type Steps = ReturnType<typeof createSteps>
 
-/** Nothing waits for these: the shop works without them. */
+/** Nothing waits for these: the system works without them. */
 const OPTIONAL = ['grafana']
 
 /** Builds what the local docker lacks. @returns how many that were */

@@ -34,7 +34,7 @@ writes.`,
   run: async flags => {
     const app = await loadApp()
     const folder = join('charts', app.system.name)
-    const settings = loadSettings({})
+    const settings = loadSettings({}, app.system)
     const images = await describeImages(app, settings, NAMED)
     const files = helmChart(app, settings, Object.fromEntries(images.map(({ service, tag }) => [service, tag])))
     if (flags.check) {

@@ -17,7 +17,7 @@ other must be able to pull them.
 
 To any cluster but one of kind (a context kind-...) only the services are brought, and attached to the ingress controller, Prometheus and
 tracing backend that it has. PLATFORM=bundled brings these too. ${SETTINGS}`,
-  examples: ['npx fairlead deploy --context kind-fairlead', 'IMAGE_REGISTRY=registry.example/shop npx fairlead deploy --context NAME'],
+  examples: ['npx fairlead deploy --context kind-fairlead', 'IMAGE_REGISTRY=registry.example/acme npx fairlead deploy --context NAME'],
   options: command =>
     command
       .addOption(TARGET)

@@ -23,7 +23,7 @@ there: its data too, and the namespaces that were made for it. A namespace that 
     if (context) {
       const { system } = await loadApp()
       const cluster = openCluster(context)
-      const namespace = someSettings(process.env, 'NAMESPACE').NAMESPACE
+      const namespace = someSettings(process.env, system, 'NAMESPACE').NAMESPACE
       await step(
         `what was deployed to ${context}`,
         () => tearDown(cluster, { system: system.name, namespace }, { timeoutMs: TIMEOUT_MS, signal }),

@@ -13,7 +13,7 @@ IMAGE_REGISTRY and IMAGE_TAG name them; the tag is by default the digest of what
 say where that comes from: fairlead synth --help lists the settings.`,
   examples: [
     'npx fairlead images',
-    'IMAGE_REGISTRY=registry.example/shop npx fairlead images --pull',
+    'IMAGE_REGISTRY=registry.example/acme npx fairlead images --pull',
     'helm upgrade ... $(npx fairlead images --helm)',
   ],
   options: command =>
@@ -25,7 +25,7 @@ say where that comes from: fairlead synth --help lists the settings.`,
     const app = await loadApp()
     await checkDocker(signal)
     const { step } = createSteps()
-    const settings = someSettings(process.env, 'IMAGE_REGISTRY', 'IMAGE_TAG', 'IMAGES', 'IMAGE_MIRROR')
+    const settings = someSettings(process.env, app.system, 'IMAGE_REGISTRY', 'IMAGE_TAG', 'IMAGES', 'IMAGE_MIRROR')
     if (!flags.helm) await ensureBase(imagesFor(settings).node, { newest: flags.pull, signal })
     const described = await describeImages(app, settings)
     if (flags.helm) {

@@ -40,7 +40,7 @@ export const logs = defineCommand({
     const print = flags.json ? asJson : prettyPrinter()
     const cluster = openCluster(flags.context)
     const selector = `app.kubernetes.io/name=${service}`
-    const { NAMESPACE: namespace } = someSettings(process.env, 'NAMESPACE')
+    const { NAMESPACE: namespace } = someSettings(process.env, system, 'NAMESPACE')
     if ((await cluster.list('v1', 'Pod', namespace, selector)).length === 0)
       say(`there is no pod of ${service} in namespace ${namespace} yet; its lines follow when there is one`)
     await followLogs(cluster, { namespace, selector, container: service, lines: flags.lines, signal }, (pod, _container, line) => print(pod, line))

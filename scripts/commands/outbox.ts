@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { Argument } from '@commander-js/extra-typings'
-import { aborted, hasOutbox, type ServiceDefinition } from '@fairlead/chassis'
+import { aborted, hasOutbox, type ServiceDefinition, type SystemDefinition } from '@fairlead/chassis'
 import { someSettings } from '@fairlead/infra/tools'
 import pg from 'pg'
 import { loadApp } from '../app.ts'
@@ -56,7 +56,8 @@ async function inFile(file: string): ReturnType<typeof reachDatabase> {
   return { connection: { connectionString: url.trim() }, close: async () => {} }
 }
 
-const inCluster = (context: string, name: string) => reachDatabase(openCluster(context), { name }, someSettings(process.env, 'NAMESPACE', 'DATABASE'))
+const inCluster = (context: string, name: string, system: SystemDefinition) =>
+  reachDatabase(openCluster(context), { name }, someSettings(process.env, system, 'NAMESPACE', 'DATABASE'))
 
 export const outbox = defineCommand({
   name: 'outbox',
@@ -86,7 +87,7 @@ export const outbox = defineCommand({
     if (file !== undefined && (context ?? flags.service) !== undefined)
       throw usageError('--database-url-file names a database by itself; leave out --context and --service')
     if (!owners.includes(service)) throw usageError(`--service '${service}' has no outbox; ${owners.join(', ')} has`)
-    const place = context === undefined ? await inFile(file ?? `.data/database-urls/${service}`) : await inCluster(context, service)
+    const place = context === undefined ? await inFile(file ?? `.data/database-urls/${service}`) : await inCluster(context, service, system)
     // The server gives up first: what only the client gave up would still be done.
     const client = new pg.Client({ ...place.connection, connectionTimeoutMillis: 5_000, statement_timeout: 8_000, query_timeout: 10_000 })
     const interrupted = aborted(signal)

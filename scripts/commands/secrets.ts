@@ -21,7 +21,7 @@ ${SETTINGS}`,
     const context = targetOf(named)
     const app = await loadApp()
     const cluster = openCluster(context)
-    const options = { ...app, settings: settingsFor(context, process.env) }
+    const options = { ...app, settings: settingsFor(context, process.env, app.system) }
     if (rotate) {
       for (const { name, make } of app.system.services.flatMap(secretsOf))
         if (make === 'ed25519-jwk') say(await rotateSigningKey(cluster, name, options.settings, Math.floor(Date.now() / 1_000)))

@@ -115,7 +115,7 @@ each error budget of 30 days, by Prometheus. Ends with 1 when something is not r
   options: command => command.addOption(CONTEXT).addOption(JSON_OUTPUT),
   run: async ({ context, json }) => {
     const { system } = await loadApp()
-    const settings = someSettings(process.env, 'NAMESPACE', 'MONITORING_NAMESPACE')
+    const settings = someSettings(process.env, system, 'NAMESPACE', 'MONITORING_NAMESPACE')
     const { NAMESPACE } = settings
     const cluster = openCluster(context)
     const known = await readInventory(cluster, NAMESPACE)

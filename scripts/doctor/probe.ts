@@ -34,7 +34,7 @@ const ANSWER_MS = 90_000
 
 /**
  * Starts a pod for each identity, which tries every endpoint and looks every name up, and removes it.
- * @param names names in the cluster without its domain, e.g. `user-pods.shop.svc`
+ * @param names names in the cluster without its domain, e.g. `stock-pods.acme.svc`
  * @returns what each identity saw, in their order
  * @throws CommandError naming the pod that has not answered
  */

@@ -97,7 +97,7 @@ describe.runIf(bundled)('DNS', () => {
     ['their labels', () => 'kube-dns,app=second-dns@e2e-dns'],
     ['their address', () => `kube-dns,${server}/32`],
   ])('of other pods works where a setting says %s', async (_, value) => {
-    const restore = await change({ DNS: loadSettings({ DNS: value() }).DNS }, POLICY)
+    const restore = await change({ DNS: loadSettings({ DNS: value() }, app.system).DNS }, POLICY)
     try {
       expect(await finds()).toBe(true)
     } finally {
@@ -135,7 +135,7 @@ describe.runIf(bundled)('a receiver of alerts', () => {
 receivers: [{ name: webhook, webhook_configs: [{ url: 'http://${address}:8080/' }] }]
 `
     await cluster.apply({ ...secret, stringData: { 'alertmanager.yaml': config } } as never)
-    const { ALERTS_TO } = loadSettings({ ALERTS_SECRET: 'e2e-receivers', ALERTS_TO: 'app=webhook@e2e-alerts:8080' })
+    const { ALERTS_TO } = loadSettings({ ALERTS_SECRET: 'e2e-receivers', ALERTS_TO: 'app=webhook@e2e-alerts:8080' }, app.system)
     const MONITORING = settings.MONITORING_NAMESPACE
     const restore = await change(
       { ALERTS_SECRET: 'e2e-receivers', ALERTS_TO },
@@ -203,16 +203,19 @@ require('node:http2').createSecureServer({ cert: fs.readFileSync('/tls/crt'), ke
     const server = settings.API_SERVER.find(({ port }) => port !== 443)
     if (!server) throw new Error('the API server has no address of its own')
     jwks = `https://${server.address}:${server.port}/openid/v1/jwks`
-    const outside = loadSettings({
-      ...EXISTING,
-      OTLP_ENDPOINT: `https://${host}:4317`,
-      OTLP_CIDR: `${backend.address}/32`,
-      OTLP_HEADERS: 'x-api-key',
-      OTLP_CA: 'e2e-ca',
-      WORKLOAD_JWKS: jwks,
-      WORKLOAD_JWKS_CIDR: `${server.address}/32`,
-      WORKLOAD_JWKS_CA: 'kube-root-ca.crt',
-    })
+    const outside = loadSettings(
+      {
+        ...EXISTING,
+        OTLP_ENDPOINT: `https://${host}:4317`,
+        OTLP_CIDR: `${backend.address}/32`,
+        OTLP_HEADERS: 'x-api-key',
+        OTLP_CA: 'e2e-ca',
+        WORKLOAD_JWKS: jwks,
+        WORKLOAD_JWKS_CIDR: `${server.address}/32`,
+        WORKLOAD_JWKS_CA: 'kube-root-ca.crt',
+      },
+      app.system,
+    )
     const { OTLP_ENDPOINT, OTLP_CIDR, OTLP_HEADERS, OTLP_CA, WORKLOAD_JWKS, WORKLOAD_JWKS_CIDR, WORKLOAD_JWKS_CA } = outside
     const changed = { OTLP_ENDPOINT, OTLP_CIDR, OTLP_HEADERS, OTLP_CA, WORKLOAD_JWKS, WORKLOAD_JWKS_CIDR, WORKLOAD_JWKS_CA }
     restore = await change(changed as Partial<Settings>, POLICY, `Deployment ${NAMESPACE}/user`)

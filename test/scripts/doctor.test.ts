@@ -158,7 +158,7 @@ describe('npx fairlead doctor', () => {
     const { stderr } = await start(args, { HOST: 'other.localhost', RUNBOOKS: "https://example.org/it's" }).ended
     expect(stderr).toContain(`the certificate of 127.0.0.1:${port} is for localhost, not for other.localhost: Secret ingress/shop-tls is not there`)
     expect(stderr).toContain(
-      "    do: HOST=other.localhost IMAGE_TAG=test RUNBOOKS='https://example.org/it'\\''s' npx fairlead secrets --context kind-test, or see docs/runbooks/certificate-expires.md\n",
+      "    do: HOST=other.localhost IMAGE_TAG=test RUNBOOKS='https://example.org/it'\\''s' npx fairlead secrets --context kind-test, or see https://example.org/it's/certificate-expires.md\n",
     )
   })
 

@@ -17,12 +17,12 @@ const { system: shop } = app
 const images = Object.fromEntries(shop.services.map(({ name }) => [name, `fairlead/${name}:fixed`]))
 
 test('the manifests of the shop', async () => {
-  const objects = Object.values(synthesize({ ...app, settings: loadSettings({}), images })).flat()
+  const objects = Object.values(synthesize({ ...app, settings: loadSettings({}, shop), images })).flat()
   await expect(objects.filter(isNoDashboard).map(toYaml).join('---\n')).toMatchFileSnapshot('snapshots/manifests.yaml')
 })
 
 test('what the shop has of its own on an existing platform', async () => {
-  const { own: objects } = synthesize({ ...app, settings: loadSettings({ ...EXISTING, ROUTE: 'gateway' }), images })
+  const { own: objects } = synthesize({ ...app, settings: loadSettings({ ...EXISTING, ROUTE: 'gateway' }, shop), images })
   const lines = objects.map(object => `${object.kind} ${object.metadata.name} ${digestOf(object)}\n`)
   await expect(lines.join('')).toMatchFileSnapshot('snapshots/digests-existing.txt')
 })

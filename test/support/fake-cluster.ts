@@ -11,7 +11,7 @@ import { type Context, createContext } from '../../scripts/doctor/context.ts'
 import { project, system } from './graph.ts'
 import { listen } from './http.ts'
 
-export const settings = loadSettings({})
+export const settings = loadSettings({}, system)
 const { own, platform } = synthesize({ ...project, settings, images: { user: 'fairlead/user:1', order: 'fairlead/order:1' } })
 
 /** Every object of the shipped system. */

@@ -12,9 +12,7 @@ export const burnAlerts: GraphCheck = ({ system }) =>
       const share = fastest * (1 - objective)
       if (share < 1 && objective < 1) return []
       const because =
-        objective >= 1
-          ? 'leaves no budget to burn'
-          : `makes the burn alert of ${fastest} times (infra/kit/alerts/slo-alerts.ts) ask for ${Number(share.toFixed(2))} of all requests`
+        objective >= 1 ? 'leaves no budget to burn' : `makes the burn alert of ${fastest} times ask for ${Number(share.toFixed(2))} of all requests`
       return [`${name}: slo.${what} ${objective} (services/${name}/service.ts) ${because}: it could never tell anything`]
     }),
   )

@@ -8,7 +8,5 @@ export const disruptionBudget: Check = ({ system, objects }) =>
     const blocks = spec.maxUnavailable === 0 || spec.maxUnavailable === '0%' || spec.minAvailable === '100%' || Number(spec.minAvailable ?? -1) >= min
     if (!blocks) return []
     const set = spec.maxUnavailable === undefined ? `minAvailable ${spec.minAvailable}` : `maxUnavailable ${spec.maxUnavailable}`
-    return [
-      `PodDisruptionBudget ${metadata.name}: ${set} (infra/kit/constructs/scaling.ts) with scale.min ${min} (services/${metadata.name}/service.ts) blocks every drain of a node`,
-    ]
+    return [`PodDisruptionBudget ${metadata.name}: ${set} with scale.min ${min} (services/${metadata.name}/service.ts) blocks every drain of a node`]
   })

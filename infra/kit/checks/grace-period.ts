@@ -11,6 +11,6 @@ export const gracePeriod: Check = ({ system, objects }) =>
     const drainMs = LINGER_MS + FINISH_MS + CLOSE_MS
     if (preStopMs + drainMs <= graceMs) return []
     return [
-      `${where}: preStop ${preStopMs} ms + drain ${drainMs} ms (services/chassis/contract/timing.ts) exceed terminationGracePeriodSeconds ${graceMs / 1_000} (infra/kit/constructs/deployment.ts): pods would be killed with requests in flight`,
+      `${where}: preStop ${preStopMs} ms + drain ${drainMs} ms exceed terminationGracePeriodSeconds ${graceMs / 1_000}: pods would be killed with requests in flight`,
     ]
   })

@@ -2,7 +2,7 @@ import { type ImageName, imagesFor, MOVING, partsOf, pinned } from '../settings/
 import { podSpecs } from './objects.ts'
 import type { Check } from './refused.ts'
 
-const PIN = 'pin one (IMAGE_TAG, IMAGES, infra/kit/settings/images.ts)'
+const PIN = 'pin one (IMAGE_TAG for services, IMAGES for others)'
 
 /** Nobody can tell what `latest` ran, roll back to it, or see that it changed. */
 export const imageTag: Check = ({ objects }) =>
@@ -43,4 +43,4 @@ const isNamed = (reference: string): boolean => {
 const tagOf = (reference: string): string => partsOf(reference).tag ?? 'latest (none is named)'
 
 const says = (reference: string) =>
-  ` has the tag ${tagOf(reference)}, which may name another image tomorrow; say a whole version or a digest (IMAGES, infra/kit/settings/images.ts)`
+  ` has the tag ${tagOf(reference)}, which may name another image tomorrow; say a whole version or a digest (IMAGES)`

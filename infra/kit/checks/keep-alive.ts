@@ -6,5 +6,5 @@ export const keepAlive: Check = ({ settings }) =>
   KEEP_ALIVE_MS > settings.INGRESS_IDLE_MS
     ? []
     : [
-        `keep-alive ${KEEP_ALIVE_MS} ms (services/chassis/contract/timing.ts) is not above the ingress idle timeout ${settings.INGRESS_IDLE_MS} ms (INGRESS_IDLE_MS): the ingress would send on closed connections and answer 502`,
+        `the services' keep-alive of ${KEEP_ALIVE_MS} ms is not above the ingress idle timeout ${settings.INGRESS_IDLE_MS} ms (INGRESS_IDLE_MS): the ingress would send on closed connections and answer 502`,
       ]

@@ -9,7 +9,7 @@ import { COLLECTOR_METRICS_PORT } from './tracing-sidecar.ts'
 export const SCRAPED_PORTS = ['admin', 'otel-metrics'] as const
 
 /**
- * Two names: `user` has one address, for the ingress; `user-pods` has the address of every ready pod, for callers, who spread over
+ * Two names: `stock` has one address, for the ingress; `stock-pods` has the address of every ready pod, for callers, who spread over
  * them, and for Prometheus, which must see each.
  */
 export function addServices(scope: Construct, context: Context, service: ServiceDefinition): void {

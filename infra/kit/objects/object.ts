@@ -3,7 +3,7 @@ import type { Construct } from 'constructs'
 
 /** Who an object belongs to, as `app.kubernetes.io/*` labels. */
 export interface Owner {
-  /** Program, e.g. `order` or `prometheus`; unique in its namespace. */
+  /** Program, e.g. `booking` or `prometheus`; unique in its namespace. */
   name: string
   /** Its part in the architecture, e.g. `service`, `database`. */
   component: string

@@ -102,7 +102,7 @@ const ingressClusterRules: IRole['rules'] = [
 ]
 
 /**
- * Reads what routes the shop, there only; classes and nodes are nobody's namespace. Secrets it can list in its own namespace alone, which
+ * Reads what routes to the services, there only; classes and nodes are nobody's namespace. Secrets it can list in its own namespace alone, which
  * has its certificate and no other (traefik-api.ts).
  */
 function addAccess(scope: Construct, { settings }: PlatformContext): void {

@@ -12,10 +12,9 @@ export const formatted = (format: Format, what: string, fallback?: string) =>
 export const optional = (format: Format, what: string) => textOf(format).optional().describe(what)
 
 /** A namespace that nobody else may have: it gets a policy that denies all traffic. */
-export const ownNamespace = (what: string, fallback: string) =>
+export const ownNamespace = (what: string) =>
   textOf(formats.namespace)
     .refine(name => !isReserved(name), { message: 'it is one of Kubernetes itself' })
-    .prefault(fallback)
     .describe(what)
 
 export const isReserved = (namespace: string): boolean => namespace === 'default' || namespace.startsWith('kube-')

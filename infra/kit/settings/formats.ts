@@ -1,5 +1,5 @@
 /**
- * What a text has to look like, said once: infra/kit/settings/settings.ts reads settings by it, and the chart's schema has it for values. Helm checks
+ * What a text has to look like, said once: settings.ts reads settings by it, and the chart's schema has it for values. Helm checks
  * with Go's regular expressions, which know no look-ahead.
  */
 export interface Format {

@@ -9,7 +9,7 @@ export type ServiceSettings = Readonly<Record<string, Readonly<Record<string, st
 const variablesOf = ({ name, settings = {} }: ServiceDefinition) =>
   Object.entries(settings).map(([setting, schema]) => ({ setting, schema, variable: settingVariable(name, setting) }))
 
-/** A schema for each variable by which the settings of a system's services are set, e.g. ORDER_MAX_OPEN_ORDERS. */
+/** A schema for each variable by which the settings of a system's services are set, e.g. BOOKING_MAX_OPEN. */
 export const serviceFields = ({ services }: Pick<SystemDefinition, 'services'>): Record<string, z.ZodType> =>
   Object.fromEntries(services.flatMap(variablesOf).map(({ variable, schema }) => [variable, schema]))
 
@@ -52,7 +52,7 @@ export const settingSchema = (schema: z.ZodType): Record<string, unknown> => {
 }
 
 /**
- * Variables that look like a setting of a service and are none, e.g. ORDER_MAX_OPEN_ORDER.
+ * Variables that look like a setting of a service and are none, e.g. BOOKING_MAX_OPN.
  * @param known what else has a meaning
  */
 export function misspeltSettings(env: Env, { services }: Pick<SystemDefinition, 'services'>, known: readonly string[] = []): string[] {

@@ -45,8 +45,8 @@ const settingFields = {
   PLATFORM: z
     .enum(['bundled', 'existing'])
     .describe('bundled (brings all that a bare cluster lacks) or existing (attaches to what runs); by default bundled on kind, else existing'),
-  HOST: formatted(formats.hostName, 'the host name of the ingress', 'shop.localhost'),
-  NAMESPACE: ownNamespace('the namespace of the services, which has to be theirs alone', 'shop'),
+  HOST: formatted(formats.hostName, 'the host name of the ingress; by default that of the system under localhost'),
+  NAMESPACE: ownNamespace("the namespace of the services, which has to be theirs alone; by default the system's name"),
   IMAGE_REGISTRY: formatted(formats.registry, 'what stands before /<service>:<tag>', 'fairlead'),
   IMAGE_TAG: optional(formats.imageTag, 'the tag of every service image; by default the digest of its content'),
   IMAGE_PULL_POLICY: z.enum(['IfNotPresent', 'Always', 'Never']).default('IfNotPresent').describe('IfNotPresent, Always or Never'),
@@ -56,12 +56,12 @@ const settingFields = {
   ),
   IMAGES: listOf(
     parseImage,
-    'images in place of pinned ones, e.g. node=registry.example/node@sha256:... with the names of infra/kit/settings/images.ts',
+    `images in place of pinned ones, as name=reference: ${Object.keys(pinned).join(', ')}; e.g. node=registry.example/node@sha256:...`,
   ),
   ROUTE: z.enum(['ingress', 'gateway']).default('ingress').describe('ingress or gateway (HTTPRoute)'),
   INGRESS_CLASS: formatted(formats.objectName, 'the IngressClass'),
   INGRESS_NAMESPACE: formatted(formats.namespace, 'the namespace of the ingress controller or gateway'),
-  GATEWAY: formatted(formats.objectName, 'the Gateway in INGRESS_NAMESPACE, for ROUTE=gateway', 'shop'),
+  GATEWAY: formatted(formats.objectName, "the Gateway in INGRESS_NAMESPACE, for ROUTE=gateway; by default the system's name"),
   DATABASE: z
     .enum(['bundled', 'external'])
     .default('bundled')
@@ -104,8 +104,7 @@ const settingFields = {
     .describe("local (a certificate of this machine's own authority) or external (cert-manager's or yours, which nothing here touches)"),
   TLS_SECRET: formatted(
     formats.objectName,
-    'the Secret with the certificate of HOST, beside the bundled ingress or else beside the services',
-    'shop-tls',
+    'the Secret with the certificate of HOST, beside the bundled ingress or else beside the services; by default <system>-tls',
   ),
   API_SERVER: listOf(
     parseEndpoint,
@@ -170,15 +169,20 @@ export const describeSettings = (system: Pick<SystemDefinition, 'services'>): st
 
 type Env = Record<string, string | undefined>
 
+/** Whose name is in defaults, and whose services have settings of their own. */
+type Named = Pick<SystemDefinition, 'name' | 'services' | 'users'>
+
 /**
- * What is known of a platform that is made here. Of an existing one only its owner knows it, so that it has no default there: a wrong one
+ * What a system is called, unless somebody says otherwise, and what is known of a platform that is made here. Of an existing one only its owner knows it, so that it has no default there: a wrong one
  * would leave routes, metrics and traces without anybody who serves them, and say nothing.
  */
-function withDefaults(env: Env): Env {
+function withDefaults(env: Env, { name }: Pick<Named, 'name'>): Env {
+  const said = Object.fromEntries(Object.entries(env).filter(([, value]) => value))
+  const named: Env = { HOST: `${name}.localhost`, NAMESPACE: name, GATEWAY: name, TLS_SECRET: `${name}-tls` }
   const PLATFORM = env.PLATFORM || (env.CLUSTER === 'other' ? 'existing' : 'bundled')
   // Who is outside is in no namespace.
   if (PLATFORM === 'existing')
-    return { ...env, PLATFORM, ...(env.OTLP_CIDR && { TRACING_NAMESPACE: env.TRACING_NAMESPACE || env.MONITORING_NAMESPACE }) }
+    return { ...named, ...said, PLATFORM, ...(env.OTLP_CIDR && { TRACING_NAMESPACE: env.TRACING_NAMESPACE || env.MONITORING_NAMESPACE }) }
   const TRACING_NAMESPACE = env.TRACING_NAMESPACE || 'observability'
   const bundled: Env = {
     INGRESS_CLASS: 'traefik',
@@ -187,14 +191,11 @@ function withDefaults(env: Env): Env {
     TRACING_NAMESPACE,
     OTLP_ENDPOINT: `http://jaeger.${TRACING_NAMESPACE}:4317`,
   }
-  const said = Object.entries(env).filter(([, value]) => value)
-  return { ...bundled, ...Object.fromEntries(said), PLATFORM }
+  return { ...named, ...bundled, ...said, PLATFORM }
 }
 
-type Members = Pick<SystemDefinition, 'services' | 'users'>
-
 /** On a cluster of one's own a service reaches no address that nobody named. */
-const usersKeysProblems = ({ PLATFORM, USERS_JWKS_CIDR }: OwnSettings, system: Members): string[] => {
+const usersKeysProblems = ({ PLATFORM, USERS_JWKS_CIDR }: OwnSettings, system: Named): string[] => {
   const foreign = foreignIssuerOf(system)
   if (!foreign || PLATFORM === 'bundled' || USERS_JWKS_CIDR.length > 0) return []
   return [
@@ -202,13 +203,10 @@ const usersKeysProblems = ({ PLATFORM, USERS_JWKS_CIDR }: OwnSettings, system: M
   ]
 }
 
-/**
- * @param system whose services' settings are read too. @default none: they have their defaults
- * @throws ConfigError naming every missing or wrong variable, and else all that do not go together
- */
-export function loadSettings(env: Env, system: Members = { services: [] }): Settings {
+/** @throws ConfigError naming every missing or wrong variable, and else all that do not go together */
+export function loadSettings(env: Env, system: Named): Settings {
   const own = serviceFields(system)
-  const config: OwnSettings = loadConfig({ ...own, ...settingFields }, withDefaults(env))
+  const config: OwnSettings = loadConfig({ ...own, ...settingFields }, withDefaults(env, system))
   const settings = { ...config, SERVICES: serviceSettingsIn(env, system) }
   const twice = Object.keys(own).filter(name => name in settingFields)
   const problems = [
@@ -224,7 +222,7 @@ export function loadSettings(env: Env, system: Members = { services: [] }): Sett
 const isMissingHere = (problem: string) => problem.includes(' is missing: ') && (problem.split(' ', 1)[0] as string) in settingFields
 
 /** The settings for the cluster of a context, whose name tells whether kind made it. */
-export function settingsFor(context: string, env: Env, system?: Members): Settings {
+export function settingsFor(context: string, env: Env, system: Named): Settings {
   const CLUSTER = env.CLUSTER || (context.startsWith('kind-') ? 'kind' : 'other')
   try {
     return loadSettings({ ...env, CLUSTER }, system)
@@ -237,7 +235,7 @@ export function settingsFor(context: string, env: Env, system?: Members): Settin
 }
 
 /** Some settings alone, for a command that needs no other to be right. */
-export function someSettings<const K extends keyof OwnSettings>(env: Env, ...names: K[]): Pick<OwnSettings, K> {
+export function someSettings<const K extends keyof OwnSettings>(env: Env, system: Pick<Named, 'name'>, ...names: K[]): Pick<OwnSettings, K> {
   const fields = Object.fromEntries(names.map(name => [name, settingFields[name]]))
-  return loadConfig(fields, withDefaults(env)) as unknown as Pick<OwnSettings, K>
+  return loadConfig(fields, withDefaults(env, system)) as unknown as Pick<OwnSettings, K>
 }

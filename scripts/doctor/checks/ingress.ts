@@ -86,7 +86,7 @@ async function certificateIsGood({ tlsAddress, settings, cluster }: Context): Pr
   if (!tlsAddress) throw new NotHere('no TLS address is known (--url https://...)')
   const certificate = await certificateOf(tlsAddress, settings.HOST)
   const wrong = checkServerIdentity(settings.HOST, certificate)
-  const remedy = `${settings.TLS === 'local' ? `npx fairlead secrets --context ${cluster.context}, or ` : ''}see docs/runbooks/certificate-expires.md`
+  const remedy = `${settings.TLS === 'local' ? `npx fairlead secrets --context ${cluster.context}, or ` : ''}see ${settings.RUNBOOKS}/certificate-expires.md`
   const { name, namespace } = certificateSecret(settings)
   const secret = `Secret ${namespace}/${name}`
   if (wrong) {

@@ -70,7 +70,7 @@ async function isYoung(context: Context, { name }: ServiceDefinition, secret: st
   if (days > rotateDays)
     throw new CommandError(
       `${secret} is in use for ${Math.floor(days)} days; it is to be rotated after ${rotateDays}`,
-      'docs/runbooks/secret-overdue.md',
+      `${context.settings.RUNBOOKS}/secret-overdue.md`,
     )
   return `${Math.floor(days)} of ${rotateDays} days`
 }

@@ -128,7 +128,7 @@ async function namesAreFound(context: Context, { callers }: Survey): Promise<str
       throw await context.blame(
         symptom,
         ({ kind }) => kind === 'NetworkPolicy' || kind === 'Service',
-        "is DNS (docs/your-cluster.md) what pods' /etc/resolv.conf names?",
+        "is the setting DNS what pods' /etc/resolv.conf names?",
       )
     const servers = await cluster.list('v1', 'Pod', 'kube-system', 'k8s-app=kube-dns')
     if (!servers.some(isReady))

@@ -28,7 +28,7 @@ interface Group {
 
 const groupsOf = (of: SystemDefinition): Group[] => {
   const images = Object.fromEntries(of.services.map(({ name }) => [name, `a/${name}:1`]))
-  const { own, platform } = synthesize({ ...project, system: of, settings: loadSettings({}), images })
+  const { own, platform } = synthesize({ ...project, system: of, settings: loadSettings({}, system), images })
   return [...own, ...platform].filter(({ kind }) => kind === 'PrometheusRule').flatMap(({ spec }) => (spec as { groups: Group[] }).groups)
 }
 const groups = groupsOf(system)

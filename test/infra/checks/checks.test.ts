@@ -8,7 +8,7 @@ import type { Operation } from '../../../services/chassis/contract/contract.ts'
 import type { ServiceDefinition } from '../../../services/chassis/contract/graph.ts'
 import { order, project, system, user } from '../../support/graph.ts'
 
-const settings = loadSettings({})
+const settings = loadSettings({}, system)
 const context = { ...project, settings, images: { user: 'fairlead/user:1', order: 'fairlead/order:1' } }
 const { own, platform } = synthesize(context)
 
@@ -72,9 +72,7 @@ describe('synth', () => {
       'a preStop and drain that exceed the grace period',
       withObject('Deployment', 'user', d => Object.assign(d.spec.template.spec, { terminationGracePeriodSeconds: 25 })),
       withObject('Deployment', 'user', d => Object.assign(d.spec.template.spec, { terminationGracePeriodSeconds: 26 })),
-      [
-        'Deployment user: preStop 5000 ms + drain 21000 ms (services/chassis/contract/timing.ts) exceed terminationGracePeriodSeconds 25 (infra/kit/constructs/deployment.ts): pods would be killed with requests in flight',
-      ],
+      ['Deployment user: preStop 5000 ms + drain 21000 ms exceed terminationGracePeriodSeconds 25: pods would be killed with requests in flight'],
     ],
     [
       "a caller's timeout below its callee's",
@@ -95,7 +93,7 @@ describe('synth', () => {
       shipped({ settings: { ...settings, INGRESS_IDLE_MS: 95_000 } }),
       shipped({ settings: { ...settings, INGRESS_IDLE_MS: 94_999 } }),
       [
-        'keep-alive 95000 ms (services/chassis/contract/timing.ts) is not above the ingress idle timeout 95000 ms (INGRESS_IDLE_MS): the ingress would send on closed connections and answer 502',
+        "the services' keep-alive of 95000 ms is not above the ingress idle timeout 95000 ms (INGRESS_IDLE_MS): the ingress would send on closed connections and answer 502",
       ],
     ],
     [
@@ -125,7 +123,7 @@ describe('synth', () => {
       withServices({ ...user, slo: { ...user.slo, latency: { thresholdMs: 250, objective: 0.93 } } }, order),
       withServices({ ...user, slo: { ...user.slo, latency: { thresholdMs: 250, objective: 0.931 } } }, order),
       [
-        'user: slo.latency.objective 0.93 (services/user/service.ts) makes the burn alert of 14.4 times (infra/kit/alerts/slo-alerts.ts) ask for 1.01 of all requests: it could never tell anything',
+        'user: slo.latency.objective 0.93 (services/user/service.ts) makes the burn alert of 14.4 times ask for 1.01 of all requests: it could never tell anything',
       ],
     ],
     [
@@ -138,17 +136,13 @@ describe('synth', () => {
       'a disruption budget that blocks every drain',
       withObject('PodDisruptionBudget', 'user', pdb => Object.assign(pdb.spec, { maxUnavailable: undefined, minAvailable: 2 })),
       withObject('PodDisruptionBudget', 'user', pdb => Object.assign(pdb.spec, { maxUnavailable: undefined, minAvailable: 1 })),
-      [
-        'PodDisruptionBudget user: minAvailable 2 (infra/kit/constructs/scaling.ts) with scale.min 2 (services/user/service.ts) blocks every drain of a node',
-      ],
+      ['PodDisruptionBudget user: minAvailable 2 with scale.min 2 (services/user/service.ts) blocks every drain of a node'],
     ],
     [
       'a disruption budget of zero',
       withObject('PodDisruptionBudget', 'order', pdb => Object.assign(pdb.spec, { maxUnavailable: 0 })),
       withObject('PodDisruptionBudget', 'order', pdb => Object.assign(pdb.spec, { maxUnavailable: 1 })),
-      [
-        'PodDisruptionBudget order: maxUnavailable 0 (infra/kit/constructs/scaling.ts) with scale.min 2 (services/order/service.ts) blocks every drain of a node',
-      ],
+      ['PodDisruptionBudget order: maxUnavailable 0 with scale.min 2 (services/order/service.ts) blocks every drain of a node'],
     ],
     [
       'limits below requests',
@@ -161,7 +155,7 @@ describe('synth', () => {
       withObject('Deployment', 'user', d => Object.assign(container(d), { image: 'reg.example:5000/user:latest' })),
       withObject('Deployment', 'user', d => Object.assign(container(d), { image: 'reg.example:5000/user:1.0' })),
       [
-        "Deployment user, container user: image 'reg.example:5000/user:latest' has the tag latest; pin one (IMAGE_TAG, IMAGES, infra/kit/settings/images.ts)",
+        "Deployment user, container user: image 'reg.example:5000/user:latest' has the tag latest; pin one (IMAGE_TAG for services, IMAGES for others)",
       ],
     ],
     [
@@ -169,7 +163,7 @@ describe('synth', () => {
       withObject('Deployment', 'user', d => Object.assign(container(d), { image: 'reg.example:5000/user' })),
       withObject('Deployment', 'user', d => Object.assign(container(d), { image: 'reg.example:5000/user@sha256:0' })),
       [
-        "Deployment user, container user: image 'reg.example:5000/user' has the tag latest (none is named); pin one (IMAGE_TAG, IMAGES, infra/kit/settings/images.ts)",
+        "Deployment user, container user: image 'reg.example:5000/user' has the tag latest (none is named); pin one (IMAGE_TAG for services, IMAGES for others)",
       ],
     ],
     [
@@ -177,7 +171,7 @@ describe('synth', () => {
       withObject('Deployment', 'user', d => Object.assign(container(d), { image: 'redis:7' })),
       withObject('Deployment', 'user', d => Object.assign(container(d), { image: 'redis:7@sha256:0' })),
       [
-        "Deployment user, container user: image 'redis:7' has the tag 7, which may name another image tomorrow; say a whole version or a digest (IMAGES, infra/kit/settings/images.ts)",
+        "Deployment user, container user: image 'redis:7' has the tag 7, which may name another image tomorrow; say a whole version or a digest (IMAGES)",
       ],
     ],
     [
@@ -185,7 +179,7 @@ describe('synth', () => {
       shipped({ settings: { ...settings, IMAGES: [{ name: 'node', reference: 'registry.example/node:24-slim' }] } }),
       shipped({ settings: { ...settings, IMAGES: [{ name: 'node', reference: 'registry.example/node:24.21-slim' }] } }),
       [
-        "image 'registry.example/node:24-slim' of node has the tag 24-slim, which may name another image tomorrow; say a whole version or a digest (IMAGES, infra/kit/settings/images.ts)",
+        "image 'registry.example/node:24-slim' of node has the tag 24-slim, which may name another image tomorrow; say a whole version or a digest (IMAGES)",
       ],
     ],
     [
@@ -193,7 +187,7 @@ describe('synth', () => {
       shipped({ settings: { ...settings, IMAGES: [{ name: 'prometheus', reference: 'registry.example/prometheus' }] } }),
       shipped({ settings: { ...settings, IMAGES: [{ name: 'prometheus', reference: 'registry.example/prometheus@sha256:0' }] } }),
       [
-        "image 'registry.example/prometheus' of prometheus has the tag latest (none is named), which may name another image tomorrow; say a whole version or a digest (IMAGES, infra/kit/settings/images.ts)",
+        "image 'registry.example/prometheus' of prometheus has the tag latest (none is named), which may name another image tomorrow; say a whole version or a digest (IMAGES)",
       ],
     ],
     ['a cycle', withServices(...ring()), shipped(), ['a cycle of calls: a -> b -> a (calls in their service.ts)']],
@@ -266,7 +260,7 @@ describe('synth', () => {
   test('names every problem at once', () => {
     const subject = withServices({ ...user, timeoutMs: 3_000 }, { ...order, calls: [{ ...edge, to: { ...user, timeoutMs: 3_000 } }] })
     expect(() => refuseImpossible({ ...subject, settings: { ...settings, INGRESS_IDLE_MS: 100_000 } })).toThrow(
-      /^the system cannot work as described:\n {2}order -> user: .*\n {2}keep-alive 95000 ms .*$/,
+      /^the system cannot work as described:\n {2}order -> user: .*\n {2}the services' keep-alive of 95000 ms .*$/,
     )
   })
 

@@ -45,7 +45,7 @@ interface Dashboard {
   templating: { list: Variable[] }
 }
 
-const settings = loadSettings({})
+const settings = loadSettings({}, system)
 const all = new Map(
   [...bundledDashboards({ ...project, settings })].map(([name, dashboard]): [string, Dashboard] => [name, JSON.parse(toJson(dashboard))]),
 )

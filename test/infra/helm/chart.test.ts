@@ -9,7 +9,7 @@ import { loadSettings } from '../../../infra/kit/settings/settings.ts'
 import { app as shop } from '../../../infra/main.ts'
 import { project } from '../../support/graph.ts'
 
-const settings = loadSettings({})
+const settings = loadSettings({}, project.system)
 
 test('charts/ is what the graph gives: npm run charts, and commit it', async () => {
   const images = await describeImages(shop, settings, NAMED)

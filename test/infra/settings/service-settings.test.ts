@@ -71,7 +71,7 @@ describe('settings of a service', () => {
     const required = till({ KEY_ID: text('the id of a key') })
     const missing = 'TILL_KEY_ID is missing: it takes the id of a key'
     expect(() => loadSettings({}, required)).toThrow(missing)
-    expect(() => synthesize({ ...project, system: required, settings: loadSettings({}), images })).toThrow(missing)
+    expect(() => synthesize({ ...project, system: required, settings: loadSettings({}, system), images })).toThrow(missing)
     expect(environment({ TILL_KEY_ID: 'k1' }, required)).toEqual({ KEY_ID: 'k1' })
   })
 
@@ -93,7 +93,7 @@ describe('settings of a service', () => {
 
   test('are values of the chart, with the schema of what they take', () => {
     const of = till({ MAX_OPEN: count(5, 'open payments'), KEY_ID: text('the id of a key') })
-    const files = helmChart({ ...project, system: of }, loadSettings({}), { till: '1' })
+    const files = helmChart({ ...project, system: of }, loadSettings({}, system), { till: '1' })
     expect(parse(files.get('values.yaml') as string).services.till.settings).toEqual({ MAX_OPEN: 5, KEY_ID: null })
     expect(files.get('values.yaml')).toContain('# open payments, a whole number')
     expect(JSON.parse(files.get('values.schema.json') as string).properties.services.properties.till.properties.settings).toMatchObject({

@@ -1,19 +1,31 @@
 import { describe, expect, test } from 'vitest'
 import { descriptionsOf, schemaOf, valuesOf } from '../../../infra/kit/helm/values.ts'
 import { formats, isOf } from '../../../infra/kit/settings/formats.ts'
-import { loadSettings, settingsFor, someSettings } from '../../../infra/kit/settings/settings.ts'
+import * as settings from '../../../infra/kit/settings/settings.ts'
 import { EXISTING } from '../../support/existing-platform.ts'
 import { system } from '../../support/graph.ts'
 
+type Env = Parameters<typeof settings.loadSettings>[0]
+const acme = { name: 'acme', services: [] }
+const loadSettings = (env: Env) => settings.loadSettings(env, acme)
+const settingsFor = (context: string, env: Env) => settings.settingsFor(context, env, acme)
+
 describe('loadSettings', () => {
+  test("calls what nobody names by the system's name", () => {
+    const named = { HOST: 'acme.localhost', NAMESPACE: 'acme', GATEWAY: 'acme', TLS_SECRET: 'acme-tls' }
+    expect(loadSettings({})).toMatchObject(named)
+    expect(loadSettings(EXISTING)).toMatchObject(named)
+    expect(loadSettings({ NAMESPACE: 'depot', HOST: '' })).toMatchObject({ ...named, NAMESPACE: 'depot' })
+  })
+
   test.each([
     ['NAMESPACE', 'kube-system', 'Kubernetes itself'],
     ['NAMESPACE', 'default', 'Kubernetes itself'],
-    ['NAMESPACE', 'Shop_1', 'DNS label'],
+    ['NAMESPACE', 'Acme_1', 'DNS label'],
     ['NAMESPACE', 'a.b', 'DNS label'],
     ['NAMESPACE', 'n'.repeat(64), 'DNS label'],
     ['HOST', 'Bad_Host', 'DNS name'],
-    ['HOST', 'shop.example.org:443', 'DNS name'],
+    ['HOST', 'acme.example.org:443', 'DNS name'],
     ['HOST', '10.0.0.1', 'DNS name'],
     ['HOST', '*.example.org', 'DNS name'],
     ['DATABASE_CIDR', 'nonsense', 'no address range'],
@@ -22,8 +34,8 @@ describe('loadSettings', () => {
     ['DATABASE_CIDR', '::ffff:10.0.0.0/104', 'no address range'],
     ['DATABASE_PORT', '0', '>=1'],
     ['INGRESS_CLASS', 'Nginx', 'name of an object'],
-    ['TLS_SECRET', 'shop_tls', 'name of an object'],
-    ['GATEWAY', '-shop', 'name of an object'],
+    ['TLS_SECRET', 'acme_tls', 'name of an object'],
+    ['GATEWAY', '-acme', 'name of an object'],
     ['MONITORING_LABELS', 'release', 'not key=value'],
     ['MONITORING_LABELS', 're lease=a', 're lease is not the key of a label'],
     ['DASHBOARD_LABELS', 'a=b c', 'b c is not the value of a label'],
@@ -64,7 +76,7 @@ describe('loadSettings', () => {
   })
 
   test.each([
-    ['NAMESPACE', 'shop-1'],
+    ['NAMESPACE', 'acme-1'],
     ['HOST', 'localhost'],
     ['HOST', 'xn--mnchen-3ya.example'],
     ['IMAGE_REGISTRY', 'localhost:5000/a_b/c--d'],
@@ -77,7 +89,7 @@ describe('loadSettings', () => {
 
   test.each([
     [{ INGRESS_NAMESPACE: 'observability' }, ['INGRESS_NAMESPACE and MONITORING_NAMESPACE', 'INGRESS_NAMESPACE and TRACING_NAMESPACE']],
-    [{ MONITORING_NAMESPACE: 'shop' }, ['MONITORING_NAMESPACE and NAMESPACE are both shop']],
+    [{ MONITORING_NAMESPACE: 'acme' }, ['MONITORING_NAMESPACE and NAMESPACE are both acme']],
     [{ TRACING_NAMESPACE: 'kube-system' }, ['TRACING_NAMESPACE is kube-system']],
     [{ DATABASE: 'external' }, ['DATABASE_CIDR is missing']],
     [{ WORKLOAD_JWKS: 'https://oidc.example.org/keys' }, ['WORKLOAD_JWKS_CIDR is missing']],
@@ -167,8 +179,8 @@ describe('settingsFor', () => {
 
 describe('someSettings', () => {
   test('asks for no more than is needed', () => {
-    expect(someSettings({ PLATFORM: 'existing', HOST: 'Bad_Host', NAMESPACE: 'depot' }, 'NAMESPACE')).toEqual({ NAMESPACE: 'depot' })
-    expect(() => someSettings({ NAMESPACE: 'Shop_1' }, 'NAMESPACE')).toThrow('NAMESPACE is wrong')
+    expect(settings.someSettings({ PLATFORM: 'existing', HOST: 'Bad_Host', NAMESPACE: 'depot' }, acme, 'NAMESPACE')).toEqual({ NAMESPACE: 'depot' })
+    expect(() => settings.someSettings({ NAMESPACE: 'Acme_1' }, acme, 'NAMESPACE')).toThrow('NAMESPACE is wrong')
   })
 })
 

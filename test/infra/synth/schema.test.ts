@@ -2,9 +2,9 @@ import { describe, expect, test } from 'vitest'
 import type { Manifest } from '../../../infra/kit/objects/manifest.ts'
 import { loadSettings } from '../../../infra/kit/settings/settings.ts'
 import { synthesize } from '../../../infra/kit/synth/synth.ts'
-import { project } from '../../support/graph.ts'
+import { project, system } from '../../support/graph.ts'
 
-const { own, platform } = synthesize({ ...project, settings: loadSettings({}), images: { user: 'a/user:1', order: 'a/order:1' } })
+const { own, platform } = synthesize({ ...project, settings: loadSettings({}, system), images: { user: 'a/user:1', order: 'a/order:1' } })
 
 /** The published schema of a kind, for Kubernetes 1.34 and prometheus-operator. @returns what is wrong with an object */
 async function problemOf({ apiVersion, kind, ...rest }: Manifest): Promise<string | undefined> {

@@ -18,10 +18,10 @@ import { defineService, type SystemDefinition } from '../../../services/chassis/
 import { EXISTING } from '../../support/existing-platform.ts'
 import { order, project, system, user } from '../../support/graph.ts'
 
-const settings = loadSettings({})
+const settings = loadSettings({}, system)
 const tags = { user: 'fairlead/user:1', order: 'fairlead/order:1', invoice: 'fairlead/invoice:1' }
 const build = (of: SystemDefinition = system, env: Record<string, string> = {}) =>
-  synthesize({ ...project, system: of, settings: loadSettings(env), images: tags })
+  synthesize({ ...project, system: of, settings: loadSettings(env, system), images: tags })
 const { own, platform } = build()
 const all = [...platform, ...own]
 
@@ -442,7 +442,7 @@ describe('settings', () => {
     ['TRUSTED_PROXIES', '10.0.0.0/8,proxy'],
     ['GRAFANA', 'yes'],
   ])('%s=%s is refused by name', (name, value) => {
-    expect(() => loadSettings({ [name]: value })).toThrow(`${name} is wrong`)
+    expect(() => loadSettings({ [name]: value }, system)).toThrow(`${name} is wrong`)
   })
 })
 

@@ -5,9 +5,10 @@ import type { Cluster, Reference } from '../../../scripts/cluster/cluster.ts'
 import { ApiError } from '../../../scripts/cluster/rest.ts'
 import { EXISTING } from '../../support/existing-platform.ts'
 import { fakeCluster } from '../../support/fake-cluster.ts'
+import { system } from '../../support/graph.ts'
 
-const settings = loadSettings({})
-const endpointsOf = async (cluster: Cluster, env: Record<string, string> = {}) => (await withApiServer(cluster, loadSettings(env))).API_SERVER
+const settings = loadSettings({}, system)
+const endpointsOf = async (cluster: Cluster, env: Record<string, string> = {}) => (await withApiServer(cluster, loadSettings(env, system))).API_SERVER
 
 const service = { apiVersion: 'v1', kind: 'Service', metadata: { name: 'kubernetes', namespace: 'default' } }
 const slice = (name: string, addresses: string[]): Reference =>

@@ -6,9 +6,9 @@ import { applyAll, inParallel, nameOf, waves } from '../../../scripts/cluster/ap
 import type { Cluster, Reference } from '../../../scripts/cluster/cluster.ts'
 import { readInventory, toPrune, withInventory } from '../../../scripts/cluster/inventory.ts'
 import { ApiError } from '../../../scripts/cluster/rest.ts'
-import { project } from '../../support/graph.ts'
+import { project, system } from '../../support/graph.ts'
 
-const { own, platform } = synthesize({ ...project, settings: loadSettings({}), images: { user: 'a/user:1', order: 'a/order:1' } })
+const { own, platform } = synthesize({ ...project, settings: loadSettings({}, system), images: { user: 'a/user:1', order: 'a/order:1' } })
 const manifests = [...platform, ...own]
 const { signal } = new AbortController()
 

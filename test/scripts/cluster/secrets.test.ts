@@ -10,7 +10,7 @@ import type { Cluster, Live, Reference } from '../../../scripts/cluster/cluster.
 import { ensureSecrets, rotateSigningKey } from '../../../scripts/cluster/secrets.ts'
 import { project, system } from '../../support/graph.ts'
 
-const settings = loadSettings({})
+const settings = loadSettings({}, system)
 const ISSUER = 'https://kubernetes.default.svc.cluster.local'
 
 let authorityDir: string

@@ -6,13 +6,17 @@ import { loadSettings } from '../../../infra/kit/settings/settings.ts'
 import { synthesize } from '../../../infra/kit/synth/synth.ts'
 import { allows, type End } from '../../../scripts/doctor/expected-traffic.ts'
 import { EXISTING } from '../../support/existing-platform.ts'
-import { project } from '../../support/graph.ts'
+import { project, system } from '../../support/graph.ts'
 
 const NAME = 'app.kubernetes.io/name'
 const NAMESPACE = 'kubernetes.io/metadata.name'
 
 const policiesWith = (env: Record<string, string> = {}): Manifest[] => {
-  const { own, platform } = synthesize({ ...project, settings: loadSettings(env), images: { user: 'fairlead/user:1', order: 'fairlead/order:1' } })
+  const { own, platform } = synthesize({
+    ...project,
+    settings: loadSettings(env, system),
+    images: { user: 'fairlead/user:1', order: 'fairlead/order:1' },
+  })
   return [...platform, ...own].filter(({ kind }) => kind === 'NetworkPolicy')
 }
 

@@ -3,6 +3,7 @@ import { loadSettings } from '../../../../infra/kit/settings/settings.ts'
 import { databaseChecks } from '../../../../scripts/doctor/checks/database.ts'
 import { CommandError } from '../../../../scripts/terminal.ts'
 import { answering, contextOf, type FakeCluster, fakeCluster, podOf, runCheck } from '../../../support/fake-cluster.ts'
+import { system } from '../../../support/graph.ts'
 
 /** A pod of orders whose admin port says whether it is ready. */
 async function addOrderPod(fake: FakeCluster, name: string, status: number, text: string): Promise<void> {
@@ -74,7 +75,7 @@ describe('database of a service', () => {
 
   test('that is external has no pods to look at', async () => {
     const fake = await clusterSaying(503, 'database', { postgres: false })
-    await expect(run(fake, { settings: loadSettings({ DATABASE: 'external', DATABASE_CIDR: '10.20.0.0/16' }) })).rejects.toThrow(
+    await expect(run(fake, { settings: loadSettings({ DATABASE: 'external', DATABASE_CIDR: '10.20.0.0/16' }, system) })).rejects.toThrow(
       /^order-a does not reach its database$/,
     )
   })

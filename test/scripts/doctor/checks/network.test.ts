@@ -15,7 +15,7 @@ import { probe } from '../../../../scripts/doctor/probe.ts'
 import { CommandError } from '../../../../scripts/terminal.ts'
 import { EXISTING } from '../../../support/existing-platform.ts'
 import { contextOf, type FakeCluster, fakeCluster, podOf, runCheck, skipPauses } from '../../../support/fake-cluster.ts'
-import { project } from '../../../support/graph.ts'
+import { project, system } from '../../../support/graph.ts'
 
 const PROGRAMS: [name: string, namespace: string, ports: number[]][] = [
   ['user', 'shop', [8_080, 9_090, 8_888]],
@@ -71,7 +71,7 @@ const foreign = (name: string, namespace: string, spec: object) => ({
 
 /** The system on a cluster that brings what it is told to. */
 function attachedTo(env: Record<string, string>) {
-  const settings = loadSettings(env)
+  const settings = loadSettings(env, system)
   const { own, platform } = synthesize({ ...project, settings, images: { user: 'fairlead/user:1', order: 'fairlead/order:1' } })
   return { settings, manifests: [...platform, ...own] }
 }

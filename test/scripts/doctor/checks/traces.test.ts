@@ -19,7 +19,7 @@ import {
   runCheck,
   skipPauses,
 } from '../../../support/fake-cluster.ts'
-import { order as orders, user } from '../../../support/graph.ts'
+import { order as orders, system, user } from '../../../support/graph.ts'
 
 const TRACE_ID = '0af7651916cd43dd8448eb211c80319c'
 
@@ -154,7 +154,7 @@ describe('trace', () => {
 
   test('begins at the service where the ingress is not ours', async () => {
     const fake = await clusterWith({ traces: { [TRACE_ID]: () => traceOf(...order.slice(1)) } })
-    expect(await run(fake, 'trace', { settings: loadSettings({ ...EXISTING, TRACING_NAMESPACE: 'observability' }) })).toBe(
+    expect(await run(fake, 'trace', { settings: loadSettings({ ...EXISTING, TRACING_NAMESPACE: 'observability' }, system) })).toBe(
       'order.placeOrder, 3 spans: order -> user',
     )
   })
