@@ -66,9 +66,7 @@ async function runSystem({ system, root, journey }: App, { dir, portsOf }: Optio
     if (journey) {
       say('\nTry it in another terminal (bash):\n')
       const userToken = users && ((name: string) => `$(curl -sS ${users?.tokenUrl(name)})`)
-      process.stdout.write(
-        curlLines(journey, { origin: service => `http://127.0.0.1:${local.ports[service]?.port}`, ...(userToken && { userToken }) }),
-      )
+      process.stdout.write(curlLines(journey, { origin: service => `http://127.0.0.1:${local.ports[service]?.port}`, userToken }))
     } else say(`\n${obstacle(journey, process.env)}, so there are no lines to try`)
     say('\nCtrl-C stops everything.')
     const died = running.map(({ ended }, i) => ended.then(code => `${system.services[i]?.name} ended by itself with ${code}; its log tells why`))

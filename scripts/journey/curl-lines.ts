@@ -6,6 +6,8 @@ export interface CurlOptions {
   origin: (service: string) => string
   /** @default 'curl' */
   curl?: string
+  /** The access token of a user of a foreign issuer, as bash takes it. @default the environment's */
+  userToken?: (name: string) => string
 }
 
 /** In bash, for a value that each run has of its own. They hold nothing that bash would split or expand. */
@@ -16,7 +18,7 @@ const FRESH: Record<FreshKind, { name: string; bash: string }> = {
   text: { name: 'TEXT', bash: '$RANDOM$RANDOM$RANDOM' },
 }
 
-const userToken = (name: string) => `"\${${USER_TOKEN}:?is to be the access token of ${name}}"`
+const tokenOfEnvironment = (name: string) => `"\${${USER_TOKEN}:?is to be the access token of ${name}}"`
 
 /** A UUIDv7 (RFC 9562 section 5.7). */
 const NEW_ID = `new_id() { local ms=$(($(date +%s) * 1000)); printf '%08x-%04x-7%03x-8%03x-%04x%04x%04x' $((ms >> 16)) $((ms & 65535)) $((RANDOM & 4095)) $((RANDOM & 4095)) $RANDOM $RANDOM $RANDOM; }`
@@ -25,7 +27,7 @@ const NEW_ID = `new_id() { local ms=$(($(date +%s) * 1000)); printf '%08x-%04x-7
 const MEMBER = `member() { node -p "const value = JSON.parse(fs.readFileSync(0))$1; typeof value === 'string' ? value : JSON.stringify(value)" <<< "$ANSWER"; }`
 
 /** A journey as lines of bash, a call each, that work as they stand. */
-export function curlLines({ steps }: Journey, { origin, curl = 'curl' }: CurlOptions): string {
+export function curlLines({ steps }: Journey, { origin, curl = 'curl', userToken = tokenOfEnvironment }: CurlOptions): string {
   const variables = nameVariables(steps)
   const lines = steps.flatMap((step, index) => {
     const assigned = variables.filter(({ source, firstStep }) => source.from !== 'answer' && firstStep === index)

@@ -68,7 +68,7 @@ describe('curlLines(journey)', () => {
     expect(JSON.parse(another as string).accessToken).not.toBe(accessToken)
   })
 
-  test('takes the token of a user of a foreign issuer from the environment, and runs the curl that it is given', () => {
+  test('takes the token of a user of a foreign issuer as it is told, or from the environment, and runs the curl that it is given', () => {
     const journey = defineJourney(({ call, fresh, user }) => {
       const id = fresh.id()
       for (const as of [user(), user('bob'), user()]) call(desk, 'get', { as, params: { id } })
@@ -79,6 +79,8 @@ describe('curlLines(journey)', () => {
       'NEW_ID=$(new_id)',
       expect.stringMatching(/^TOKEN_2="\$\{FAIRLEAD_USER_TOKEN:\?.* of bob\}"$/),
     ])
+    const given = curlLines(journey, { origin, userToken: name => `$(cat ${name}.jwt)` })
+    expect(given.match(/^TOKEN.*$/gm)).toEqual(['TOKEN=$(cat ada.jwt)', 'TOKEN_2=$(cat bob.jwt)'])
     expect(
       lines.match(/^curl --cacert ca\.crt -sSw '\\n' http:\/\/desk\.localhost\/bookings\/\$NEW_ID -H "authorization: Bearer \$\w+"$/gm),
     ).toHaveLength(3)
