@@ -34,9 +34,9 @@ export function createSaga(orders: Counter): Saga {
     if (!('problem' in answer)) return move(at, 'reserved')
     const { code } = answer.problem
     if (code === 'credit-exceeded' || code === 'unknown-user') return move(at, 'refused', code)
-    // A release came before this reservation, which is right for an order that was cancelled meanwhile: nothing is left to do.
+    // Such as a release that came before, which is right for an order that was cancelled meanwhile: nothing is left to do.
     const order = await findOrder(at.tx, at.scope, at.subject)
-    if (code === 'reservation-mismatch' || order.state === 'pending') throw new DeadLetter(code)
+    if (order.state === 'pending') throw new DeadLetter(code)
     return order
   }
 

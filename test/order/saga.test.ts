@@ -64,6 +64,17 @@ describe('the delivery of user.reserveCredit', () => {
     expect(await shop.order.runtime.metric('orders_total{state="confirmed"}')).toBe(before + 1)
   })
 
+  test('that is rolled back is not counted', async () => {
+    const { id, message } = await pending()
+    const before = await shop.order.runtime.metric('orders_total{state="confirmed"}')
+    const unlock = await shop.lock('outbox')
+    await expect(deliver(message, shop.order.runtime.scope(600)).finally(unlock)).rejects.toMatchObject({ code: 'deadline-exceeded' })
+    expect([await shop.state(id), await shop.outbox(id)]).toEqual(['pending', 1])
+    expect(await shop.order.runtime.metric('orders_total{state="confirmed"}')).toBe(before)
+    await deliver(message)
+    expect(await shop.order.runtime.metric('orders_total{state="confirmed"}')).toBe(before + 1)
+  })
+
   test('rejects the order with the code of the refusal', async () => {
     const { customer, id, message } = await pending()
     await shop.user.db.sql('update credit_accounts set limit_amount = 0 where user_id = $1', [customer.id])
