@@ -8,6 +8,6 @@ export default defineConfig({
     testTimeout: 30_000,
     hookTimeout: 30_000,
     pool: 'forks',
-    coverage: { provider: 'v8', include: ['services/**/*.ts', 'scripts/**/*.ts'], reporter: ['text-summary'] },
+    coverage: { provider: 'v8', include: ['services/**/*.ts', 'infra/**/*.ts', 'scripts/**/*.ts'], reporter: ['text-summary'] },
   },
 })
