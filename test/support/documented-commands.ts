@@ -32,7 +32,7 @@ export const ON_A_CLUSTER: Record<string, Trial> = {
   'npm run doctor -- --context NAME': cluster('doctor', '--only', 'certificate'),
   "npm run doctor -- --context NAME --only 'workload identity'": cluster('doctor', '--only', 'workload identity'),
   'npm run images': { run: [['images']] },
-  'npm run images -- --pull': by('test/infra/image.test.ts'),
+  'npm run images -- --pull': by('test/infra/image/image.test.ts'),
   'npm run images -- --helm': { run: [['images', '--helm']] },
   'npm run outbox -- drop ID --context NAME': { ...cluster('outbox', 'drop', UNKNOWN_ID), code: 1 },
   'npm run outbox -- list': cluster('outbox', 'list'),
@@ -62,10 +62,13 @@ const ELSEWHERE: Record<string, Trial> = {
 
 export const TRIALS: Record<string, Trial> = { ...LIGHT, ...SLOW, ...ON_A_CLUSTER, ...ELSEWHERE }
 
-/** The name of an npm command, and its options up to a comment, a pipe, or the end of what it is in. */
-const COMMAND = /\bnpm (?:run (?:--silent )?[\w:]+|start|test)(?: -- [^#&|;)`]*)?/g
+/** The name of a command, and its options up to a comment, a pipe, or the end of what it is in. */
+const COMMAND = /\b(?:npm (?:run (?:--silent )?[\w:]+|start|test)(?: -- [^#&|;)`]*)?|npx fairlead [a-z]+(?: [^#&|;)`]*)?)/g
 
-/** Every npm command in code of README.md and docs/, as it is written there. */
+/** What a project's pages call `npx fairlead X` is here what `npm run X` calls. */
+const asNpm = (command: string) => command.replace(/^npx fairlead (\w+)(?: (?=.))?/, (_, name) => `npm run ${name} -- `).replace(/ -- $/, '')
+
+/** Every command in code of README.md and docs/, as npm runs it. */
 export async function documentedCommands(): Promise<string[]> {
   const pages = ['README.md', ...globSync('docs/**/*.md').filter(path => !path.startsWith('docs/decisions/'))]
   const found = new Set<string>()
@@ -73,7 +76,7 @@ export async function documentedCommands(): Promise<string[]> {
     const lines = (await readFile(page, 'utf8')).split('\n')
     // A block is indented or fenced; all else is between backticks.
     const code = lines.flatMap(line => (/^ {4}/.test(line) ? [line] : [...line.matchAll(/`([^`]+)`/g)].map(([, inline = '']) => inline)))
-    for (const [command] of code.flatMap(text => [...text.matchAll(COMMAND)])) found.add(command.replace('--silent ', '').trim())
+    for (const [command] of code.flatMap(text => [...text.matchAll(COMMAND)])) found.add(asNpm(command.replace('--silent ', '').trim()))
   }
   return [...found].sort()
 }

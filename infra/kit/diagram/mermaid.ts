@@ -19,7 +19,7 @@ export function diagramMermaid(system: SystemDefinition): string {
     return database ? [box, `${idOf('service', name)} --- ${idOf('database', name)}[(${quote([database])})]`] : [box]
   })
   const lines = [
-    '%% Written by npm run diagram.',
+    '%% Written by npx fairlead diagram.',
     'flowchart LR',
     `accTitle: ${title}`,
     ...(arrows.some(({ from }) => !from) ? [`${ingress}([${quote(['ingress'])}])`] : []),

@@ -116,7 +116,7 @@ export function diagramSvg(system: SystemDefinition): string {
   const rects = [...layout.boxes].map(([id, rect]) => ({ rect, service: picture.services.find(({ name }) => name === id) }))
   const lines = [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img" aria-labelledby="title desc">`,
-    '<!-- Written by npm run diagram. -->',
+    '<!-- Written by npx fairlead diagram. -->',
     `<title id="title">${xml(picture.title)}</title>`,
     `<desc id="desc">${xml(tell(picture))}</desc>`,
     `<style>${STYLE}</style>`,

@@ -64,7 +64,7 @@ const NOTES = `{{- if eq .Release.Namespace "default" }}
 {{- fail "the chart denies all traffic that it does not know to its namespace, which has to be its own: --namespace NAME --create-namespace" }}
 {{- end -}}
 The services wait for Secrets that no chart may hold. Make them, which also brings the namespace to the
-Pod Security level restricted (NAMESPACE={{ .Release.Namespace }} npm run secrets -- --context NAME), or bring your own:
+Pod Security level restricted (NAMESPACE={{ .Release.Namespace }} npx fairlead secrets --context NAME), or bring your own:
 {{- range $name, $service := .Values.services }}
 {{- range $what, $secret := $service.secrets }}
   {{ $.Release.Namespace }}/{{ $secret }} ({{ $what }} of {{ $name }})

@@ -140,7 +140,7 @@ const settingFields = {
   WORKLOAD_JWKS: z
     .union([z.literal('file'), textOf(formats.url)])
     .default('file')
-    .describe("file (a copy of the issuer's keys, which npm run secrets and deploy make) or the https URL where the issuer publishes them"),
+    .describe("file (a copy of the issuer's keys, which npx fairlead secrets and deploy make) or the https URL where the issuer publishes them"),
   WORKLOAD_JWKS_CIDR: cidrs('where that URL is; needed for a URL'),
   WORKLOAD_JWKS_CA: optional(
     formats.objectName,

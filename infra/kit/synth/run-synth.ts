@@ -59,7 +59,7 @@ export async function writeManifests(project: Project, env: Env): Promise<void> 
   if (!env.PLATFORM && settings.PLATFORM === 'bundled')
     say("PLATFORM is not set: these are for kind; PLATFORM=existing attaches to a cluster's own ingress, metrics and traces")
   if (settings.PLATFORM === 'bundled' && settings.API_SERVER.length === 0)
-    say('API_SERVER is not set: the bundled programs may reach ports 443 and 6443 of any address; npm run deploy finds it')
+    say('API_SERVER is not set: the bundled programs may reach ports 443 and 6443 of any address; npx fairlead deploy finds it')
 }
 
 /** Charts of an earlier run, which `kubectl apply -f dist/` would bring along. */
