@@ -1,13 +1,4 @@
-import {
-  ADMIN_PORT,
-  callersOf,
-  DEFAULT_RESOURCES,
-  jwksOperation,
-  podsHost,
-  type ServiceDefinition,
-  secretsOf,
-  workloadAudience,
-} from '@fairlead/chassis'
+import { ADMIN_PORT, DEFAULT_RESOURCES, jwksOperation, podsHost, type ServiceDefinition, secretsOf, workloadAudience } from '@fairlead/chassis'
 import type { Construct } from 'constructs'
 import type { IDeployment } from 'kubernetes-models/apps/v1/Deployment'
 import type { IContainer } from 'kubernetes-models/v1/Container'
@@ -18,7 +9,7 @@ import { kubeObject, labelsOf, ownPods } from '../objects/object.ts'
 import { containerSecurity, pinnedImages, podSecurity, resources } from '../objects/restricted.ts'
 import { settingTexts } from '../settings/service-settings.ts'
 import type { Settings } from '../settings/settings.ts'
-import { environmentOf } from './environment.ts'
+import { environmentOf, meetsWorkloads } from './environment.ts'
 import { collectorSidecar, collectorVolumes, OTLP_URL } from './tracing-sidecar.ts'
 
 /** Time in which every kube-proxy and ingress hears that a pod leaves, before it is told so itself. */
@@ -176,7 +167,7 @@ function mountsOf({ system, settings }: Context, service: ServiceDefinition): { 
   return [
     ...(service.database ? [mounted('database', { secret: { secretName: databaseSecret(service), defaultMode: READ_ONLY } })] : []),
     ...secretsOf(service).map(({ name }) => mounted(name, { secret: { secretName: name, defaultMode: READ_ONLY } })),
-    ...(keys && callersOf(system, service).length > 0 ? [mounted(WORKLOAD_ISSUER, { configMap: { name: keys } })] : []),
+    ...(keys && meetsWorkloads(system, service) ? [mounted(WORKLOAD_ISSUER, { configMap: { name: keys } })] : []),
     ...(service.calls.length > 0
       ? [
           mounted('identity', {

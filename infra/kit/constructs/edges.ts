@@ -1,7 +1,6 @@
 import {
   ADMIN_PORT,
   calleesOf,
-  callersOf,
   connectingTo,
   fetchesUserKeys,
   foreignIssuerOf,
@@ -12,6 +11,7 @@ import type { Construct } from 'constructs'
 import { type Context, serviceOwner } from '../objects/context.ts'
 import { addNetworkPolicy, addresses, allPodsIn, podsOf, type Rule } from '../objects/network-policies.ts'
 import type { Settings } from '../settings/settings.ts'
+import { meetsWorkloads } from './environment.ts'
 import { entryServices } from './ingress.ts'
 import { POSTGRES, POSTGRES_PORT } from './postgres.ts'
 import { COLLECTOR_METRICS_PORT } from './tracing-sidecar.ts'
@@ -44,7 +44,7 @@ export function addEdges(scope: Construct, context: Context, service: ServiceDef
 
   const egress: Rule[] = calleesOf(system, service).map(({ name, port }) => ({ peer: podsOf(name), ports: [port] }))
   if (service.database) egress.push(...databaseRules(settings))
-  if (callersOf(system, service).length > 0) egress.push(...issuerRules(settings))
+  if (meetsWorkloads(system, service)) egress.push(...issuerRules(settings))
   if (fetchesUserKeys(service)) egress.push(...userKeysRules(system, settings))
   const { OTLP_CIDR, OTLP_ENDPOINT } = settings
   const collectors = OTLP_CIDR.length > 0 ? OTLP_CIDR.map(addresses) : [platform('jaeger', settings.TRACING_NAMESPACE)]

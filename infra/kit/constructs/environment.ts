@@ -9,6 +9,7 @@ import {
   type SystemDefinition,
   secretsOf,
   servesUsers,
+  servesWorkloads,
 } from '@fairlead/chassis'
 
 /** Where a service finds what differs between a laptop and a pod. */
@@ -32,6 +33,10 @@ export interface Places {
   identityFile(callee: string): string
 }
 
+/** Whether other services come to one, now or once an edge leads there: it needs to know the keys of their tokens. */
+export const meetsWorkloads = (system: SystemDefinition, service: ServiceDefinition): boolean =>
+  servesWorkloads(service) || callersOf(system, service).length > 0
+
 /** The settings that a service gets because of its place in the graph: none of them is said anywhere else. */
 export function environmentOf(system: SystemDefinition, service: ServiceDefinition, places: Places): Record<string, string> {
   const callers = callersOf(system, service)
@@ -41,11 +46,11 @@ export function environmentOf(system: SystemDefinition, service: ServiceDefiniti
     ...(service.database && { DATABASE_URL_FILE: places.databaseUrlFile }),
     ...Object.fromEntries(secretsOf(service).map(({ name, env }) => [env, places.secretDir(name)])),
     ...places.settings,
-    ...(callers.length > 0 && {
+    ...(meetsWorkloads(system, service) && {
       WORKLOAD_ISSUER: places.workloadIssuer,
       WORKLOAD_JWKS: places.workloadJwks,
       ...(places.workloadJwksCaFile && { WORKLOAD_JWKS_CA_FILE: places.workloadJwksCaFile }),
-      WORKLOAD_CALLERS: callers.join(','),
+      ...(callers.length > 0 && { WORKLOAD_CALLERS: callers.join(',') }),
     }),
     ...Object.fromEntries(service.calls.map(({ to }) => [edgeVariables(to.name).identityFile, places.identityFile(to.name)])),
   }

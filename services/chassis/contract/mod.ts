@@ -47,4 +47,4 @@ export {
   type TokenAlgorithm,
 } from './users.ts'
 export { edgeVariables, settingVariable } from './variables.ts'
-export { workloadAudience, workloadSubject } from './workload.ts'
+export { servesWorkloads, workloadAudience, workloadSubject } from './workload.ts'

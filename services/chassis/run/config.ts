@@ -1,11 +1,11 @@
 import { z } from 'zod'
-import { hasOperation } from '../contract/contract.ts'
 import { ADMIN_PORT, DEFAULT_POOL_SIZE, type ServiceDefinition } from '../contract/graph.ts'
 import { secretsOf } from '../contract/secrets.ts'
 import { count, list, loadConfig, milliseconds, port, text } from '../contract/settings.ts'
 import { LINGER_MS } from '../contract/timing.ts'
 import { fetchesUserKeys, issuesTokens, servesUsers } from '../contract/users.ts'
 import { edgeVariables } from '../contract/variables.ts'
+import { servesWorkloads } from '../contract/workload.ts'
 import { databaseUrlFile } from '../data/database-url.ts'
 
 /** The settings that every service has; the URL of a database only one that has one. */
@@ -49,7 +49,7 @@ export const workloadConfig = {
     .regex(/^(https:\/\/|(?!.*:\/\/))./, { message: 'it is another URL' })
     .describe("where the issuer's keys are: the path of a file, or an https URL"),
   WORKLOAD_JWKS_CA_FILE: text("the path of the authorities' certificates for that URL").optional(),
-  WORKLOAD_CALLERS: list('names of the services that may call'),
+  WORKLOAD_CALLERS: list('names of the services that may call').default([]),
 }
 
 export type WorkloadConfig = { [K in keyof typeof workloadConfig]: z.output<(typeof workloadConfig)[K]> }
@@ -85,7 +85,7 @@ export const serviceConfig = (service: ServiceDefinition): Record<string, z.ZodT
   ...Object.fromEntries(secretsOf(service).map(({ name, env }) => [env, text(`the folder of the secret ${name}`)])),
   ...((servesUsers(service) || issuesTokens(service)) && realmConfig),
   ...(fetchesUserKeys(service) && userKeysConfig),
-  ...(hasOperation(service, ({ auth }) => auth === 'workload') && workloadConfig),
+  ...(servesWorkloads(service) && workloadConfig),
   ...edgeConfig(service),
   ...service.settings,
 })

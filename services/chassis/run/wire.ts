@@ -5,6 +5,7 @@ import { hasOutbox, type ServiceDefinition } from '../contract/graph.ts'
 import type { Implementation, Started, Wiring } from '../contract/implement.ts'
 import { secretsOf } from '../contract/secrets.ts'
 import { fetchesUserKeys } from '../contract/users.ts'
+import { servesWorkloads } from '../contract/workload.ts'
 import type { Database } from '../data/database.ts'
 import type { CallCallee, Settle } from '../data/delivery.ts'
 import { startHousekeeping } from '../data/housekeeping.ts'
@@ -65,8 +66,7 @@ export async function wireService<D extends ServiceDefinition>(implementation: I
   } as unknown as Wiring<D>)) as unknown as AnyStarted
   const { handlers, verifyUser, checks = {}, closers = [], jobs, settle } = started
 
-  const asksForWorkloads = hasOperation(service, ({ auth }) => auth === 'workload')
-  const workload = asksForWorkloads && !given.workload ? await openWorkloadVerifier(service.name, config, runtime) : undefined
+  const workload = servesWorkloads(service) && !given.workload ? await openWorkloadVerifier(service.name, config, runtime) : undefined
   const { AUTH_JWKS_URI: jwksUri, AUTH_ALGORITHMS: algorithms } = config
   const users = fetchesUserKeys(service) && !verifyUser && !given.user ? openUserVerifier({ ...realm, jwksUri, algorithms }, runtime) : undefined
   const user = verifyUser ?? users?.verify

@@ -73,7 +73,7 @@ describe('node services/user/main.ts', () => {
     const { code, stderr, lines } = await start({}).ended()
     expect(code).toBe(1)
     expect(stderr).toBe(
-      `user cannot start: the environment has 8 problems:
+      `user cannot start: the environment has 7 problems:
   DATABASE_URL_FILE is missing: it takes the path of a file with the Postgres URL
   NAMESPACE is missing: it takes the Kubernetes namespace
   SIGNING_KEYS_DIR is missing: it takes the folder of the secret signing-keys
@@ -81,7 +81,6 @@ describe('node services/user/main.ts', () => {
   AUTH_AUDIENCE is missing: it takes the audience of access tokens
   WORKLOAD_ISSUER is missing: it takes the cluster's token issuer, a URL
   WORKLOAD_JWKS is missing: it takes where the issuer's keys are: the path of a file, or an https URL
-  WORKLOAD_CALLERS is missing: it takes names of the services that may call, separated by commas
 `,
     )
     expect(lines).toEqual([])

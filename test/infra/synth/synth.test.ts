@@ -74,7 +74,7 @@ describe('a third service with an edge', () => {
     ])
   })
 
-  test('changes only its callee, and what all services share', () => {
+  test('changes only its callee, the network of who issues tokens to its users, and what all services share', () => {
     const changed = all.filter(object => JSON.stringify(find([...grown.own, ...grown.platform], keyOf(object))) !== JSON.stringify(object)).map(keyOf)
     expect(changed.sort()).toEqual([
       'ConfigMap ingress/traefik',
@@ -86,6 +86,7 @@ describe('a third service with an edge', () => {
       'NetworkPolicy observability/jaeger',
       'NetworkPolicy observability/prometheus',
       'NetworkPolicy shop/order',
+      'NetworkPolicy shop/user',
       'PrometheusRule shop/order',
     ])
   })
@@ -110,6 +111,17 @@ describe('a third service with an edge', () => {
       ]),
     )
     expect(callee.WORKLOAD_CALLERS).toBe('invoice')
+  })
+
+  test('lets nobody in who has no edge, and knows the keys of callers to come', () => {
+    const alone = { ...system, services: [user], users: user }
+    const objects = build(alone).own
+    const pod = find(objects, 'Deployment shop/user').spec.template.spec
+    const names = pod.containers[0].env.map(({ name }: { name: string }) => name)
+    expect(names).toContain('WORKLOAD_JWKS')
+    expect(names).not.toContain('WORKLOAD_CALLERS')
+    expect(pod.volumes).toContainEqual({ name: 'workload-issuer', configMap: { name: 'workload-issuer' } })
+    expect(JSON.stringify(find(objects, 'NetworkPolicy shop/user').spec.ingress)).not.toContain('order')
   })
 
   test('has no migration and no way to a database without a database', () => {
