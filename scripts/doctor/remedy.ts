@@ -2,7 +2,7 @@
 const quoted = (value: string): string => (/^[\w./:@,=-]+$/.test(value) ? value : `'${value.replaceAll("'", "'\\''")}'`)
 
 /** Our commands that are about one cluster. */
-const OURS = /((?:\w+=\S+ )*)\bnpx fairlead (deploy|secrets|status|logs (?!--)\w+)(?: --context [^\s,;]+)?/g
+const OURS = /((?:\w+=\S+ )*)\bnpx fairlead (deploy|secrets|status|logs \w[\w-]*)(?: --context [^\s,;]+)?/g
 
 /**
  * Makes commands in a text ones for a cluster, to be pasted as they are: with its context, and with the settings that somebody chose.

@@ -279,9 +279,9 @@ met.`,
       command
         .option('--rounds <n>', 'rounds of each measurement, interleaved', wholeNumber({ min: 1, max: 1_000 }), 8)
         .option('--seconds <n>', 'length of one measurement of a server; orders twice, stages half', secondsOf, 1)
-        .option('--only <list>', `of ${PARTS.join(', ')} (default: all)`, partsOf, PARTS)
+        .option('--only <list>', `of ${PARTS.join(', ')} (default: all)`, partsOf)
         .option('--json', 'results as JSON instead of tables'),
-    run: async ({ rounds, seconds, only, json }, { signal }) => {
+    run: async ({ rounds, seconds, only = PARTS, json }, { signal }) => {
       const results: Results = { node: process.version, notes: [] }
       try {
         await run({ rounds, seconds, parts: only }, results, signal)
