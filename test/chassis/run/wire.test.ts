@@ -4,6 +4,7 @@ import { defineContract } from '../../../services/chassis/contract/contract.ts'
 import { defineService } from '../../../services/chassis/contract/graph.ts'
 import { implement } from '../../../services/chassis/contract/implement.ts'
 import { testDatabase } from '../../support/database.ts'
+import { httpTo, listen } from '../../support/http.ts'
 import { testRuntime } from '../../support/runtime.ts'
 import { wired } from '../../support/wired.ts'
 
@@ -66,5 +67,25 @@ describe('a wired service', () => {
     })
     const env = { NAMESPACE: 'acme', AUTH_ISSUER: 'https://id.example', AUTH_AUDIENCE: 'acme' }
     await expect(wired(till, env, { runtime: testRuntime(), clients: {} })).rejects.toThrow("pay has auth 'user', and there is no verifier for it")
+  })
+
+  test('fetches no keys of users when it verifies their tokens itself', async () => {
+    const service = defineService({ name: 'till', contract: defineContract({ pay: { ...pay, auth: 'user' } }), ...rest })
+    const till = implement(service, {
+      start: () => ({ handlers: { pay: () => ({ status: 204 }) }, verifyUser: async () => ({ kind: 'user', id: 'ada' }) }),
+    })
+    let asked = 0
+    const issuer = await listen((_req, res) => {
+      asked++
+      res.end('{"keys":[]}')
+    })
+    onTestFinished(issuer.close)
+    const env = { NAMESPACE: 'acme', AUTH_ISSUER: 'https://id.example', AUTH_AUDIENCE: 'acme', AUTH_JWKS_URI: issuer.url }
+    const { app, close } = await wired(till, env, { runtime: testRuntime(), clients: {} })
+    onTestFinished(close)
+    const running = await listen(app)
+    onTestFinished(running.close)
+    expect((await httpTo(running.url)('POST', '/payments', { token: 'any' })).status).toBe(204)
+    expect(asked).toBe(0)
   })
 })
