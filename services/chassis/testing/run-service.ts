@@ -4,6 +4,7 @@ import { toRequest } from '../client/http.ts'
 import type { Operation, Outgoing, Received } from '../contract/contract.ts'
 import type { Callee, CalleeName, ServiceDefinition } from '../contract/graph.ts'
 import type { Implementation } from '../contract/implement.ts'
+import { secretsOf } from '../contract/secrets.ts'
 import { loadConfig } from '../contract/settings.ts'
 import { type Database, openDatabase } from '../data/database.ts'
 import type { ServiceConfig } from '../run/config.ts'
@@ -21,6 +22,8 @@ export interface RunOptions<D extends ServiceDefinition> {
   callees?: { [N in CalleeName<D>]?: StandIn<Callee<D, N>> }
   /** Its own settings, as text; those that are left out have their defaults. */
   settings?: Record<string, string>
+  /** Folders of its secrets, by name; one that it declares has to be here. */
+  secrets?: Record<string, string>
 }
 
 export type Ask<O extends Operation> = Outgoing<O> & {
@@ -49,7 +52,7 @@ export interface RunningService<D extends ServiceDefinition> extends AsyncDispos
 /** Starts a service in this process, on a free port, as a process of its own would run it; `await using` ends it with the test. */
 export async function runService<D extends ServiceDefinition>(
   implementation: Implementation<D>,
-  { callees = {}, settings = {} }: NoInfer<RunOptions<D>> = {},
+  { callees = {}, settings = {}, secrets = {} }: NoInfer<RunOptions<D>> = {},
 ): Promise<RunningService<D>> {
   const { service } = implementation
   const runtime = quietRuntime(service.name)
@@ -64,7 +67,7 @@ export async function runService<D extends ServiceDefinition>(
   }
   const db = await databaseOf(implementation, runtime, started)
   const wired = await wireService(implementation, {
-    config: configOf(service, settings),
+    config: configOf(service, settings, secrets),
     runtime,
     clients,
     database: db?.database,
@@ -115,11 +118,18 @@ const NOBODY = '127.0.0.1:9'
 const clientOf = (service: ServiceDefinition, callee: string, runtime: Runtime, host: string) =>
   createClient(service, callee, { ...runtime, host, workloadToken: () => workloadToken(service.name) })
 
+/** For those who issue tokens. */
+const REALM = { AUTH_ISSUER: 'https://users.test', AUTH_AUDIENCE: 'test' }
+
 /** Its own settings; what the graph gives a process, the test has made. */
-function configOf(service: ServiceDefinition, settings: Record<string, string>): ServiceConfig {
+function configOf(service: ServiceDefinition, settings: Record<string, string>, secrets: Record<string, string>): ServiceConfig {
   const unknown = Object.keys(settings).filter(name => !(name in (service.settings ?? {})))
   if (unknown.length > 0) throw new Error(`${service.name} has no setting ${unknown.join(', ')}`)
-  return loadConfig(service.settings ?? {}, settings) as unknown as ServiceConfig
+  const folders = secretsOf(service).map(({ name, env }) => [env, secrets[name]])
+  const [missing] = secretsOf(service).filter(({ name }) => !secrets[name])
+  if (missing)
+    throw new Error(`${service.name} declares the secret ${missing.name}: give runService() its folder, { secrets: { '${missing.name}': ... } }`)
+  return { ...loadConfig(service.settings ?? {}, settings), ...Object.fromEntries(folders), ...REALM } as unknown as ServiceConfig
 }
 
 async function ask(url: string, service: ServiceDefinition, name: string, { as, ...options }: { as?: string }): Promise<unknown> {

@@ -111,6 +111,16 @@ describe('runService', () => {
     await expect(runService(shelfService, { settings: { LIMITS: '3' } })).rejects.toThrow('shelf has no setting LIMITS')
   })
 
+  test('gives a service the folders of its secrets, and asks for one that is left out', async () => {
+    const vault = defineService({ ...stock, name: 'vault', secrets: { 'api-key': {} } })
+    const vaultService = implement(vault, {
+      start: ({ secrets }) => ({ handlers: { getStock: () => ({ status: 200, body: { left: secrets['api-key'].length } }) } }),
+    })
+    await using service = await runService(vaultService, { secrets: { 'api-key': '/five' } })
+    expect(await service.call('getStock', { as: workloadToken('shelf'), params: { sku: 'bike' } })).toMatchObject({ body: { left: 5 } })
+    await expect(runService(vaultService)).rejects.toThrow('vault declares the secret api-key: give runService() its folder')
+  })
+
   test('throws for what no contract declares: a callee that is not there, an answer that nobody gave', async () => {
     const errors = vi.spyOn(process.stderr, 'write').mockReturnValue(true)
     await using service = await runService(shelfService)
