@@ -13,11 +13,7 @@ import { system as shop } from '../../../infra/system.ts'
 import type { Edge, ServiceDefinition, SystemDefinition } from '../../../services/chassis/contract/graph.ts'
 import { order, system, user } from '../../support/graph.ts'
 
-const diagrams = { 'docs/diagram.svg': diagramSvg, 'docs/diagram.mmd': diagramMermaid }
-
-test.each(Object.entries(diagrams))('%s is what the graph gives: npx fairlead diagram, and commit it', async (path, diagram) => {
-  expect(await readFile(path, 'utf8'), `${path} has drifted: npx fairlead diagram, and commit it`).toBe(diagram(shop))
-})
+const diagrams = { svg: diagramSvg, mermaid: diagramMermaid }
 
 type Calls = Record<string, readonly string[]>
 

@@ -206,7 +206,20 @@ describe('every object', () => {
       expect(Object.keys(object.metadata.labels ?? {}), keyOf(object)).toEqual(expect.arrayContaining(wanted))
       expect(['shop', 'ingress', 'observability', 'kube-system', undefined], keyOf(object)).toContain(object.metadata.namespace)
     }
-    expect([platform.length, own.length]).toEqual([70, 31])
+    const kindsOf = (name: string) => own.filter(({ metadata }) => [name, `${name}-pods`].includes(metadata.name)).map(({ kind }) => kind)
+    for (const { name } of system.services)
+      expect(kindsOf(name).sort(), name).toEqual([
+        'Deployment',
+        'HorizontalPodAutoscaler',
+        'Ingress',
+        'NetworkPolicy',
+        'PodDisruptionBudget',
+        'PrometheusRule',
+        'Service',
+        'Service',
+        'ServiceAccount',
+        'ServiceMonitor',
+      ])
   })
 
   test('holds no secret', () => {

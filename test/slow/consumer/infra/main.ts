@@ -2,4 +2,4 @@ import { defineApp } from '@fairlead/infra'
 import { system } from './system.ts'
 
 export const app = defineApp({ system, root: new URL('..', import.meta.url) })
-if (import.meta.main) await app.synth({ NAMESPACE: 'acme', HOST: 'acme.localhost', TLS_SECRET: 'acme-tls', ...process.env })
+if (import.meta.main) await app.synth(process.env)

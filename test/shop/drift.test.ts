@@ -1,0 +1,27 @@
+import { readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { diagramMermaid } from '../../infra/kit/diagram/mermaid.ts'
+import { diagramSvg } from '../../infra/kit/diagram/svg.ts'
+import { helmChart } from '../../infra/kit/helm/chart.ts'
+import { describeImages, NAMED } from '../../infra/kit/image/image.ts'
+import { loadSettings } from '../../infra/kit/settings/settings.ts'
+import { app } from '../../infra/main.ts'
+
+const diagrams = { 'docs/diagram.svg': diagramSvg, 'docs/diagram.mmd': diagramMermaid }
+
+test.each(Object.entries(diagrams))('%s is what the graph gives: npx fairlead diagram, and commit it', async (path, diagram) => {
+  expect(await readFile(path, 'utf8'), `${path} has drifted: npx fairlead diagram, and commit it`).toBe(diagram(app.system))
+})
+
+test('charts/ is what the graph gives: npx fairlead charts, and commit it', async () => {
+  const settings = loadSettings({}, app.system)
+  const images = await describeImages(app, settings, NAMED)
+  const wanted = helmChart(app, settings, Object.fromEntries(images.map(({ service, tag }) => [service, tag])))
+  const folder = join('charts', app.system.name)
+  const there = (await readdir(folder, { recursive: true, withFileTypes: true }))
+    .filter(entry => entry.isFile())
+    .map(entry => join(entry.parentPath, entry.name).slice(folder.length + 1))
+  expect(there.sort()).toEqual([...wanted.keys()].sort())
+  for (const [path, content] of wanted) expect(await readFile(join(folder, path), 'utf8'), path).toBe(content)
+})
