@@ -51,7 +51,7 @@ describe('users of a service of the system', () => {
   const objects = made(home)
 
   test('are known to whoever serves them, by the keys of the issuer', () => {
-    const realm = { AUTH_ISSUER: 'https://shop.localhost', AUTH_AUDIENCE: 'acme' }
+    const realm = { AUTH_ISSUER: 'https://acme.localhost', AUTH_AUDIENCE: 'acme' }
     expect(objects.auth('diary')).toEqual({ ...realm, AUTH_JWKS_URI: 'http://account-pods:8080/.well-known/jwks.json' })
     expect(objects.auth('account')).toEqual(realm)
     expect(objects.auth('news')).toEqual({})
