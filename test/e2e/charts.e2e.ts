@@ -37,12 +37,12 @@ const TAGS = images.flatMap(({ service, tag }) => ['--set', `services.${service}
 /** What the chart has: the namespace is made before it, and outlives it. */
 const ours = own.filter(({ kind }) => kind !== 'Namespace')
 
-const readme = await readFile('README.md', 'utf8')
+const page = await readFile('docs/operating.md', 'utf8')
 
-/** Runs a line of the README as it is printed there; NAME is the one thing to fill in. */
+/** Runs a line of docs/operating.md as it is printed there; NAME is the one thing to fill in. */
 async function runPrinted(beginning: string, env: Record<string, string>): Promise<string> {
-  const line = readme.split('\n').find(candidate => candidate.startsWith(`    ${beginning}`))
-  if (!line) throw new Error(`the README has no line that begins with ${beginning}`)
+  const line = page.split('\n').find(candidate => candidate.startsWith(`    ${beginning}`))
+  if (!line) throw new Error(`docs/operating.md has no line that begins with ${beginning}`)
   const command = line.replace(/ +#.*/, '').replace(/\bNAME\b/, context)
   return (await run('bash', ['-euc', command], { env: { ...process.env, ...env }, maxBuffer: 16 << 20 })).stdout
 }
@@ -104,7 +104,7 @@ describe.runIf(hasHelm)('the Helm chart', () => {
       )
     }, 150_000)
 
-    test('comes to serve by the lines of the README as they are printed', async () => {
+    test('comes to serve by the lines of docs/operating.md as they are printed', async () => {
       await runPrinted('npx fairlead secrets', env)
       expect(await runPrinted('helm install', env)).toContain(`${namespace}/signing-keys`)
       await ready()

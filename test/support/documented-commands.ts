@@ -47,6 +47,8 @@ export const ON_A_CLUSTER: Record<string, Trial> = {
 }
 
 const ELSEWHERE: Record<string, Trial> = {
+  'npm run add -- service booking --database --users --command stock.updateStock': by('test/slow/scaffold.slow.ts'),
+  'npm run add -- service stock': by('test/slow/scaffold.slow.ts'),
   'npm run check': by('.ci/run'),
   'npm run down': by('.ci/run'),
   'npm run e2e': by('.ci/run'),
