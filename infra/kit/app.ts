@@ -1,4 +1,5 @@
 import type { Journey, SystemDefinition } from '@fairlead/chassis'
+import type { Overlay } from './objects/manifest.ts'
 import { type Project, readRepository } from './settings/project.ts'
 import { runSynth } from './synth/run-synth.ts'
 
@@ -8,18 +9,21 @@ export interface AppOptions<S extends SystemDefinition> {
   root: string | URL
   /** What a client of the system does. */
   journey?: Journey
+  /** @default every object stays as it is made */
+  overlay?: Overlay
 }
 
 /** What every command loads: a system, where it lives, and what a client does with it. */
 export interface App<S extends SystemDefinition = SystemDefinition> extends Project {
   system: S
   journey?: Journey
+  overlay?: Overlay
   /** What `npm run synth` and `cdk8s synth` run: reads this process' flags, writes the manifests, and sets the exit code. */
   synth(env: Record<string, string | undefined>): Promise<void>
 }
 
 /** @throws ProjectError when the root has no package.json with a version */
-export function defineApp<const S extends SystemDefinition>({ system, root, journey }: AppOptions<S>): App<S> {
-  const project = { system, ...readRepository(root) }
+export function defineApp<const S extends SystemDefinition>({ system, root, journey, overlay }: AppOptions<S>): App<S> {
+  const project = { system, ...readRepository(root), ...(overlay && { overlay }) }
   return { ...project, ...(journey !== undefined && { journey }), synth: env => runSynth(project, env) }
 }

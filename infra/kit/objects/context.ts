@@ -1,6 +1,7 @@
 import type { ServiceDefinition } from '@fairlead/chassis'
 import type { Project } from '../settings/project.ts'
 import type { Settings } from '../settings/settings.ts'
+import type { Overlay } from './manifest.ts'
 import type { Owner } from './object.ts'
 
 /** What every construct derives its objects from. */
@@ -8,6 +9,7 @@ export interface Context extends Project {
   settings: Settings
   /** Image reference of each service. */
   images: Record<string, string>
+  overlay?: Overlay
 }
 
 export const serviceOwner = ({ system, version }: Pick<Context, 'system' | 'version'>, { name }: ServiceDefinition): Owner => ({

@@ -1,10 +1,10 @@
-import { App, Chart } from 'cdk8s'
+import { ApiObject, App, Chart } from 'cdk8s'
 import { refuseImpossible } from '../checks/refuse.ts'
 import { addPostgres } from '../constructs/postgres.ts'
 import { addWebService } from '../constructs/web-service.ts'
 import { addDashboards } from '../dashboards/dashboards.ts'
 import { type Context, systemOwner } from '../objects/context.ts'
-import type { Manifest } from '../objects/manifest.ts'
+import type { Manifest, Overlay } from '../objects/manifest.ts'
 import { addNamespace } from '../objects/namespace.ts'
 import { addPlatform } from '../platform/platform.ts'
 
@@ -27,8 +27,18 @@ export function buildCharts(app: App, context: Context): Chart[] {
     platform.addDependency(own)
     charts.push(platform)
   }
+  if (context.overlay) lay(context.overlay, charts)
   refuseImpossible({ ...context, objects: charts.flatMap(chart => chart.toJson() as Manifest[]) })
   return charts
+}
+
+/** Wherever an object is written from now on, it is as the overlay leaves it. */
+function lay(overlay: Overlay, charts: readonly Chart[]): void {
+  for (const node of charts.flatMap(chart => chart.node.findAll())) {
+    if (!ApiObject.isApiObject(node)) continue
+    const made = node.toJson.bind(node)
+    node.toJson = () => overlay(made())
+  }
 }
 
 /** The same as plain objects, by chart. */
