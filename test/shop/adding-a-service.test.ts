@@ -16,11 +16,11 @@ afterAll(() => rm(dir, { recursive: true, force: true }))
 
 test('docs/adding-a-service.md prints each of its files', async () => {
   const names = [...(await printedFiles()).keys()]
-  expect(names).toEqual(['contract', 'service', 'start', 'main'].map(name => `services/inventory/${name}.ts`))
+  expect(names).toEqual([...['contract', 'service', 'start', 'main'].map(name => `services/inventory/${name}.ts`), 'test/inventory.test.ts'])
 })
 
 test('what docs/adding-a-service.md says compiles', async () => {
-  const config = { extends: './tsconfig.json', include: ['services', 'infra'] }
+  const config = { extends: './tsconfig.json', include: ['services', 'infra', 'test/inventory.test.ts'] }
   await writeFile(join(dir, 'tsconfig.page.json'), JSON.stringify(config))
   const { stdout } = await run(join('node_modules', '.bin', 'tsc'), ['-p', 'tsconfig.page.json'], { cwd: dir }).catch(error => error)
   expect(stdout).toBe('')

@@ -14,7 +14,9 @@ async function edit(path: string, ...changes: [from: string, to: string][]): Pro
 /** The files that docs/adding-a-service.md prints. */
 export async function printedFiles(): Promise<Map<string, string>> {
   const page = await readFile('docs/adding-a-service.md', 'utf8')
-  return new Map([...page.matchAll(/^`(services\/[\w./-]+)`[^`]*?\n\n```ts\n([\s\S]*?)```/gm)].map(([, path = '', code = '']) => [path, code]))
+  return new Map(
+    [...page.matchAll(/^`((?:services|test)\/[\w./-]+)`[^`]*?\n\n```ts\n([\s\S]*?)```/gm)].map(([, path = '', code = '']) => [path, code]),
+  )
 }
 
 /** @returns the folder of a copy of this repository with the service of docs/adding-a-service.md, and an edge to it from order */
@@ -26,7 +28,7 @@ export async function copyWithAddedService(): Promise<string> {
   }
   await edit(
     join(dir, 'infra/system.ts'),
-    ['[user, order]', '[user, order, inventory]'],
+    ['    order,\n', '    order,\n    inventory,\n'],
     ['import { order }', "import { inventory } from '../services/inventory/service.ts'\nimport { order }"],
   )
   await edit(

@@ -7,6 +7,7 @@ import { system } from '../../infra/system.ts'
 import type { ServiceDefinition } from '../../services/chassis/contract/graph.ts'
 import { migrate } from '../../services/chassis/data/migrate.ts'
 import { asSuperuser, type Postgres, startPostgres } from '../../services/chassis/local/postgres.ts'
+import { POSTGRES_VARIABLE } from '../../services/chassis/testing/database.ts'
 import { silentLog } from './runtime.ts'
 
 declare module 'vitest' {
@@ -31,6 +32,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
   try {
     for (const service of system.services as readonly ServiceDefinition[]) if (service.database) await makeTemplate(postgres, service.name)
     project.provide('postgresUrl', postgres.url(''))
+    process.env[POSTGRES_VARIABLE] = postgres.url('')
   } catch (error) {
     await stop()
     throw error
