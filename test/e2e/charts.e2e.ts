@@ -105,7 +105,7 @@ describe.runIf(hasHelm)('the Helm chart', () => {
     }, 150_000)
 
     test('comes to serve by the lines of docs/operating.md as they are printed', async () => {
-      await runPrinted('npx fairlead secrets', env)
+      await runPrinted('npm run secrets', env)
       expect(await runPrinted('helm install', env)).toContain(`${namespace}/signing-keys`)
       await ready()
       const live = await cluster.read({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace } })
@@ -118,7 +118,7 @@ describe.runIf(hasHelm)('the Helm chart', () => {
       await run('helm', ['uninstall', system.name, '--wait', '--kube-context', context, '--namespace', namespace])
       expect(await cluster.list('apps/v1', 'Deployment', namespace)).toEqual([])
       expect(await kept()).toEqual(before)
-      await runPrinted('npx fairlead secrets', env)
+      await runPrinted('npm run secrets', env)
       await runPrinted('helm install', env)
       await ready()
       expect(await kept()).toEqual(before)
