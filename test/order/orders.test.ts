@@ -252,7 +252,6 @@ describe('POST /orders when the call to the user service fails', () => {
 
   test.each([
     { status: 400, code: 'invalid-request' },
-    { status: 403, code: 'forbidden' },
     { status: 409, code: 'reservation-mismatch' },
   ])('an answer that no repeat can change ($status) parks the message and is logged as an error', async behaviour => {
     shop.proxy.behave(behaviour)

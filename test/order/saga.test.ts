@@ -142,6 +142,7 @@ describe.each([
 ])('the delivery of %s when the user service does not settle it', (_kind, prepare) => {
   test.each([
     [401, 'unauthorized', 'retry'],
+    [403, 'forbidden', 'retry'],
     [408, 'request-timeout', 'retry'],
     [429, 'too-many-requests', 'retry'],
     [431, 'headers-too-large', 'retry'],
@@ -149,7 +150,6 @@ describe.each([
     [503, 'overloaded', 'retry'],
     [504, 'deadline-exceeded', 'retry'],
     [400, 'invalid-request', 'park'],
-    [403, 'forbidden', 'park'],
     [409, 'reservation-mismatch', 'park'],
   ])('%i %s: %s, and the order stays', async (status, code, kind) => {
     const { id, message } = await prepare()

@@ -22,8 +22,8 @@ export function loadConfig<F extends Record<string, z.ZodType>>(
   const problems: string[] = []
   const config: Record<string, unknown> = {}
   for (const [name, schema] of Object.entries(fields)) {
-    const text = env[name]
-    const result = schema.safeParse(text === '' ? undefined : text)
+    const text = env[name]?.trim() === '' ? undefined : env[name]
+    const result = schema.safeParse(text)
     if (result.success) config[name] = result.data
     else
       problems.push(`${name} ${text ? `is wrong (${result.error.issues[0]?.message})` : 'is missing'}: it takes ${schema.description ?? 'a value'}`)

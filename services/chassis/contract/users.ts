@@ -11,7 +11,7 @@ export interface ForeignIssuer {
   issuer: string
   /** Their `aud`: this system's name there. It tells them from tokens for others, ID tokens among them. */
   audience: string
-  /** Where its keys are, an https URL. */
+  /** Where its keys are, an https URL. While it publishes more than one, its tokens have to name theirs (`kid`). */
   jwksUri: string
   /** @default ES256 and RS256 */
   algorithms?: readonly TokenAlgorithm[]
@@ -60,10 +60,11 @@ export function usersProblems({ services, users }: Members): string[] {
     if (!services.includes(users)) return [`users is ${users.name}, which is not in the system`]
     return issuesTokens(users) ? [] : [`users is ${users.name}, which publishes no keys: give its contract a jwksOperation`]
   }
-  const { issuer, audience, jwksUri } = users
+  const { issuer, audience, jwksUri, algorithms } = users
   const problems = Object.entries({ issuer, jwksUri })
     .filter(([, url]) => URL.parse(url)?.protocol !== 'https:')
     .map(([member, url]) => `users.${member} is ${url || 'empty'}, which is no https URL`)
+  if (algorithms?.length === 0) problems.push('users.algorithms is empty: leave it out for ES256 and RS256')
   if (!audience) problems.push('users.audience is empty: it tells tokens for this system from others of the issuer')
   return problems
 }

@@ -67,7 +67,7 @@ export function createDeliver({ service, database, call }: { service: ServiceDef
     try {
       const answer = await call(scope, command.callee, command.name, { ...message.payload, marginMs: SETTLE_MS })
       outboxStep(message.kind, 'answered')
-      if ('problem' in answer && !isDeclared(command, answer)) return undeclared(answer)
+      if ('problem' in answer && !isDeclared(command, answer)) return undeclared(answer, message.attempts)
       return await conclude(scope, message, answer, settle)
     } catch (error) {
       if (error instanceof CallError) return { kind: 'retry', reason: error.code }
@@ -83,8 +83,12 @@ class Gone extends Error {}
 
 const isDeclared = ({ operation }: Command, { status, problem }: ProblemAnswer) => operation.problems?.[status]?.includes(problem.code) ?? false
 
-/** 401, 408 and 429 pass by themselves, and 431 in the relay's own trace, which carries nothing of a caller's; another 4xx never will. */
-const undeclared = ({ status, problem }: ProblemAnswer): NotDelivered => ({
-  kind: [401, 408, 429, 431].includes(status) ? 'retry' : 'park',
+/** Pass by themselves; 431 in the relay's own trace, which carries nothing of a caller's. */
+const PASSING = [401, 408, 429, 431]
+/** What a pod of the callee's last version says of an edge or an operation that it does not have yet. */
+const OF_OLD_PODS = [403, 404, 405]
+
+const undeclared = ({ status, problem }: ProblemAnswer, attempts: number): NotDelivered => ({
+  kind: PASSING.includes(status) || (OF_OLD_PODS.includes(status) && attempts < UNKNOWN_ATTEMPTS) ? 'retry' : 'park',
   reason: problem.code,
 })

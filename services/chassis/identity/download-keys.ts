@@ -25,9 +25,10 @@ export async function downloadKeys(url: string, { timeoutMs, caFile, headers = {
   }
 }
 
-/** @throws Error when it is no key set */
+/** @throws Error when it is no key set, or an empty one: the last good keys are better */
 export function parseKeys(text: string): JSONWebKeySet {
   const keys: JSONWebKeySet = JSON.parse(text)
   createLocalJWKSet(keys)
+  if (keys.keys.length === 0) throw new Error('the key set is empty')
   return keys
 }

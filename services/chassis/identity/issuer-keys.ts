@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { decodeJwt, errors, type FlattenedJWSInput, type JSONWebKeySet } from 'jose'
 import type { Runtime } from '../telemetry/runtime.ts'
 import { downloadKeys, parseKeys } from './download-keys.ts'
-import { createJwksCache, type KeyLookup, keysUnavailable } from './jwks.ts'
+import { createJwksCache, type JwksCache, type KeyLookup, keysUnavailable } from './jwks.ts'
 
 const FETCH_MS = 5_000
 /** A look at a file costs next to nothing, and the kubelet brings a new one without a word. */
@@ -36,19 +36,26 @@ export async function openIssuerKeys(
   const cache = isUrl(source)
     ? createJwksCache({ log, fetch: () => downloadKeys(source, { timeoutMs: FETCH_MS, caFile }) })
     : createJwksCache({ log, fetch: () => read(source), initial: await read(source), ...FILE })
-  const lookup: KeyLookup = async (header, token) => {
+  const lookup = lookupOf(cache, issuer, kid => {
+    unknown.inc()
+    log.error({ kid: kid?.slice(0, 100), source }, 'workload token signed with a key that the issuer does not publish')
+  })
+  return { lookup, close: cache.close }
+}
+
+/** A token that says it is the issuer's, by a key that is not known, is 503 while nobody can tell: the last look for keys failed. */
+export const lookupOf =
+  (cache: JwksCache, issuer: string, onUnknown: (kid: string | undefined) => void = () => {}): KeyLookup =>
+  async (header, token) => {
     try {
       return await cache.lookup(header, token)
     } catch (error) {
       if (!(error instanceof errors.JWKSNoMatchingKey) || claimedIssuer(token) !== issuer) throw error
       if (!cache.answered()) throw keysUnavailable()
-      unknown.inc()
-      log.error({ kid: header.kid?.slice(0, 100), source }, 'workload token signed with a key that the issuer does not publish')
+      onUnknown(header.kid)
       throw error
     }
   }
-  return { lookup, close: cache.close }
-}
 
 const read = async (path: string): Promise<JSONWebKeySet> => parseKeys(await readFile(path, 'utf8'))
 

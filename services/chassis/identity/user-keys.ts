@@ -4,6 +4,7 @@ import type { Runtime } from '../telemetry/runtime.ts'
 import { linkedSpan, traceHeaders } from '../telemetry/tracing.ts'
 import { createAccessTokenVerifier, type Verifier } from './auth.ts'
 import { downloadKeys } from './download-keys.ts'
+import { lookupOf } from './issuer-keys.ts'
 import { createJwksCache } from './jwks.ts'
 
 const FETCH_MS = 1_500
@@ -15,7 +16,10 @@ export interface UserVerifierOptions extends TokenRealm {
   algorithms?: readonly TokenAlgorithm[] | undefined
 }
 
-/** Verifies users' access tokens by keys that are fetched in the background: until they are here, and never after, every token is 503. */
+/**
+ * Verifies users' access tokens by keys that are fetched in the background. Until they are here every token is 503, and so is one by an
+ * unknown key while they cannot be fetched.
+ */
 export function openUserVerifier(
   { jwksUri, ...realm }: UserVerifierOptions,
   { tracer, log }: Pick<Runtime, 'tracer' | 'log'>,
@@ -31,5 +35,5 @@ export function openUserVerifier(
       }
     },
   })
-  return { verify: createAccessTokenVerifier(keys.lookup, realm), close: keys.close }
+  return { verify: createAccessTokenVerifier(lookupOf(keys, realm.issuer), realm), close: keys.close }
 }

@@ -81,9 +81,9 @@ export async function wireService<D extends ServiceDefinition>(implementation: I
   for (const verifier of [workload, users]) if (verifier) own.push(async () => verifier.close())
   if (database) {
     const keys = hasOperation(service, ({ idempotencyKey }) => idempotencyKey) && {
-      keys: (scope: Parameters<typeof purgeKeys>[1]) => purgeKeys(database, scope),
+      'idempotency-keys': (scope: Parameters<typeof purgeKeys>[1]) => purgeKeys(database, scope),
     }
-    own.push(startHousekeeping({ ...runtime, jobs: { ...keys, ...jobs } }).close)
+    own.push(startHousekeeping({ ...runtime, jobs: { ...jobs, ...keys } }).close)
     if (outbox && hasOutbox(service) && relay) own.push(outbox.startRelay(settle as Settle<D>, relay).close)
   }
   return { app, checks, closers: [...own, ...closers] }

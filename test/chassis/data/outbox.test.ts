@@ -152,12 +152,20 @@ describe('a delivery', () => {
     expect(await rows()).toEqual([])
   })
 
+  test('parks what only pods of the last version say, once they must be gone', async () => {
+    const { send, deliver } = open({ answer: async () => problem(403, 'forbidden') })
+    const message = await send()
+    expect(await deliver({ ...message, attempts: 39 })).toEqual({ kind: 'retry', reason: 'forbidden' })
+    expect(await deliver({ ...message, attempts: 40 })).toEqual({ kind: 'park', reason: 'forbidden' })
+  })
+
   test.each([
     [400, 'invalid-request', 'park'],
-    [403, 'forbidden', 'park'],
-    [404, 'not-found', 'park'],
     [409, 'unknown-sku', 'park'],
     [401, 'unauthorized', 'retry'],
+    [403, 'forbidden', 'retry'],
+    [404, 'not-found', 'retry'],
+    [405, 'method-not-allowed', 'retry'],
     [408, 'request-timeout', 'retry'],
     [429, 'too-many-requests', 'retry'],
     [431, 'headers-too-large', 'retry'],

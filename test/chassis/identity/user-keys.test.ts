@@ -1,6 +1,9 @@
-import { exportJWK, generateKeyPair, type JWTPayload, SignJWT } from 'jose'
+import { errors, exportJWK, generateKeyPair, type JWTPayload, SignJWT } from 'jose'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import type { TokenAlgorithm } from '../../../services/chassis/contract/users.ts'
+import { createAccessTokenVerifier } from '../../../services/chassis/identity/auth.ts'
+import { lookupOf } from '../../../services/chassis/identity/issuer-keys.ts'
+import type { JwksCache } from '../../../services/chassis/identity/jwks.ts'
 import { openUserVerifier } from '../../../services/chassis/identity/user-keys.ts'
 import { listen } from '../../support/http.ts'
 import { testRuntime } from '../../support/runtime.ts'
@@ -50,6 +53,28 @@ function open(jwksUri: string, algorithms?: TokenAlgorithm[]) {
 }
 
 const soon = { timeout: 5_000, interval: 10 }
+
+describe('a token by a key that is not known', () => {
+  const cache = (answered: boolean): JwksCache => ({
+    lookup: async () => {
+      throw new errors.JWKSNoMatchingKey()
+    },
+    ready: () => true,
+    answered: () => answered,
+    close: () => {},
+  })
+  const verifier = (answered: boolean, issuer = REALM.issuer) => createAccessTokenVerifier(lookupOf(cache(answered), issuer), { ...REALM, issuer })
+  const { scope } = testRuntime()
+
+  test('is 401 when the issuer was asked and does not have it, and 503 while it cannot be asked', async () => {
+    await expect(verifier(true)(await own(eddsa), scope())).rejects.toMatchObject(unauthorized)
+    await expect(verifier(false)(await own(eddsa), scope())).rejects.toMatchObject(unavailable)
+  })
+
+  test('is 401 in any case when it does not even say that it is of this issuer', async () => {
+    await expect(verifier(false, 'https://another.example')(await own(eddsa), scope())).rejects.toMatchObject(unauthorized)
+  })
+})
 
 describe('tokens of users', () => {
   test('are 503 until the keys are here, never 401, and good from then on, also while the issuer is away', async () => {

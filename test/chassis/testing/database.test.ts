@@ -101,12 +101,12 @@ test('a declared refusal settles the command as well', async () => {
 
 test('a command that can never be delivered is named', async () => {
   const errors = vi.spyOn(process.stderr, 'write').mockReturnValue(true)
-  const forbidding = standIn(stock, {
+  const odd = standIn(stock, {
     reserve: () => {
-      throw new Failure('forbidden', 'forbidden', 'Not for you')
+      throw new Failure('conflict', 'odd', 'The contract does not declare this')
     },
   })
-  await using service = await runService(bookingService, { callees: { stock: forbidding } })
+  await using service = await runService(bookingService, { callees: { stock: odd } })
   await service.call('book', { as: userToken('ada'), params: { id: newId() } })
   await expect(service.outboxEmpty()).rejects.toThrow(/^the outbox is not empty: stock\.reserve is dead-lettered/)
   errors.mockRestore()
