@@ -77,7 +77,7 @@ export function createSteps(): { done: Step[]; step<T>(title: string, work: () =
 }
 
 /** Errors whose message is all that people need. */
-const EXPECTED = new Set(['CommandError', 'ConfigError', 'Refused', 'PostgresError', 'ApiError', 'ProjectError'])
+const EXPECTED = new Set(['CommandError', 'ConfigError', 'Refused', 'PostgresError', 'DefinitionError', 'ApiError', 'ProjectError'])
 
 /** What the machine refuses a file or folder for. Node.js names the call and the path in the message. */
 const REFUSED = new Set(['EACCES', 'EDQUOT', 'EEXIST', 'EISDIR', 'EMFILE', 'ENOSPC', 'ENOTDIR', 'EPERM', 'EROFS'])

@@ -22,7 +22,7 @@ async function requireSecret(cluster: Cluster, { name, namespace, setting, keys 
   if (missing.length > 0)
     throw new CommandError(
       `Secret ${namespace}/${name}, which ${setting} asks for, ${live ? `lacks ${missing.join(', ')}` : 'is not there'}: make it`,
-      `kubectl -n ${namespace} create secret generic ${name} ${keys.map(key => `--from-file=${key}`).join(' ')}`,
+      `kubectl --context ${cluster.context} -n ${namespace} create secret generic ${name} ${keys.map(key => `--from-file=${key}`).join(' ')}`,
     )
 }
 

@@ -15,6 +15,8 @@ export const INGRESS_PORTS = { http: 8_000, https: 8_443 } as const
 
 export interface KindOptions {
   name: string
+  /** The system that it is for: one cluster is one system's. */
+  system: string
   /** Image of the nodes; kind's own default without it. */
   nodeImage?: string | undefined
   /** Nodes beside the control plane. @default 0 */
@@ -74,7 +76,7 @@ export const kindConfig = (workers: number): string =>
  * @throws CommandError when a cluster of that name is there that was not made here
  */
 export async function ensureCluster(
-  { name, nodeImage, workers = 0, stateDir }: KindOptions,
+  { name, system, nodeImage, workers = 0, stateDir }: KindOptions,
   signal: AbortSignal,
 ): Promise<'created' | 'present' | 'repaired'> {
   const unfinished = join(stateDir, `kind-${name}.unfinished`)
@@ -87,6 +89,9 @@ export async function ensureCluster(
         `npx fairlead deploy --context kind-${name}, or npx fairlead up --name NAME`,
       )
     }
+    const other = await anotherSystemIn(name, system)
+    if (other)
+      throw new CommandError(`the kind cluster '${name}' runs the system ${other}`, `npx fairlead up --name ${system}, once nothing holds the ports`)
     await program('kind', ['export', 'kubeconfig', '--name', name], { signal })
     return 'present'
   }
@@ -104,12 +109,12 @@ export async function ensureCluster(
     signal.throwIfAborted()
     throw new CommandError(`kind create cluster failed: ${(error.stderr || error.message).trim().split('\n').slice(-3).join(' | ')}`)
   })
-  await program('docker', ['exec', `${name}-control-plane`, 'touch', MARK])
+  await program('docker', ['exec', `${name}-control-plane`, 'sh', '-c', `printf %s '${system}' > ${MARK}`])
   await rm(unfinished, { force: true })
   return halfMade ? 'repaired' : 'created'
 }
 
-/** A file on the node that says who made the cluster: other clusters may have the name. */
+/** A file on the node that says that the cluster was made here, and for which system: other clusters may have the name. */
 const MARK = '/kind/fairlead'
 
 /** Whether npx fairlead up made the cluster; undefined when docker cannot tell. */
@@ -119,6 +124,13 @@ export const wasMadeHere = (name: string): Promise<boolean | undefined> =>
     // Nothing but `test` itself ends with 1 and says nothing.
     ({ code, stderr }: { code?: unknown; stderr?: string }) => (code === 1 && stderr === '' ? false : undefined),
   )
+
+/** The system that a cluster was made for, where that is another. */
+export async function anotherSystemIn(name: string, system: string): Promise<string | undefined> {
+  const { stdout } = await run('docker', ['exec', `${name}-control-plane`, 'cat', MARK], { timeout: 10_000 }).catch(() => ({ stdout: '' }))
+  const found = stdout.trim()
+  return found === '' || found === system ? undefined : found
+}
 
 export const isOurs = async (name: string): Promise<boolean> => (await wasMadeHere(name)) === true
 

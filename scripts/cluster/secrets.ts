@@ -72,14 +72,15 @@ export async function ensureSecrets(cluster: Cluster, options: SecretsOptions): 
       if (make !== 'ed25519-jwk')
         throw new CommandError(
           `Secret ${namespace}/${name}, which ${service.name} declares, is not there: make it`,
-          `kubectl -n ${namespace} create secret generic ${name} --from-file=DIR`,
+          `kubectl --context ${cluster.context} -n ${namespace} create secret generic ${name} --from-file=DIR`,
         )
       const { kid, json } = await newSigningKey(Math.floor(Date.now() / 1_000))
       if (await cluster.create(secret(name, { [`${kid}.json`]: json }))) said.push(`Secret ${name}: key ${kid}`)
     }
   }
   await requireBrought(cluster, settings)
-  if (settings.DATABASE === 'bundled') said.push(...(await ensureDatabaseSecrets(cluster, system, namespace, secret)))
+  if (settings.DATABASE === 'bundled' && system.services.some(({ database }) => database !== undefined))
+    said.push(...(await ensureDatabaseSecrets(cluster, system, namespace, secret)))
   said.push(...(await ensureCertificate(cluster, settings, authorityDir, secret)))
   return said
 }

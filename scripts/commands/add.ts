@@ -88,7 +88,7 @@ interface Addition {
 
 /** Writes all lines or none. @returns whether it did: every marked place was there */
 async function addToSystem(file: string, lines: readonly Addition[]): Promise<boolean> {
-  const text = await readFile(file, 'utf8')
+  const text = await readFile(file, 'utf8').catch(() => '')
   const added = lines.reduce<string | undefined>((before, { mark, line }) => before && above(before, mark, line), text)
   if (added === undefined) return false
   await writeFile(file, added)

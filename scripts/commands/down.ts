@@ -1,7 +1,7 @@
 import { someSettings } from '@fairlead/infra/tools'
 import { loadApp } from '../app.ts'
 import { openCluster } from '../cluster/cluster.ts'
-import { clusterExists, deleteCluster, isOurs } from '../cluster/kind.ts'
+import { anotherSystemIn, clusterExists, deleteCluster, isOurs } from '../cluster/kind.ts'
 import { tearDown } from '../cluster/tear-down.ts'
 import { defineCommand } from '../command.ts'
 import { CommandError, createSteps, say } from '../terminal.ts'
@@ -37,6 +37,13 @@ there: its data too, and the namespaces that were made for it. A namespace that 
       return 0
     }
     if (!(await isOurs(name))) throw new CommandError(`the kind cluster '${name}' was not made by fairlead up`, `kind delete cluster --name ${name}`)
+    const app = await loadApp().catch(() => undefined)
+    const other = app && (await anotherSystemIn(name, app.system.name))
+    if (other)
+      throw new CommandError(
+        `the kind cluster '${name}' runs the system ${other}`,
+        `npx fairlead down in its folder, or kind delete cluster --name ${name}`,
+      )
     await step(`kind cluster ${name} deleted`, () => deleteCluster(name, signal))
     return 0
   },

@@ -49,7 +49,7 @@ at any time: it goes on where it stopped, and changes only what is not as it sho
       () => checkTools(signal),
       tools => tools,
     )
-    const kind = { name, nodeImage: flags.nodeImage, workers: flags.workers, stateDir: '.data' }
+    const kind = { name, system: system.name, nodeImage: flags.nodeImage, workers: flags.workers, stateDir: '.data' }
     await step(
       `kind cluster ${name}`,
       () => ensureCluster(kind, signal),

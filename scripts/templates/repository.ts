@@ -21,6 +21,7 @@ export const repositoryFiles = (template: RepositoryTemplate): Record<string, st
   'package.json': packageJson(template),
   'tsconfig.json': TSCONFIG,
   'vitest.config.ts': VITEST,
+  'cdk8s.yaml': 'language: typescript\napp: node --disable-warning=ExperimentalWarning infra/main.ts\noutput: dist\n',
   '.npmrc': 'save-exact=true\nstrict-allow-scripts=true\n',
   '.gitignore': 'node_modules/\n.data/\ndist/\n',
   'README.md': readme(template),

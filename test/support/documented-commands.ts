@@ -41,12 +41,12 @@ export const ON_A_CLUSTER: Record<string, Trial> = {
   'npm run secrets': cluster('secrets'),
   'npm run secrets -- --context NAME': cluster('secrets'),
   'npm run secrets -- --context NAME --rotate': cluster('secrets', '--rotate'),
-  'npm run secrets -- --rotate': cluster('secrets', '--rotate'),
   'npm run status': cluster('status'),
   'npm run status -- --context NAME': cluster('status'),
 }
 
 const ELSEWHERE: Record<string, Trial> = {
+  'npm run add -- service NAME': by('test/slow/scaffold.slow.ts'),
   'npm run add -- service booking --database --users --command stock.updateStock': by('test/slow/scaffold.slow.ts'),
   'npm run add -- service stock': by('test/slow/scaffold.slow.ts'),
   'npm run check': by('.ci/run'),

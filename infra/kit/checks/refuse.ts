@@ -8,6 +8,7 @@ import { gracePeriod } from './grace-period.ts'
 import { imageTag, movingTag } from './image-tag.ts'
 import { keepAlive } from './keep-alive.ts'
 import { limits } from './limits.ts'
+import { oneOfEach } from './one-of-each.ts'
 import { ports } from './ports.ts'
 import { privateOperations, publicPathOwners } from './public-paths.ts'
 import { type Check, type GraphCheck, Refused, type Subject } from './refused.ts'
@@ -17,7 +18,19 @@ import { trustedHops } from './trusted-hops.ts'
 
 const GRAPH_CHECKS: GraphCheck[] = [cycle, callerTimeout, retryTime, dependencySlo, burnAlerts, publicPathOwners, privateOperations]
 
-const CHECKS: Check[] = [...GRAPH_CHECKS, keepAlive, trustedHops, gracePeriod, disruptionBudget, limits, imageTag, movingTag, ports, serviceMonitor]
+const CHECKS: Check[] = [
+  ...GRAPH_CHECKS,
+  keepAlive,
+  trustedHops,
+  gracePeriod,
+  disruptionBudget,
+  limits,
+  imageTag,
+  movingTag,
+  ports,
+  serviceMonitor,
+  oneOfEach,
+]
 
 const refuse = (problems: readonly string[]) => {
   if (problems.length > 0) throw new Refused(problems)

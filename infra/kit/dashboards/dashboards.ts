@@ -1,3 +1,4 @@
+import { DefinitionError } from '@fairlead/chassis'
 import type { Dashboard } from '@grafana/grafana-foundation-sdk/dashboard'
 import type { Construct } from 'constructs'
 import type { IConfigMap } from 'kubernetes-models/v1/ConfigMap'
@@ -20,7 +21,7 @@ export function dashboardsOf(context: DashboardContext): Map<string, Dashboard> 
   ])
   for (const service of context.system.services) {
     if (dashboards.has(service.name) || service.name === 'platform')
-      throw new Error(`a service cannot be called ${service.name}: a dashboard of every system is`)
+      throw new DefinitionError(`a service cannot be called ${service.name}: a dashboard of every system is`)
     dashboards.set(service.name, serviceDashboard(context, service))
   }
   return dashboards

@@ -100,6 +100,7 @@ export async function buildImage(image: ServiceImage, { signal }: { signal?: Abo
     SERVICE: image.service,
     VERSION: image.repository.version,
     TAG: image.tag,
+    LICENSE: image.repository.license ?? '',
   }
   const flags = Object.entries(args).flatMap(([name, value]) => ['--build-arg', `${name}=${value}`])
   const context = await archive({ Dockerfile: await readFile(DOCKERFILE), 'app.tar': await appArchive(image) })

@@ -2,7 +2,6 @@ import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { partsOf } from '../settings/images.ts'
-import type { Repository } from '../settings/project.ts'
 import type { ServiceImage } from './image.ts'
 
 interface Package {
@@ -23,7 +22,17 @@ async function packagesOf(root: string, inputs: readonly string[]): Promise<Pack
   return packages.sort((a, b) => (`${a.name}@${a.version}` < `${b.name}@${b.version}` ? -1 : 1))
 }
 
-const licenseOf = ({ license }: Repository) => license && { licenses: [{ license: { id: license } }] }
+/** An SPDX identifier or expression; npm's own words for none are a name. */
+const licensesOf = (license: string | undefined) =>
+  license && {
+    licenses: [
+      /^(UNLICENSED$|SEE LICENSE IN )/.test(license)
+        ? { license: { name: license } }
+        : /[ ()]/.test(license)
+          ? { expression: license }
+          : { license: { id: license } },
+    ],
+  }
 
 const purlOf = ({ name, version }: Package) => `pkg:npm/${name.replace('@', '%40')}@${version}`
 
@@ -45,7 +54,7 @@ export async function sbomOf({
       specVersion: '1.6',
       serialNumber: `urn:uuid:${uuid}`,
       version: 1,
-      metadata: { component: { type: 'container', name: service, version: tag, ...licenseOf(repository) } },
+      metadata: { component: { type: 'container', name: service, version: tag, ...licensesOf(repository.license) } },
       components: [
         { type: 'container', name: base, version: baseTag, purl: `pkg:docker/${base}@${baseTag}` },
         ...packages.map(({ license, ...found }) => ({
@@ -53,7 +62,7 @@ export async function sbomOf({
           'bom-ref': purlOf(found),
           ...found,
           purl: purlOf(found),
-          ...(license && { licenses: [/[ ()]/.test(license) ? { expression: license } : { license: { id: license } }] }),
+          ...licensesOf(license),
         })),
       ],
     },

@@ -23,7 +23,7 @@ ${describeSettings(system)}
 const say = (text: string) => void process.stderr.write(`${text}\n`)
 
 /** Errors whose message is all that people need. */
-const EXPECTED = new Set(['ConfigError', 'Refused', 'ProjectError'])
+const EXPECTED = new Set(['ConfigError', 'DefinitionError', 'Refused', 'ProjectError'])
 
 /** The program behind `npm run synth`: flags, output and exit code of this process. A defect alone shows a stack. */
 export async function runSynth(project: Project, env: Env): Promise<void> {

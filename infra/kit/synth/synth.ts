@@ -16,7 +16,7 @@ export function buildCharts(app: App, context: Context): Chart[] {
   const { system, settings } = context
   const own = new Chart(app, system.name)
   addNamespace(own, { ...systemOwner(context), name: settings.NAMESPACE }, 'restricted')
-  if (settings.DATABASE === 'bundled') addPostgres(own, context)
+  if (settings.DATABASE === 'bundled' && system.services.some(({ database }) => database !== undefined)) addPostgres(own, context)
   for (const service of system.services) addWebService(own, context, service)
   addDashboards(own, context)
   const charts = [own]

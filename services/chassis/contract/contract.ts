@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { type Bounds, boundsOf } from './bounds.ts'
+import { DefinitionError } from './definition-error.ts'
 import { type FieldProblem, invalidRequest, MAX_PROBLEMS } from './failure.ts'
 
 export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
@@ -60,7 +61,7 @@ export function defineContract<const C extends Contract>(contract: C): C {
     if (owner) problems.push(`${name} and ${owner} both are ${method} ${path}`)
     owners.set(route, name)
   }
-  if (problems.length > 0) throw new Error(`the contract cannot work: ${problems.join('; ')}`)
+  if (problems.length > 0) throw new DefinitionError(`the contract cannot work: ${problems.join('; ')}`)
   return contract
 }
 

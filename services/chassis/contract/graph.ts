@@ -1,5 +1,6 @@
 import type { z } from 'zod'
 import type { Contract } from './contract.ts'
+import { DefinitionError } from './definition-error.ts'
 import { refuseSecrets, type SecretDefinition, secretsOf } from './secrets.ts'
 import { type ForeignIssuer, usersProblems } from './users.ts'
 import { edgeVariables, isTaken, settingVariable } from './variables.ts'
@@ -142,15 +143,15 @@ export interface SystemDefinition {
 export function defineService<const D extends ServiceInput>(input: D & Checked<NoInfer<D>>): Defined<D> {
   const definition: ServiceDefinition = { calls: [], ...input }
   const { name, port, timeoutMs, calls, scale } = definition
-  if (!/^[a-z]([-a-z0-9]{0,40}[a-z0-9])?$/.test(name)) throw new Error(`service name '${name}' is not a DNS label of at most 42 characters`)
-  if (!Number.isInteger(port) || port < 1024 || port > 65535) throw new Error(`${name}: port ${port} is not between 1024 and 65535`)
+  if (!/^[a-z]([-a-z0-9]{0,40}[a-z0-9])?$/.test(name)) throw new DefinitionError(`service name '${name}' is not a DNS label of at most 42 characters`)
+  if (!Number.isInteger(port) || port < 1024 || port > 65535) throw new DefinitionError(`${name}: port ${port} is not between 1024 and 65535`)
   if (!(scale.min >= 1 && scale.max >= scale.min))
-    throw new Error(`${name}: scale.min ${scale.min} and scale.max ${scale.max} are no bounds: 1 <= min <= max`)
+    throw new DefinitionError(`${name}: scale.min ${scale.min} and scale.max ${scale.max} are no bounds: 1 <= min <= max`)
   refuseSecrets(definition)
   refuseSettings(definition)
   for (const edge of calls) {
     if (edge.attemptTimeoutMs > timeoutMs) {
-      throw new Error(`${name} -> ${edge.to.name}: attemptTimeoutMs ${edge.attemptTimeoutMs} exceeds ${name}'s timeoutMs ${timeoutMs}`)
+      throw new DefinitionError(`${name} -> ${edge.to.name}: attemptTimeoutMs ${edge.attemptTimeoutMs} exceeds ${name}'s timeoutMs ${timeoutMs}`)
     }
     for (const command of edge.commands ?? []) refuseCommand(definition, edge, command)
   }
@@ -161,22 +162,22 @@ function refuseSettings(definition: ServiceDefinition): void {
   const { name, settings = {}, calls } = definition
   const taken = new Set([...secretsOf(definition).map(({ env }) => env), ...calls.map(({ to }) => edgeVariables(to.name).host)])
   for (const setting of Object.keys(settings)) {
-    if (!/^[A-Z][A-Z0-9_]{0,62}$/.test(setting)) throw new Error(`${name}: the setting ${setting} is not in UPPER_CASE`)
+    if (!/^[A-Z][A-Z0-9_]{0,62}$/.test(setting)) throw new DefinitionError(`${name}: the setting ${setting} is not in UPPER_CASE`)
     for (const variable of [setting, settingVariable(name, setting)])
       if (isTaken(variable) || taken.has(variable))
-        throw new Error(`${name}: the setting ${setting} cannot have that name, since ${variable} has a meaning of its own`)
+        throw new DefinitionError(`${name}: the setting ${setting} cannot have that name, since ${variable} has a meaning of its own`)
   }
 }
 
 function refuseCommand({ name, database }: ServiceDefinition, { to }: Edge, command: string): void {
   const operation = to.contract[command]
   const where = `${name} -> ${to.name}: the command ${command}`
-  if (!operation) throw new Error(`${where} is no operation of ${to.name}, which has ${Object.keys(to.contract).join(', ')}`)
+  if (!operation) throw new DefinitionError(`${where} is no operation of ${to.name}, which has ${Object.keys(to.contract).join(', ')}`)
   if (operation.auth !== 'workload' || !['PUT', 'DELETE'].includes(operation.method))
-    throw new Error(
+    throw new DefinitionError(
       `${where} is ${operation.method} with auth '${operation.auth}': a command is PUT or DELETE with auth 'workload', since it may come again`,
     )
-  if (database === undefined) throw new Error(`${where} needs an outbox, and ${name} has no database for one`)
+  if (database === undefined) throw new DefinitionError(`${where} needs an outbox, and ${name} has no database for one`)
 }
 
 /** Checks that names and ports are unique and that every callee is a member, all problems at once. */
@@ -205,7 +206,7 @@ export function defineSystem<const S extends SystemDefinition>(system: S): S {
       if (!system.services.includes(edge.to)) problems.push(`${service.name} calls ${edge.to.name}, which is not in the system`)
     }
   }
-  if (problems.length > 0) throw new Error(`system ${system.name}: ${problems.join('; ')}`)
+  if (problems.length > 0) throw new DefinitionError(`system ${system.name}: ${problems.join('; ')}`)
   return system
 }
 
@@ -221,7 +222,7 @@ export type Callee<D extends ServiceDefinition, N extends string> = Extract<D['c
 
 export function edgeTo(service: ServiceDefinition, name: string): Edge {
   const edge = service.calls.find(e => e.to.name === name)
-  if (!edge) throw new Error(`${service.name} has no edge to ${name}; add { to: ${name}, ... } to its calls`)
+  if (!edge) throw new DefinitionError(`${service.name} has no edge to ${name}; add { to: ${name}, ... } to its calls`)
   return edge
 }
 

@@ -1,5 +1,6 @@
 import type { z } from 'zod'
 import { type Answer, type Contract, fieldProblems, isIdempotent, type Operation, type Outgoing } from './contract.ts'
+import { DefinitionError } from './definition-error.ts'
 import type { CalleeName, ServiceDefinition } from './graph.ts'
 import { newId } from './ids.ts'
 import { answerReference, type FreshKind, fill, type Given, plainReference, type Ref, recorded, sourceOf } from './reference.ts'
@@ -85,7 +86,7 @@ export function defineJourney(record: (recorder: JourneyRecorder) => void): Jour
     const keyed = operation.idempotencyKey ? { 'idempotency-key': freshOf('text') } : {}
     const step = { ...input, headers: { ...keyed, ...input.headers }, crosses: input.crosses ?? [] }
     const problems = problemsOf(service, operation, step)
-    if (problems.length > 0) throw new Error(`${title}: ${problems.join('; ')}`)
+    if (problems.length > 0) throw new DefinitionError(`${title}: ${problems.join('; ')}`)
     steps.push({ ...(recorded(step) as typeof step), service, name, operation })
     const bodies = bodiesOf(operation)
     return bodies.length === 0 ? undefined : answerReference(`the answer of step ${steps.length} (${service.name}.${name})`, steps.length - 1, bodies)
@@ -95,9 +96,9 @@ export function defineJourney(record: (recorder: JourneyRecorder) => void): Jour
   const returned: unknown = record({ call, fresh, user } as JourneyRecorder)
   if (returned instanceof Promise) {
     returned.catch(() => {})
-    throw new Error('a journey is recorded, not run: its function is not async, and call() returns at once')
+    throw new DefinitionError('a journey is recorded, not run: its function is not async, and call() returns at once')
   }
-  if (steps.length === 0) throw new Error('a journey has at least one step')
+  if (steps.length === 0) throw new DefinitionError('a journey has at least one step')
   return { steps }
 }
 
@@ -107,7 +108,7 @@ function publicOperation(title: string, { name, contract }: ServiceDefinition, o
   if (operation && isPublic(operation)) return operation
   const names = Object.keys(contract).filter(key => isPublic(contract[key] as Operation))
   const why = operation ? 'is not reached from outside the system' : 'is not in its contract'
-  throw new Error(`${title}: the operation ${why}; of ${name} there are ${names.join(', ')}`)
+  throw new DefinitionError(`${title}: the operation ${why}; of ${name} there are ${names.join(', ')}`)
 }
 
 const bodiesOf = ({ responses }: Operation): z.ZodType[] =>

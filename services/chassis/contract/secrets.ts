@@ -1,3 +1,4 @@
+import { DefinitionError } from './definition-error.ts'
 import { secretVariable } from './variables.ts'
 
 /** A folder of files that only one service may read, e.g. its signing keys. */
@@ -26,7 +27,8 @@ const TAKEN = /^(tmp|identity|workload-issuer|otlp-.*|postgres(-.*)?|(.*-)?datab
 export function refuseSecrets({ name, secrets = {} }: { name: string; secrets?: Readonly<Record<string, SecretDefinition>> }): void {
   for (const secret of Object.keys(secrets)) {
     if (!/^[a-z]([-a-z0-9]{0,40}[a-z0-9])?$/.test(secret))
-      throw new Error(`${name}: the secret ${secret} is not a DNS label of at most 42 characters`)
-    if (TAKEN.test(secret)) throw new Error(`${name}: the secret ${secret} cannot have that name: the kit has a Secret or volume of its own there`)
+      throw new DefinitionError(`${name}: the secret ${secret} is not a DNS label of at most 42 characters`)
+    if (TAKEN.test(secret))
+      throw new DefinitionError(`${name}: the secret ${secret} cannot have that name: the kit has a Secret or volume of its own there`)
   }
 }

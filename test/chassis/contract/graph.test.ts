@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
+import { DefinitionError } from '../../../services/chassis/contract/definition-error.ts'
 import {
   callersOf,
   defineService,
@@ -163,7 +164,7 @@ describe('defineSystem', () => {
     const twin = service({ name: 'stock', port: 8_090, calls: [{ to: outsider, mode: 'required', attemptTimeoutMs: 1 }] })
     const third = service({ name: 'third', port: 8_082 })
     expect(() => defineSystem({ name: 'shop', services: [service(), twin, third] })).toThrow(
-      new Error(
+      new DefinitionError(
         'system shop: stock and stock both use name stock; stock calls outsider, which is not in the system; third and stock both use port 8082',
       ),
     )

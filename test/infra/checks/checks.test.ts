@@ -285,3 +285,8 @@ test('the rules of the graph alone refuse on a laptop what synth would refuse', 
   )
   expect(() => refuseImpossibleGraph(system)).not.toThrow()
 })
+
+test('two objects with one name are refused: the second would take the place of the first', () => {
+  const [object] = own
+  expect(() => refuseImpossible({ ...context, objects: [...own, ...platform, object as (typeof own)[0]] })).toThrow(/ is made twice: /)
+})

@@ -258,12 +258,12 @@ describe('secrets', () => {
     [
       { OTLP_HEADERS: ['authorization'] },
       'Secret shop/otlp-headers, which OTLP_HEADERS asks for',
-      'kubectl -n shop create secret generic otlp-headers --from-file=authorization',
+      'kubectl --context kind-test -n shop create secret generic otlp-headers --from-file=authorization',
     ],
     [
       { ALERTS_SECRET: 'receivers' },
       'Secret observability/receivers, which ALERTS_SECRET asks for',
-      'kubectl -n observability create secret generic receivers --from-file=alertmanager.yaml',
+      'kubectl --context kind-test -n observability create secret generic receivers --from-file=alertmanager.yaml',
     ],
   ])('are asked for where %j needs one of the owner of the cluster', async (env, message, hint) => {
     const { cluster, objects } = fakeCluster()
@@ -290,7 +290,7 @@ describe('secrets', () => {
     const services = [{ ...user, secrets: { ...user.secrets, payment: {} } }, order]
     await expect(ensureSecrets(cluster, { ...project, system: { ...system, services }, settings, authorityDir })).rejects.toMatchObject({
       message: 'Secret shop/payment, which user declares, is not there: make it',
-      hint: 'kubectl -n shop create secret generic payment --from-file=DIR',
+      hint: 'kubectl --context kind-test -n shop create secret generic payment --from-file=DIR',
     })
   })
 })
