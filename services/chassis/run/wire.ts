@@ -83,7 +83,7 @@ export async function wireService<D extends ServiceDefinition>(implementation: I
     const keys = hasOperation(service, ({ idempotencyKey }) => idempotencyKey) && {
       'idempotency-keys': (scope: Parameters<typeof purgeKeys>[1]) => purgeKeys(database, scope),
     }
-    own.push(startHousekeeping({ ...runtime, jobs: { ...jobs, ...keys } }).close)
+    own.push(startHousekeeping({ ...runtime, jobs: { ...keys, ...jobs } }).close)
     if (outbox && hasOutbox(service) && relay) own.push(outbox.startRelay(settle as Settle<D>, relay).close)
   }
   return { app, checks, closers: [...own, ...closers] }

@@ -44,7 +44,7 @@ async function housekeeping(operation: typeof pay & { idempotencyKey?: true }): 
 
 describe('a wired service', () => {
   test('purges idempotency keys where an operation takes them, beside its own jobs', async () => {
-    expect(await housekeeping({ ...pay, idempotencyKey: true })).toEqual(['keys 0', 'look 0'])
+    expect(await housekeeping({ ...pay, idempotencyKey: true })).toEqual(['idempotency-keys 0', 'look 0'])
   })
 
   test('does its own jobs alone where none does', async () => {
