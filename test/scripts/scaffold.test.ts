@@ -101,7 +101,8 @@ test('create takes the packages from a folder of tarballs, relative to what it m
 })
 
 test('a new repository begins with the versions that this one is tested with', () => {
-  const { dependencies, devDependencies, optionalDependencies } = packageJson
+  const { dependencies, devDependencies, optionalDependencies, overrides } = packageJson
+  expect(overrides).toEqual(versions.OVERRIDES)
   expect(dependencies).toMatchObject(versions.DEPENDENCIES)
   expect({ ...devDependencies }).toMatchObject(versions.DEV_DEPENDENCIES)
   expect(optionalDependencies).toMatchObject(versions.OPTIONAL_DEPENDENCIES)

@@ -25,10 +25,11 @@ beforeAll(async () => {
   const outside = await mkdtemp(join(tmpdir(), 'fairlead consumer-'))
   consumer = outside
   await cp('test/slow/consumer', consumer, { recursive: true })
-  const manifest = { name: 'acme', version: '1.2.3', private: true, type: 'module', allowScripts: packageJson.allowScripts }
+  const { allowScripts, overrides } = packageJson
+  const manifest = { name: 'acme', version: '1.2.3', private: true, type: 'module', allowScripts, overrides }
   await writeFile(join(consumer, 'package.json'), JSON.stringify(manifest))
   const { dependencies, devDependencies } = packageJson as { dependencies: Record<string, string>; devDependencies: Record<string, string> }
-  const peers = ['zod', 'koa', 'prom-client', '@opentelemetry/api', 'cdk8s', 'constructs', 'typescript', '@types/node']
+  const peers = ['zod', 'koa', 'prom-client', '@opentelemetry/api', 'cdk8s', 'cdk8s-plus-27', 'constructs', 'typescript', '@types/node']
   const wanted = peers.map(name => `${name}@${dependencies[name] ?? devDependencies[name]}`)
   const installed = await runProgram('npm', ['install', '--no-audit', '--no-fund', ...tarballs, ...wanted], { cwd: consumer, timeoutMs: 300_000 })
   expect(installed, installed.stderr).toMatchObject({ code: 0 })

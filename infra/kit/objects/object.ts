@@ -29,18 +29,36 @@ export const labelsOf = (owner: Owner) => ({
   'app.kubernetes.io/managed-by': 'fairlead',
 })
 
+interface Metadata {
+  readonly name?: string
+  readonly namespace?: string
+  readonly labels?: Record<string, string>
+  readonly annotations?: Record<string, string>
+}
+
+const idOf = (kind: string, { namespace, name }: Metadata) => [kind, namespace, name].filter(Boolean).join('-').toLowerCase()
+
+const owned = <M extends Metadata>(owner: Owner, metadata: M): M => ({ ...metadata, labels: { ...labelsOf(owner), ...metadata.labels } })
+
+/** One object by its class of cdk8s-plus, under its plain name, with its owner's labels. */
+export function make<P extends { readonly metadata?: Metadata }, T extends Construct>(
+  Kind: new (scope: Construct, id: string, props: P) => T,
+  scope: Construct,
+  owner: Owner,
+  props: P,
+): T {
+  const { metadata = {} } = props
+  return new Kind(scope, idOf(Kind.name, metadata), { ...props, metadata: owned(owner, metadata) })
+}
+
 interface Manifest {
   apiVersion: string
   kind: string
-  metadata?: { name?: string; namespace?: string; labels?: Record<string, string>; annotations?: Record<string, string> }
+  metadata?: Metadata
 }
 
-/**
- * One Kubernetes object under its plain name, with its owner's labels. The types are those of Kubernetes 1.34: cdk8s-plus has older
- * ones and drops the fields that it does not know.
- */
+/** One object of a vendor's kind, which cdk8s-plus has no class for. */
 export function kubeObject<T extends Manifest>(scope: Construct, owner: Owner, manifest: T): ApiObject {
   const { metadata = {}, ...rest } = manifest
-  const id = [manifest.kind, metadata.namespace, metadata.name].filter(Boolean).join('-').toLowerCase()
-  return new ApiObject(scope, id, { ...rest, metadata: { ...metadata, labels: { ...labelsOf(owner), ...metadata.labels } } } as never)
+  return new ApiObject(scope, idOf(manifest.kind, metadata), { ...rest, metadata: owned(owner, metadata) } as never)
 }
