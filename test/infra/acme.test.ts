@@ -7,10 +7,9 @@ import { diagramSvg } from '../../infra/kit/diagram/svg.ts'
 import { helmChart } from '../../infra/kit/helm/chart.ts'
 import { describeSettings, loadSettings } from '../../infra/kit/settings/settings.ts'
 import { synthesize } from '../../infra/kit/synth/synth.ts'
-import { acme, project } from '../support/acme.ts'
+import { images, project, system } from '../support/acme.ts'
 import { EXISTING } from '../support/existing-platform.ts'
 
-const images = Object.fromEntries(acme.services.map(({ name }) => [name, `registry.example/${name}:1.0.0`]))
 const messageOf = (call: () => unknown): string => {
   try {
     call()
@@ -23,19 +22,19 @@ const messageOf = (call: () => unknown): string => {
 /** Everything that the kit writes for a system, by what it is. */
 const written = new Map<string, string>()
 beforeAll(async () => {
-  const bundled = loadSettings({ GRAFANA: 'true' }, acme)
-  const existing = loadSettings({ ...EXISTING, ROUTE: 'gateway', USERS_JWKS_CIDR: '192.0.2.0/24' }, acme)
+  const bundled = loadSettings({ GRAFANA: 'true' }, system)
+  const existing = loadSettings({ ...EXISTING, ROUTE: 'gateway', USERS_JWKS_CIDR: '192.0.2.0/24' }, system)
   for (const [name, settings] of Object.entries({ bundled, existing })) {
     const { own, platform } = synthesize({ ...project, settings, images })
     written.set(`manifests ${name}`, JSON.stringify([own, platform], undefined, 1))
   }
   for (const [path, content] of helmChart(project, bundled, { hello: '1', stock: '1', booking: '1' })) written.set(`chart ${path}`, content)
   for (const [name, dashboard] of bundledDashboards({ ...project, settings: bundled })) written.set(`dashboard ${name}`, toJson(dashboard))
-  written.set('diagram.mmd', diagramMermaid(acme)).set('diagram.svg', diagramSvg(acme))
-  written.set('settings', describeSettings(acme))
+  written.set('diagram.mmd', diagramMermaid(system)).set('diagram.svg', diagramSvg(system))
+  written.set('settings', describeSettings(system))
   written.set(
     'refused settings',
-    messageOf(() => loadSettings({ HOST: '_', NAMESPACE: '_', IMAGES: 'x=y', BOOKING_MAX_OPN: '1' }, acme)),
+    messageOf(() => loadSettings({ HOST: '_', NAMESPACE: '_', IMAGES: 'x=y', BOOKING_MAX_OPN: '1' }, system)),
   )
   written.set(
     'refused objects',

@@ -5,7 +5,7 @@ import { pathToFileURL } from 'node:url'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { parseAllDocuments } from 'yaml'
 import { defineApp } from '../../infra/kit/app.ts'
-import { system } from '../support/graph.ts'
+import { system } from '../support/acme.ts'
 import { runNode } from '../support/run-node.ts'
 
 let root: string
@@ -43,7 +43,7 @@ describe('app.synth', () => {
   beforeEach(async () => {
     await packageJson({ version: '4.5.6' })
     await mkdir(join(root, 'infra'))
-    const [app, graph] = ['infra/kit/app.ts', 'test/support/graph.ts'].map(path => JSON.stringify(pathToFileURL(resolve(path)).href))
+    const [app, graph] = ['infra/kit/app.ts', 'test/support/acme.ts'].map(path => JSON.stringify(pathToFileURL(resolve(path)).href))
     await writeFile(
       join(root, 'infra/main.mjs'),
       `import { defineApp } from ${app}\nimport { system } from ${graph}\nconst app = defineApp({ system, root: new URL('..', import.meta.url) })\nawait app.synth(process.env)\n`,

@@ -5,8 +5,8 @@ import { synthesize } from '../../infra/kit/synth/synth.ts'
 import { jwksOperation } from '../../services/chassis/contract/access-token.ts'
 import { type Contract, defineContract } from '../../services/chassis/contract/contract.ts'
 import { defineService, defineSystem } from '../../services/chassis/contract/graph.ts'
+import { project } from '../support/acme.ts'
 import { EXISTING } from '../support/existing-platform.ts'
-import { project } from '../support/graph.ts'
 
 const responses = { 204: { description: 'Done' } }
 const mine = { method: 'GET', path: '/mine', summary: 'Mine', auth: 'user', responses } as const

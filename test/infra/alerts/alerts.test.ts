@@ -1,5 +1,4 @@
 import { execFile } from 'node:child_process'
-import { existsSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -10,7 +9,7 @@ import { bucketLabel } from '../../../infra/kit/alerts/slo-alerts.ts'
 import { loadSettings } from '../../../infra/kit/settings/settings.ts'
 import { synthesize } from '../../../infra/kit/synth/synth.ts'
 import { defineService, type SystemDefinition } from '../../../services/chassis/contract/graph.ts'
-import { order, project, system, user } from '../../support/graph.ts'
+import { booking, project, runbookAt, stock, system } from '../../support/acme.ts'
 
 interface Rule {
   alert?: string
@@ -83,7 +82,7 @@ async function evaluates(expr: string, minutes: number, input: Series, labels: R
   return refused === undefined
 }
 
-const of = 'namespace="shop",pod="p",instance="i"'
+const of = 'namespace="acme",pod="p",instance="i"'
 const duration = (job: string, suffix: string, labels: string) => `http_server_request_duration_seconds_${suffix}{job="${job}",${of},${labels}}`
 /** Requests a minute: 100, of which some fail and some are slow. */
 const traffic = (job: string, le: string, { failed = 0, slow = 0 }, minutes: number, perMinute = 100): Series => ({
@@ -92,29 +91,29 @@ const traffic = (job: string, le: string, { failed = 0, slow = 0 }, minutes: num
   [duration(job, 'bucket', `http_response_status_code="200",le="${le}"`)]: `0+${perMinute - slow}x${minutes}`,
 })
 /** 120 requests in an hour. */
-const quiet = ({ failed }: { failed: number }): Series => traffic('user', '0.25', { failed: failed / 60 }, 70, 2)
+const quiet = ({ failed }: { failed: number }): Series => traffic('stock', '0.25', { failed: failed / 60 }, 70, 2)
 const up = (job: string, values: string[]): Series =>
-  Object.fromEntries(values.map((value, n) => [`up{job="${job}",namespace="shop",endpoint="admin",pod="p${n}"}`, value]))
+  Object.fromEntries(values.map((value, n) => [`up{job="${job}",namespace="acme",endpoint="admin",pod="p${n}"}`, value]))
 
 const ready = (values: string[]): Series =>
-  Object.fromEntries(values.map((value, n) => [`service_ready{job="user",namespace="shop",endpoint="admin",pod="p${n}"}`, value]))
+  Object.fromEntries(values.map((value, n) => [`service_ready{job="stock",namespace="acme",endpoint="admin",pod="p${n}"}`, value]))
 
 /** Two pods with their collectors, of which one has yet to start. */
 const startingPods = (values: string): Series => ({
-  'up{job="user",namespace="shop",endpoint="otel-metrics",pod="p0"}': '1x10',
-  'up{job="user",namespace="shop",endpoint="otel-metrics",pod="p1"}': '1x10',
-  'up{job="user",namespace="shop",endpoint="admin",pod="p0"}': '1x10',
-  'up{job="user",namespace="shop",endpoint="admin",pod="p1"}': values,
+  'up{job="stock",namespace="acme",endpoint="otel-metrics",pod="p0"}': '1x10',
+  'up{job="stock",namespace="acme",endpoint="otel-metrics",pod="p1"}': '1x10',
+  'up{job="stock",namespace="acme",endpoint="admin",pod="p0"}': '1x10',
+  'up{job="stock",namespace="acme",endpoint="admin",pod="p1"}': values,
 })
 /** The clock of promtool begins at 0, so a key is older by being from before it. */
-const signingKey = (days: number): Series => ({
-  [`secret_since_timestamp_seconds{job="user",${of},secret="signing-keys"}`]: `${-days * 86_400}x120`,
+const sealsOf = (days: number): Series => ({
+  [`secret_since_timestamp_seconds{job="stock",${of},secret="seals"}`]: `${-days * 86_400}x120`,
 })
 const certificate = (endsAtMinute: number, serial = '1'): Series => ({
-  [`traefik_tls_certs_not_after{job="traefik",namespace="ingress",cn="shop.localhost",sans="localhost",serial="${serial}"}`]: `${endsAtMinute * 60}x60`,
+  [`traefik_tls_certs_not_after{job="traefik",namespace="ingress",cn="acme.localhost",sans="localhost",serial="${serial}"}`]: `${endsAtMinute * 60}x60`,
 })
 const throughIngress = (failed: number, all = 100): Series => {
-  const of = 'job="traefik",namespace="ingress",exported_service="shop-user-http@kubernetes"'
+  const of = 'job="traefik",namespace="ingress",exported_service="acme-stock-http@kubernetes"'
   return {
     [`traefik_router_requests_total{${of},code="200"}`]: `0+${all - failed}x30`,
     [`traefik_router_requests_total{${of},code="503"}`]: `0+${failed}x30`,
@@ -123,7 +122,7 @@ const throughIngress = (failed: number, all = 100): Series => {
 
 describe('alerts', () => {
   test('each says how bad it is, what happens, and where to read what to do', () => {
-    const ofOrder = alerts.filter(({ labels }) => labels?.service === 'order').map(({ alert }) => alert)
+    const ofOrder = alerts.filter(({ labels }) => labels?.service === 'booking').map(({ alert }) => alert)
     expect([...new Set(ofOrder)].sort()).toEqual([
       'CircuitOpen',
       'NotStarting',
@@ -139,7 +138,7 @@ describe('alerts', () => {
       expect(alert === 'Watchdog' ? ['none'] : ['page', 'ticket'], alert).toContain(labels.severity)
       expect(wait, alert).toMatch(/^\d+[mh]$/)
       expect(Object.keys(annotations).sort(), alert).toEqual(['description', 'runbook_url', 'summary'])
-      expect(existsSync(annotations.runbook_url as string), annotations.runbook_url).toBe(true)
+      expect(runbookAt(annotations.runbook_url as string), annotations.runbook_url).toBeDefined()
     }
   })
 
@@ -159,7 +158,7 @@ describe.runIf(hasPromtool)('by promtool', () => {
       port: 8_089,
       contract: {},
       database: 'front',
-      calls: [user, order].map(to => ({ to, mode: 'optional' as const, attemptTimeoutMs: 500 })),
+      calls: [stock, booking].map(to => ({ to, mode: 'optional' as const, attemptTimeoutMs: 500 })),
       timeoutMs: 2_000,
       maxConcurrency: 10,
       slo: { availability: 0.99, latency: { thresholdMs: 500, objective: 0.99 } },
@@ -168,38 +167,38 @@ describe.runIf(hasPromtool)('by promtool', () => {
     const grown = groupsOf({ ...system, services: [...system.services, front] })
     expect(await promtool(async rules => ['check', 'rules', '--lint=all', '--lint-fatal', rules], grown)).toBeUndefined()
     const own = grown.filter(({ name }) => name.startsWith('front-')).flatMap(({ rules }) => rules)
-    expect(own.filter(({ alert }) => alert === 'CircuitOpen').map(({ labels }) => labels.peer_service)).toEqual(['user', 'order'])
+    expect(own.filter(({ alert }) => alert === 'CircuitOpen').map(({ labels }) => labels.peer_service)).toEqual(['stock', 'booking'])
     expect(own.filter(({ alert }) => alert?.startsWith('Outbox'))).toEqual([])
   })
 
   // Objective 99.9 %: 14.4 times too fast is 1.44 % of the requests.
   test.each<[string, string, number, Series, Record<string, string>, boolean]>([
-    ['SloErrorBurn', '2 % fail for an hour', 62, traffic('user', '0.25', { failed: 2 }, 70), { severity: 'page', window: '1h' }, true],
-    ['SloErrorBurn', '1 % fails for an hour', 62, traffic('user', '0.25', { failed: 1 }, 70), { severity: 'page', window: '1h' }, false],
-    ['SloErrorBurn', '1 % fails for six hours', 365, traffic('user', '0.25', { failed: 1 }, 370), { severity: 'page', window: '6h' }, true],
-    ['SloErrorBurn', '1 % fails for six hours', 365, traffic('user', '0.25', { failed: 1 }, 370), { severity: 'ticket', window: '1d' }, true],
+    ['SloErrorBurn', '2 % fail for an hour', 62, traffic('stock', '0.25', { failed: 2 }, 70), { severity: 'page', window: '1h' }, true],
+    ['SloErrorBurn', '1 % fails for an hour', 62, traffic('stock', '0.25', { failed: 1 }, 70), { severity: 'page', window: '1h' }, false],
+    ['SloErrorBurn', '1 % fails for six hours', 365, traffic('stock', '0.25', { failed: 1 }, 370), { severity: 'page', window: '6h' }, true],
+    ['SloErrorBurn', '1 % fails for six hours', 365, traffic('stock', '0.25', { failed: 1 }, 370), { severity: 'ticket', window: '1d' }, true],
     ['SloErrorBurn', 'two of 120 fail in an hour', 62, quiet({ failed: 2 }), {}, false],
     ['SloErrorBurn', '20 of 120 fail in an hour', 62, quiet({ failed: 20 }), { severity: 'page', window: '1h' }, true],
-    ['SloErrorBurn', 'nothing fails', 62, traffic('user', '0.25', {}, 70), {}, false],
+    ['SloErrorBurn', 'nothing fails', 62, traffic('stock', '0.25', {}, 70), {}, false],
     ['SloErrorBurn', 'there is no data', 62, {}, {}, false],
     // Objective 99 % within 250 ms: 14.4 times too fast is 14.4 % of the requests.
-    ['SloLatencyBurn', '20 % are slow for an hour', 62, traffic('user', '0.25', { slow: 20 }, 70), { severity: 'page', window: '1h' }, true],
-    ['SloLatencyBurn', '10 % are slow for an hour', 62, traffic('user', '0.25', { slow: 10 }, 70), { severity: 'page', window: '1h' }, false],
-    ['SloLatencyBurn', 'four of 12 are slow in an hour', 62, traffic('user', '0.25', { slow: 0.07 }, 70, 0.2), {}, false],
-    ['SloLatencyBurn', 'nothing is slow', 62, traffic('user', '0.25', {}, 70), {}, false],
+    ['SloLatencyBurn', '20 % are slow for an hour', 62, traffic('stock', '0.25', { slow: 20 }, 70), { severity: 'page', window: '1h' }, true],
+    ['SloLatencyBurn', '10 % are slow for an hour', 62, traffic('stock', '0.25', { slow: 10 }, 70), { severity: 'page', window: '1h' }, false],
+    ['SloLatencyBurn', 'four of 12 are slow in an hour', 62, traffic('stock', '0.25', { slow: 0.07 }, 70, 0.2), {}, false],
+    ['SloLatencyBurn', 'nothing is slow', 62, traffic('stock', '0.25', {}, 70), {}, false],
     ['SloLatencyBurn', 'there is no data', 62, {}, {}, false],
     ['TooFewPods', 'one pod of two is ready', 8, ready(['1x10', '0x10']), {}, true],
-    ['TooFewPods', 'both answer and none is ready', 8, { ...up('user', ['1x10', '1x10']), ...ready(['0x10', '0x10']) }, {}, true],
+    ['TooFewPods', 'both answer and none is ready', 8, { ...up('stock', ['1x10', '1x10']), ...ready(['0x10', '0x10']) }, {}, true],
     ['TooFewPods', 'both are ready', 8, ready(['1x10', '1x10']), {}, false],
     ['TooFewPods', 'there is no data', 8, {}, {}, true],
-    ['TargetDown', 'a pod does not answer', 8, up('user', ['1x10', '0x10']), {}, true],
-    ['TargetDown', 'both answer', 8, up('user', ['1x10', '1x10']), {}, false],
+    ['TargetDown', 'a pod does not answer', 8, up('stock', ['1x10', '0x10']), {}, true],
+    ['TargetDown', 'both answer', 8, up('stock', ['1x10', '1x10']), {}, false],
     ['TargetDown', 'there is no data', 8, {}, {}, false],
     [
       'Restarting',
       'a pod runs for four minutes and waits for five, again and again',
       58,
-      { [`process_start_time_seconds{job="user",${of},endpoint="admin"}`]: [1, 2, 3, 4, 5, 6, 7].map(start => `${start}x3 _x4`).join(' ') },
+      { [`process_start_time_seconds{job="stock",${of},endpoint="admin"}`]: [1, 2, 3, 4, 5, 6, 7].map(start => `${start}x3 _x4`).join(' ') },
       {},
       true,
     ],
@@ -207,7 +206,7 @@ describe.runIf(hasPromtool)('by promtool', () => {
       'Restarting',
       'a pod has started four times',
       30,
-      { [`process_start_time_seconds{job="user",${of},endpoint="admin"}`]: '1 1 2 2 3 3 4 4x30' },
+      { [`process_start_time_seconds{job="stock",${of},endpoint="admin"}`]: '1 1 2 2 3 3 4 4x30' },
       {},
       false,
     ],
@@ -216,11 +215,11 @@ describe.runIf(hasPromtool)('by promtool', () => {
     ['NotStarting', 'both answer', 8, startingPods('1x10'), {}, false],
     ['NotStarting', 'the service comes after two minutes', 8, startingPods('0 0 1x10'), {}, false],
     ['NotStarting', 'there is no data', 8, {}, {}, false],
-    ['SecretOverdue', 'the signing key is 91 days old', 120, signingKey(91), {}, true],
-    ['SecretOverdue', 'it is 89 days old', 120, signingKey(89), {}, false],
+    ['SecretOverdue', 'the key is 91 days old', 120, sealsOf(91), {}, true],
+    ['SecretOverdue', 'it is 89 days old', 120, sealsOf(89), {}, false],
     ['SecretOverdue', 'there is no data', 120, {}, {}, false],
-  ])('%s of user when %s (after %d min)', async (alert, _, minutes, input, labels, expected) => {
-    expect(await fires(alert, 'user', minutes, input, labels)).toBe(expected)
+  ])('%s of stock when %s (after %d min)', async (alert, _, minutes, input, labels, expected) => {
+    expect(await fires(alert, 'stock', minutes, input, labels)).toBe(expected)
   })
 
   const DAY = 1_440
@@ -256,8 +255,8 @@ describe.runIf(hasPromtool)('by promtool', () => {
 
   /** How much of the budget is gone, of the part that a service of its age can spend. */
   const spent = (metric: string) =>
-    `round((1 - service:http_server_${metric}:budget_left{service="user"}) * 86400 / count_over_time(service:http_server_requests:rate5m{service="user"}[30d]), 0.01)`
-  const labels = { namespace: 'shop', service: 'user' }
+    `round((1 - service:http_server_${metric}:budget_left{service="stock"}) * 86400 / count_over_time(service:http_server_requests:rate5m{service="stock"}[30d]), 0.01)`
+  const labels = { namespace: 'acme', service: 'stock' }
 
   test.each([
     ['errors', 'a tenth of a percent fails, as the objective allows', { failed: 0.1 }, 1],
@@ -265,38 +264,38 @@ describe.runIf(hasPromtool)('by promtool', () => {
     ['errors', 'twice as many fail', { failed: 0.2 }, 2],
     ['slow', 'half a percent is slow', { slow: 0.5 }, 0.5],
   ])('the budget for %s when %s', async (metric, _, bad, gone) => {
-    expect(await evaluates(spent(metric), 120, traffic('user', '0.25', bad, 120), labels, gone)).toBe(true)
+    expect(await evaluates(spent(metric), 120, traffic('stock', '0.25', bad, 120), labels, gone)).toBe(true)
   })
 
   test('a service of two hours that fails twice as often as it may has most of its month left', async () => {
-    const query = 'service:http_server_errors:budget_left{service="user"} > bool 0.99'
-    expect(await evaluates(query, 120, traffic('user', '0.25', { failed: 0.2 }, 120), labels, 1)).toBe(true)
+    const query = 'service:http_server_errors:budget_left{service="stock"} > bool 0.99'
+    expect(await evaluates(query, 120, traffic('stock', '0.25', { failed: 0.2 }, 120), labels, 1)).toBe(true)
   })
 
-  const reuses = (values: string) => ({ [`refresh_reuse_total{job="user",${of}}`]: values })
+  const soldOut = (values: string) => ({ [`sold_out_total{job="stock",${of}}`]: values })
   test.each<[string, Series, boolean]>([
-    ['ten sessions end in half an hour', reuses('0x10 0+1x10 10x40'), true],
-    ['two do', reuses('0x10 0+1x2 2x40'), false],
+    ['ten reservations find nothing in half an hour', soldOut('0x10 0+1x10 10x40'), true],
+    ['two do', soldOut('0x10 0+1x2 2x40'), false],
     ['there is no data', {}, false],
-  ])('RefreshReuse of user when %s', async (_, input, expected) => {
-    expect(await fires('RefreshReuse', 'user', 30, input)).toBe(expected)
+  ])('SoldOut of stock when %s', async (_, input, expected) => {
+    expect(await fires('SoldOut', 'stock', 30, input)).toBe(expected)
   })
 
-  const unknownKeys = (values: string) => ({ [`workload_unknown_key_total{job="user",${of}}`]: values })
+  const unknownKeys = (values: string) => ({ [`workload_unknown_key_total{job="stock",${of}}`]: values })
   test.each<[string, Series, boolean]>([
     ['a call in a minute is refused for its key', unknownKeys('0x5 1+1x20'), true],
     ['the last was a quarter of an hour ago', unknownKeys('0 1x30'), false],
     ['there is no data', {}, false],
-  ])('WorkloadKeyUnknown of user when %s', async (_, input, expected) => {
-    expect(await fires('WorkloadKeyUnknown', 'user', 20, input)).toBe(expected)
-    expect(alerts.some(({ alert, labels }) => alert === 'WorkloadKeyUnknown' && labels.service === 'order')).toBe(false)
+  ])('WorkloadKeyUnknown of stock when %s', async (_, input, expected) => {
+    expect(await fires('WorkloadKeyUnknown', 'stock', 20, input)).toBe(expected)
+    expect(alerts.some(({ alert, labels }) => alert === 'WorkloadKeyUnknown' && labels.service === 'booking')).toBe(false)
   })
 
-  const gauge = (name: string, values: string, labels = '') => ({ [`${name}{job="order",${of}${labels}}`]: values })
+  const gauge = (name: string, values: string, labels = '') => ({ [`${name}{job="booking",${of}${labels}}`]: values })
   test.each<[string, string, Series, boolean]>([
-    ['CircuitOpen', 'a circuit is open', gauge('http_client_circuit_state', '2x10', ',peer_service="user"'), true],
-    ['CircuitOpen', 'it is half open at every third look', gauge('http_client_circuit_state', '2 2 1 2 2 1 2 2 1 2', ',peer_service="user"'), true],
-    ['CircuitOpen', 'it is closed', gauge('http_client_circuit_state', '0x10', ',peer_service="user"'), false],
+    ['CircuitOpen', 'a circuit is open', gauge('http_client_circuit_state', '2x10', ',peer_service="stock"'), true],
+    ['CircuitOpen', 'it is half open at every third look', gauge('http_client_circuit_state', '2 2 1 2 2 1 2 2 1 2', ',peer_service="stock"'), true],
+    ['CircuitOpen', 'it is closed', gauge('http_client_circuit_state', '0x10', ',peer_service="stock"'), false],
     ['CircuitOpen', 'there is no data', {}, false],
     ['OutboxStuck', 'a message is six minutes old', gauge('outbox_oldest_age_seconds', '360x10'), true],
     ['OutboxStuck', 'the oldest is young', gauge('outbox_oldest_age_seconds', '200x10'), false],
@@ -304,7 +303,7 @@ describe.runIf(hasPromtool)('by promtool', () => {
     ['OutboxParked', 'a message is parked', gauge('outbox_parked', '1x10'), true],
     ['OutboxParked', 'none is', gauge('outbox_parked', '0x10'), false],
     ['OutboxParked', 'there is no data', {}, false],
-  ])('%s of order when %s', async (alert, _, input, expected) => {
-    expect(await fires(alert, 'order', 8, input)).toBe(expected)
+  ])('%s of booking when %s', async (alert, _, input, expected) => {
+    expect(await fires(alert, 'booking', 8, input)).toBe(expected)
   })
 })

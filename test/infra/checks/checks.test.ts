@@ -6,28 +6,28 @@ import { loadSettings } from '../../../infra/kit/settings/settings.ts'
 import { synthesize } from '../../../infra/kit/synth/synth.ts'
 import type { Operation } from '../../../services/chassis/contract/contract.ts'
 import type { ServiceDefinition } from '../../../services/chassis/contract/graph.ts'
-import { order, project, system, user } from '../../support/graph.ts'
+import { booking, hello, images, project, stock, system } from '../../support/acme.ts'
 
 const settings = loadSettings({}, system)
-const context = { ...project, settings, images: { user: 'fairlead/user:1', order: 'fairlead/order:1' } }
+const context = { ...project, settings, images }
 const { own, platform } = synthesize(context)
 
 /** The shipped system with an edit: of its services, of its objects, or of its settings. */
 const shipped = (edit: Partial<Subject> = {}): Subject => ({ ...context, objects: structuredClone([...platform, ...own]), ...edit })
 
-const withServices = (...services: ServiceDefinition[]) => shipped({ system: { ...system, services } })
+const withServices = (...services: ServiceDefinition[]) => shipped({ system: { ...system, services: [hello, ...services] } })
 
-/** The user service with further operations, each public and a GET unless it says otherwise. */
+/** The stock service with further operations, each public and a GET unless it says otherwise. */
 const withOperations = (operations: Record<string, Pick<Operation, 'path'> & Partial<Operation>>) =>
   withServices(
     {
-      ...user,
+      ...stock,
       contract: {
-        ...user.contract,
-        ...Object.fromEntries(Object.entries(operations).map(([name, edit]) => [name, { ...user.contract.getMe, ...edit }])),
+        ...stock.contract,
+        ...Object.fromEntries(Object.entries(operations).map(([name, edit]) => [name, { ...stock.contract.listItems, ...edit }])),
       },
     },
-    order,
+    booking,
   )
 
 // biome-ignore lint/suspicious/noExplicitAny: edits reach into objects of many kinds
@@ -52,10 +52,10 @@ const problemsOf = (subject: Subject): readonly string[] => {
 const container = (object: { spec: { template: { spec: { containers: Record<string, unknown>[] } } } }) =>
   object.spec.template.spec.containers[0] as Record<string, never>
 
-const edge = order.calls[0]
+const edge = booking.calls[0]
 const ring = () => {
-  const a = { ...user, name: 'a', port: 7_001, contract: {}, calls: [] as ServiceDefinition['calls'] }
-  const b: ServiceDefinition = { ...user, name: 'b', port: 7_002, contract: {}, calls: [{ to: a, mode: 'optional', attemptTimeoutMs: 100 }] }
+  const a = { ...stock, name: 'a', port: 7_001, contract: {}, calls: [] as ServiceDefinition['calls'] }
+  const b: ServiceDefinition = { ...stock, name: 'b', port: 7_002, contract: {}, calls: [{ to: a, mode: 'optional', attemptTimeoutMs: 100 }] }
   a.calls = [{ to: b, mode: 'optional', attemptTimeoutMs: 100 }]
   return [a, b]
 }
@@ -70,22 +70,22 @@ describe('synth', () => {
   test.each<[string, Subject, Subject, string[]]>([
     [
       'a preStop and drain that exceed the grace period',
-      withObject('Deployment', 'user', d => Object.assign(d.spec.template.spec, { terminationGracePeriodSeconds: 25 })),
-      withObject('Deployment', 'user', d => Object.assign(d.spec.template.spec, { terminationGracePeriodSeconds: 26 })),
-      ['Deployment user: preStop 5000 ms + drain 21000 ms exceed terminationGracePeriodSeconds 25: pods would be killed with requests in flight'],
+      withObject('Deployment', 'stock', d => Object.assign(d.spec.template.spec, { terminationGracePeriodSeconds: 25 })),
+      withObject('Deployment', 'stock', d => Object.assign(d.spec.template.spec, { terminationGracePeriodSeconds: 26 })),
+      ['Deployment stock: preStop 5000 ms + drain 21000 ms exceed terminationGracePeriodSeconds 25: pods would be killed with requests in flight'],
     ],
     [
       "a caller's timeout below its callee's",
-      withServices({ ...user, timeoutMs: 2_001 }, { ...order, calls: [{ ...edge, to: { ...user, timeoutMs: 2_001 } }] }),
-      withServices({ ...user, timeoutMs: 2_000 }, { ...order, calls: [{ ...edge, to: { ...user, timeoutMs: 2_000 } }] }),
-      ["order -> user: the caller's timeoutMs 2000 (services/order/service.ts) is below its callee's 2001 (services/user/service.ts)"],
+      withServices({ ...stock, timeoutMs: 2_001 }, { ...booking, calls: [{ ...edge, to: { ...stock, timeoutMs: 2_001 } }] }),
+      withServices({ ...stock, timeoutMs: 2_000 }, { ...booking, calls: [{ ...edge, to: { ...stock, timeoutMs: 2_000 } }] }),
+      ["booking -> stock: the caller's timeoutMs 2000 (services/booking/service.ts) is below its callee's 2001 (services/stock/service.ts)"],
     ],
     [
       'retries that do not fit into the deadline',
-      withServices(user, { ...order, calls: [{ ...edge, attemptTimeoutMs: 988 }] }),
-      withServices(user, { ...order, calls: [{ ...edge, attemptTimeoutMs: 987 }] }),
+      withServices(stock, { ...booking, calls: [{ ...edge, attemptTimeoutMs: 988 }] }),
+      withServices(stock, { ...booking, calls: [{ ...edge, attemptTimeoutMs: 987 }] }),
       [
-        'order -> user: 2 attempts of 988 ms and 25 ms of backoff (calls in services/order/service.ts) take 2001 ms, more than timeoutMs 2000 of the same file',
+        'booking -> stock: 2 attempts of 988 ms and 25 ms of backoff (calls in services/booking/service.ts) take 2001 ms, more than timeoutMs 2000 of the same file',
       ],
     ],
     [
@@ -112,66 +112,66 @@ describe('synth', () => {
     ],
     [
       'an SLO above that of a required dependency',
-      withServices(user, { ...order, slo: { ...order.slo, availability: 0.9995 }, calls: [{ ...edge, mode: 'required' }] }),
-      withServices(user, { ...order, slo: { ...order.slo, availability: 0.9995 } }),
+      withServices(stock, { ...booking, slo: { ...booking.slo, availability: 0.9995 }, calls: [{ ...edge, mode: 'required' }] }),
+      withServices(stock, { ...booking, slo: { ...booking.slo, availability: 0.9995 }, calls: [edge] }),
       [
-        'order -> user: availability 0.9995 (services/order/service.ts) is above 0.999 of a callee that it requires (services/user/service.ts): lower it, or make the edge optional',
+        'booking -> stock: availability 0.9995 (services/booking/service.ts) is above 0.999 of a callee that it requires (services/stock/service.ts): lower it, or make the edge optional',
       ],
     ],
     [
       'a burn alert that can never fire',
-      withServices({ ...user, slo: { ...user.slo, latency: { thresholdMs: 250, objective: 0.93 } } }, order),
-      withServices({ ...user, slo: { ...user.slo, latency: { thresholdMs: 250, objective: 0.931 } } }, order),
+      withServices({ ...stock, slo: { ...stock.slo, latency: { thresholdMs: 250, objective: 0.93 } } }, booking),
+      withServices({ ...stock, slo: { ...stock.slo, latency: { thresholdMs: 250, objective: 0.931 } } }, booking),
       [
-        'user: slo.latency.objective 0.93 (services/user/service.ts) makes the burn alert of 14.4 times ask for 1.01 of all requests: it could never tell anything',
+        'stock: slo.latency.objective 0.93 (services/stock/service.ts) makes the burn alert of 14.4 times ask for 1.01 of all requests: it could never tell anything',
       ],
     ],
     [
       'an objective without a budget',
-      withServices({ ...user, slo: { ...user.slo, availability: 1 } }, { ...order, calls: [edge] }),
-      withServices({ ...user, slo: { ...user.slo, availability: 0.99999 } }, order),
-      ['user: slo.availability 1 (services/user/service.ts) leaves no budget to burn: it could never tell anything'],
+      withServices({ ...stock, slo: { ...stock.slo, availability: 1 } }, { ...booking, calls: [edge] }),
+      withServices({ ...stock, slo: { ...stock.slo, availability: 0.99999 } }, booking),
+      ['stock: slo.availability 1 (services/stock/service.ts) leaves no budget to burn: it could never tell anything'],
     ],
     [
       'a disruption budget that blocks every drain',
-      withObject('PodDisruptionBudget', 'user', pdb => Object.assign(pdb.spec, { maxUnavailable: undefined, minAvailable: 2 })),
-      withObject('PodDisruptionBudget', 'user', pdb => Object.assign(pdb.spec, { maxUnavailable: undefined, minAvailable: 1 })),
-      ['PodDisruptionBudget user: minAvailable 2 with scale.min 2 (services/user/service.ts) blocks every drain of a node'],
+      withObject('PodDisruptionBudget', 'stock', pdb => Object.assign(pdb.spec, { maxUnavailable: undefined, minAvailable: 2 })),
+      withObject('PodDisruptionBudget', 'stock', pdb => Object.assign(pdb.spec, { maxUnavailable: undefined, minAvailable: 1 })),
+      ['PodDisruptionBudget stock: minAvailable 2 with scale.min 2 (services/stock/service.ts) blocks every drain of a node'],
     ],
     [
       'a disruption budget of zero',
-      withObject('PodDisruptionBudget', 'order', pdb => Object.assign(pdb.spec, { maxUnavailable: 0 })),
-      withObject('PodDisruptionBudget', 'order', pdb => Object.assign(pdb.spec, { maxUnavailable: 1 })),
-      ['PodDisruptionBudget order: maxUnavailable 0 with scale.min 2 (services/order/service.ts) blocks every drain of a node'],
+      withObject('PodDisruptionBudget', 'booking', pdb => Object.assign(pdb.spec, { maxUnavailable: 0 })),
+      withObject('PodDisruptionBudget', 'booking', pdb => Object.assign(pdb.spec, { maxUnavailable: 1 })),
+      ['PodDisruptionBudget booking: maxUnavailable 0 with scale.min 2 (services/booking/service.ts) blocks every drain of a node'],
     ],
     [
       'limits below requests',
-      withObject('Deployment', 'user', d => Object.assign(container(d), { resources: { requests: { cpu: '101m' }, limits: { cpu: '0.1' } } })),
-      withObject('Deployment', 'user', d => Object.assign(container(d), { resources: { requests: { cpu: '100m' }, limits: { cpu: '0.1' } } })),
-      ['Deployment user, container user: cpu limit 0.1 is below its request 101m (resources of its service.ts or construct)'],
+      withObject('Deployment', 'stock', d => Object.assign(container(d), { resources: { requests: { cpu: '101m' }, limits: { cpu: '0.1' } } })),
+      withObject('Deployment', 'stock', d => Object.assign(container(d), { resources: { requests: { cpu: '100m' }, limits: { cpu: '0.1' } } })),
+      ['Deployment stock, container stock: cpu limit 0.1 is below its request 101m (resources of its service.ts or construct)'],
     ],
     [
       'the tag latest',
-      withObject('Deployment', 'user', d => Object.assign(container(d), { image: 'reg.example:5000/user:latest' })),
-      withObject('Deployment', 'user', d => Object.assign(container(d), { image: 'reg.example:5000/user:1.0' })),
+      withObject('Deployment', 'stock', d => Object.assign(container(d), { image: 'reg.example:5000/stock:latest' })),
+      withObject('Deployment', 'stock', d => Object.assign(container(d), { image: 'reg.example:5000/stock:1.0' })),
       [
-        "Deployment user, container user: image 'reg.example:5000/user:latest' has the tag latest; pin one (IMAGE_TAG for services, IMAGES for others)",
+        "Deployment stock, container stock: image 'reg.example:5000/stock:latest' has the tag latest; pin one (IMAGE_TAG for services, IMAGES for others)",
       ],
     ],
     [
       'no tag',
-      withObject('Deployment', 'user', d => Object.assign(container(d), { image: 'reg.example:5000/user' })),
-      withObject('Deployment', 'user', d => Object.assign(container(d), { image: 'reg.example:5000/user@sha256:0' })),
+      withObject('Deployment', 'stock', d => Object.assign(container(d), { image: 'reg.example:5000/stock' })),
+      withObject('Deployment', 'stock', d => Object.assign(container(d), { image: 'reg.example:5000/stock@sha256:0' })),
       [
-        "Deployment user, container user: image 'reg.example:5000/user' has the tag latest (none is named); pin one (IMAGE_TAG for services, IMAGES for others)",
+        "Deployment stock, container stock: image 'reg.example:5000/stock' has the tag latest (none is named); pin one (IMAGE_TAG for services, IMAGES for others)",
       ],
     ],
     [
       'a tag that names no version',
-      withObject('Deployment', 'user', d => Object.assign(container(d), { image: 'redis:7' })),
-      withObject('Deployment', 'user', d => Object.assign(container(d), { image: 'redis:7@sha256:0' })),
+      withObject('Deployment', 'stock', d => Object.assign(container(d), { image: 'redis:7' })),
+      withObject('Deployment', 'stock', d => Object.assign(container(d), { image: 'redis:7@sha256:0' })),
       [
-        "Deployment user, container user: image 'redis:7' has the tag 7, which may name another image tomorrow; say a whole version or a digest (IMAGES)",
+        "Deployment stock, container stock: image 'redis:7' has the tag 7, which may name another image tomorrow; say a whole version or a digest (IMAGES)",
       ],
     ],
     [
@@ -193,38 +193,38 @@ describe('synth', () => {
     ['a cycle', withServices(...ring()), shipped(), ['a cycle of calls: a -> b -> a (calls in their service.ts)']],
     [
       'a port clash in a pod',
-      withObject('Deployment', 'user', d => Object.assign(container(d), { ports: [{ name: 'http', containerPort: 8_888 }] })),
-      withObject('Deployment', 'user', d =>
+      withObject('Deployment', 'stock', d => Object.assign(container(d), { ports: [{ name: 'http', containerPort: 8_888 }] })),
+      withObject('Deployment', 'stock', d =>
         Object.assign(container(d), {
           ports: [{ name: 'http', containerPort: 8_888, protocol: 'UDP' }],
         }),
       ),
-      ['Deployment user: user and collector both listen on port 8888/TCP (port in service.ts, or their constructs)'],
+      ['Deployment stock: stock and collector both listen on port 8888/TCP (port in service.ts, or their constructs)'],
     ],
     [
       'a ServiceMonitor whose labels match no Service',
-      withObject('ServiceMonitor', 'user', m => Object.assign(m.spec.selector.matchLabels, { 'app.kubernetes.io/name': 'users' })),
+      withObject('ServiceMonitor', 'stock', m => Object.assign(m.spec.selector.matchLabels, { 'app.kubernetes.io/name': 'stocks' })),
       shipped(),
-      ['ServiceMonitor shop/user: its labels {"app.kubernetes.io/name":"users"} match no Service in shop'],
+      ['ServiceMonitor acme/stock: its labels {"app.kubernetes.io/name":"stocks"} match no Service in acme'],
     ],
     [
       'a ServiceMonitor whose port no Service has',
-      withObject('ServiceMonitor', 'user', m => Object.assign(m.spec.endpoints[0], { port: 'metrics' })),
+      withObject('ServiceMonitor', 'stock', m => Object.assign(m.spec.endpoints[0], { port: 'metrics' })),
       shipped(),
-      ["ServiceMonitor shop/user: port 'metrics' is none of http, http, admin, otel-metrics of the Services that it matches"],
+      ["ServiceMonitor acme/stock: port 'metrics' is none of http, http, admin, otel-metrics of the Services that it matches"],
     ],
     [
       'two services with one public path',
-      withServices(user, { ...order, contract: { ...order.contract, stray: { ...user.contract.getMe, path: '/users/me' } } }),
-      withServices(user, { ...order, contract: { ...order.contract, stray: { ...user.contract.getMe, path: '/users/me/orders' } } }),
-      ["user's path /users/me and order's /users/me (contract.ts of each) overlap on the one host of the ingress"],
+      withServices(stock, { ...booking, contract: { ...booking.contract, stray: { ...stock.contract.listItems, path: '/greetings/latest' } } }),
+      withServices(stock, { ...booking, contract: { ...booking.contract, stray: { ...stock.contract.listItems, path: '/greetings/latest/mine' } } }),
+      ["hello's path /greetings/latest and booking's /greetings/latest (contract.ts of each) overlap on the one host of the ingress"],
     ],
     [
       "a path under another service's prefix",
-      withServices(user, { ...order, contract: { ...order.contract, stray: { ...user.contract.getMe, path: '/users/{id}' } } }),
-      withServices(user, { ...order, contract: { ...order.contract, stray: { ...user.contract.getMe, path: '/usersandorders/{id}' } } }),
-      ['', '/me', '/me/credit', '/me/password'].map(
-        path => `user's path /users${path} and order's /users (contract.ts of each) overlap on the one host of the ingress`,
+      withServices(stock, { ...booking, contract: { ...booking.contract, stray: { ...stock.contract.listItems, path: '/greetings/{id}' } } }),
+      withServices(stock, { ...booking, contract: { ...booking.contract, stray: { ...stock.contract.listItems, path: '/greetingsandmore/{id}' } } }),
+      ['', '/latest'].map(
+        path => `hello's path /greetings${path} and booking's /greetings (contract.ts of each) overlap on the one host of the ingress`,
       ),
     ],
     [
@@ -232,7 +232,7 @@ describe('synth', () => {
       withOperations({ one: { path: '/accounts/{id}' }, export: { path: '/accounts/export', internal: true } }),
       withOperations({ one: { path: '/accounts/{id}' }, export: { path: '/accounts-export', internal: true } }),
       [
-        'user: export (GET /accounts/export, internal) would be reached from outside, for public operations open everything under /accounts (services/user/contract.ts): give it a path that none of theirs covers',
+        'stock: export (GET /accounts/export, internal) would be reached from outside, for public operations open everything under /accounts (services/stock/contract.ts): give it a path that none of theirs covers',
       ],
     ],
     [
@@ -240,7 +240,7 @@ describe('synth', () => {
       withOperations({ all: { path: '/accounts' }, replace: { path: '/accounts', method: 'PUT', auth: 'workload' } }),
       withOperations({ all: { path: '/accounts' }, replace: { path: '/accounts/all', method: 'PUT', auth: 'workload' } }),
       [
-        "user: replace (PUT /accounts, auth: 'workload') would be reached from outside, for public operations open /accounts (services/user/contract.ts): give it a path that none of theirs covers",
+        "stock: replace (PUT /accounts, auth: 'workload') would be reached from outside, for public operations open /accounts (services/stock/contract.ts): give it a path that none of theirs covers",
       ],
     ],
     [
@@ -249,7 +249,7 @@ describe('synth', () => {
       // On the very path of a public operation with the same method that one is matched.
       withOperations({ mine: { path: '/accounts/me' }, one: { path: '/accounts/{id}', auth: 'workload' } }),
       [
-        "user: close (DELETE /accounts/{id}, auth: 'workload') would be reached from outside, for public operations open /accounts/me (services/user/contract.ts): give it a path that none of theirs covers",
+        "stock: close (DELETE /accounts/{id}, auth: 'workload') would be reached from outside, for public operations open /accounts/me (services/stock/contract.ts): give it a path that none of theirs covers",
       ],
     ],
   ])('refuses %s, and not what is just allowed', (_, refused, allowed, messages) => {
@@ -258,14 +258,14 @@ describe('synth', () => {
   })
 
   test('names every problem at once', () => {
-    const subject = withServices({ ...user, timeoutMs: 3_000 }, { ...order, calls: [{ ...edge, to: { ...user, timeoutMs: 3_000 } }] })
+    const subject = withServices({ ...stock, timeoutMs: 3_000 }, { ...booking, calls: [{ ...edge, to: { ...stock, timeoutMs: 3_000 } }] })
     expect(() => refuseImpossible({ ...subject, settings: { ...settings, INGRESS_IDLE_MS: 100_000 } })).toThrow(
-      /^the system cannot work as described:\n {2}order -> user: .*\n {2}the services' keep-alive of 95000 ms .*$/,
+      /^the system cannot work as described:\n {2}booking -> stock: .*\n {2}the services' keep-alive of 95000 ms .*$/,
     )
   })
 
   test('refuses before it returns an object', () => {
-    const tagged = { ...context, images: { ...context.images, user: 'fairlead/user:latest' } }
+    const tagged = { ...context, images: { ...context.images, stock: 'fairlead/stock:latest' } }
     expect(() => synthesize(tagged)).toThrow(Refused)
   })
 
@@ -279,9 +279,9 @@ describe('synth', () => {
 })
 
 test('the rules of the graph alone refuse on a laptop what synth would refuse', () => {
-  const slow = { ...order, calls: [{ ...edge, attemptTimeoutMs: 1_500 }] }
-  expect(() => refuseImpossibleGraph({ ...system, services: [user, slow] })).toThrow(
-    /order -> user: 2 attempts of 1500 ms .* more than timeoutMs 2000/,
+  const slow = { ...booking, calls: [{ ...edge, attemptTimeoutMs: 1_500 }] }
+  expect(() => refuseImpossibleGraph({ ...system, services: [stock, slow] })).toThrow(
+    /booking -> stock: 2 attempts of 1500 ms .* more than timeoutMs 2000/,
   )
   expect(() => refuseImpossibleGraph(system)).not.toThrow()
 })

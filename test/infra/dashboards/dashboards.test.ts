@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { existsSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -10,7 +10,7 @@ import type { Manifest } from '../../../infra/kit/objects/manifest.ts'
 import { loadSettings } from '../../../infra/kit/settings/settings.ts'
 import { synthesize } from '../../../infra/kit/synth/synth.ts'
 import type { ServiceDefinition } from '../../../services/chassis/contract/graph.ts'
-import { project, system, user } from '../../support/graph.ts'
+import { images, project, runbookAt, stock, system } from '../../support/acme.ts'
 
 interface Target {
   expr: string
@@ -55,7 +55,7 @@ const panelsOf = ({ panels }: Dashboard) => panels.filter(({ type }) => type !==
 const panels = withQueries.flatMap(([name, dashboard]) => panelsOf(dashboard).map((panel): [string, Panel] => [`${name}: ${panel.title}`, panel]))
 const targets = panels.flatMap(([title, panel]) => (panel.targets ?? []).map((target): [string, Target] => [title, target]))
 
-const { own, platform } = synthesize({ ...project, settings, images: { user: 'a/user:1', order: 'a/order:1' } })
+const { own, platform } = synthesize({ ...project, settings, images })
 const configMaps = (manifests: readonly Manifest[]) => manifests.filter(({ kind }) => kind === 'ConfigMap')
 
 test('there is one a service, one of the system, one of the platform, and the runbooks', () => {
@@ -68,8 +68,8 @@ test("each is a ConfigMap with the label that Grafana's sidecar looks for", () =
   expect(found.map(({ metadata }) => metadata.name).sort()).toEqual(names.map(name => `${name}-dashboard`).sort())
   for (const { data } of found) {
     const [[file, json] = []] = Object.entries(data as Record<string, string>)
-    expect(file).toMatch(/^shop-\w+\.json$/)
-    expect(all.get(file?.slice('shop-'.length, -'.json'.length) ?? '')).toEqual(JSON.parse(json ?? ''))
+    expect(file).toMatch(/^acme-\w+\.json$/)
+    expect(all.get(file?.slice('acme-'.length, -'.json'.length) ?? '')).toEqual(JSON.parse(json ?? ''))
   }
 })
 
@@ -86,8 +86,8 @@ test("what only the bundled platform tells is in the platform's dashboard alone,
 })
 
 test.each(['overview', 'runbooks', 'platform'])('no service can be called %s', name => {
-  const [user] = system.services
-  const services = [{ ...user, name, calls: [] }] as unknown as typeof system.services
+  const [stock] = system.services
+  const services = [{ ...stock, name, calls: [] }] as unknown as typeof system.services
   expect(() => dashboardsOf({ ...project, system: { ...system, services }, settings })).toThrow(`a service cannot be called ${name}`)
 })
 
@@ -198,14 +198,21 @@ test('what every service has is there for every service: each edge, the outbox, 
 test('a system without commands has no outbox on its overview', () => {
   const titles = (dashboard: Dashboard) => dashboard.panels.map(({ title }) => title)
   expect(titles(all.get('overview') as Dashboard)).toContain('Outboxes')
-  const overview = [...bundledDashboards({ ...project, system: { ...system, services: [user] }, settings })].find(([name]) => name === 'overview')
+  const overview = [...bundledDashboards({ ...project, system: { ...system, services: [stock] }, settings })].find(([name]) => name === 'overview')
   const plain: Dashboard = JSON.parse(toJson(overview?.[1] as never))
   expect(titles(plain)).not.toContain('Outboxes')
 })
 
 test('durations draw exemplars', () => {
   const exemplary = targets.filter(([, { exemplar }]) => exemplar).map(([title]) => title)
-  expect(exemplary.sort()).toEqual(['order: Duration', 'order: Duration of attempts to call user, p95', 'overview: Duration, p99', 'user: Duration'])
+  expect(exemplary.sort()).toEqual([
+    'booking: Duration',
+    'booking: Duration of attempts to call hello, p95',
+    'booking: Duration of attempts to call stock, p95',
+    'hello: Duration',
+    'overview: Duration, p99',
+    'stock: Duration',
+  ])
 })
 
 test('every alert has a runbook, and every runbook an alert', () => {
@@ -213,19 +220,19 @@ test('every alert has a runbook, and every runbook an alert', () => {
     .filter(({ kind }) => kind === 'PrometheusRule')
     .flatMap(({ spec }) => (spec as { groups: { rules: { annotations?: { runbook_url: string } }[] }[] }).groups)
     .flatMap(({ rules }) => rules.flatMap(({ annotations }) => annotations?.runbook_url ?? []))
-  for (const file of alerts) expect(existsSync(file), file).toBe(true)
+  for (const file of alerts) expect(runbookAt(file), file).toBeDefined()
   expect([...new Set(alerts)].sort()).toEqual(runbooks.panels.map(({ title }) => `docs/runbooks/${title}.md`))
   for (const { options } of runbooks.panels) expect(options.content).toMatch(/^# \w+: [\s\S]*\*\*Look\*\*[\s\S]*\*\*Do\*\*/)
 })
 
 test('a runbook is for any system: it names no namespace and no service, and its dashboard names those that are', () => {
   for (const { title, options } of runbooks.panels) {
-    const file = readFileSync(`docs/runbooks/${title}.md`, 'utf8')
+    const file = readFileSync(runbookAt(`docs/runbooks/${title}.md`) as string, 'utf8')
     expect(file, title).not.toMatch(/ (-n|--namespace) [a-z]/)
     for (const { name } of system.services) expect(file, title).not.toMatch(new RegExp(`(name=|-c |deploy/)${name}`))
     expect(options.content, title).not.toMatch(/\b(MONITORING_NAMESPACE|NAMESPACE|TLS_SECRET)\b/)
   }
-  expect(runbooks.panels.find(({ title }) => title === 'restarting')?.options.content).toContain('kubectl -n shop describe pod POD')
+  expect(runbooks.panels.find(({ title }) => title === 'restarting')?.options.content).toContain('kubectl -n acme describe pod POD')
 })
 
 const run = promisify(execFile)

@@ -9,20 +9,19 @@ import { entryServices } from '../../../infra/kit/constructs/ingress.ts'
 import { type Layout, type Link, layOut, type Node, type Rect } from '../../../infra/kit/diagram/layout.ts'
 import { diagramMermaid } from '../../../infra/kit/diagram/mermaid.ts'
 import { diagramSvg } from '../../../infra/kit/diagram/svg.ts'
-import { system as shop } from '../../../infra/system.ts'
 import type { Edge, ServiceDefinition, SystemDefinition } from '../../../services/chassis/contract/graph.ts'
-import { order, system, user } from '../../support/graph.ts'
+import { booking, hello, project, stock, system } from '../../support/acme.ts'
 
 const diagrams = { svg: diagramSvg, mermaid: diagramMermaid }
 
 type Calls = Record<string, readonly string[]>
 
-/** A service of the name, like user but with these calls; it is on the ingress when it is named so. */
+/** A service of the name, like stock but with these calls; it is on the ingress when it is named so. */
 function grow(calls: Calls, open: readonly string[]): SystemDefinition {
   const services = new Map<string, ServiceDefinition & { calls: Edge[] }>()
   for (const [i, name] of Object.keys(calls).entries()) {
-    const contract = open.includes(name) ? user.contract : {}
-    services.set(name, { ...user, name, port: 7_000 + i, contract, database: i % 3 === 0 ? undefined : name, calls: [] })
+    const contract = open.includes(name) ? stock.contract : {}
+    services.set(name, { ...stock, name, port: 7_000 + i, contract, database: i % 3 === 0 ? undefined : name, calls: [] })
   }
   for (const [name, callees] of Object.entries(calls)) {
     for (const [i, callee] of callees.entries()) {
@@ -35,16 +34,16 @@ function grow(calls: Calls, open: readonly string[]): SystemDefinition {
 
 const grown = grow(
   {
-    user: [],
-    order: ['user', 'payment', 'shipping', 'catalog'],
+    stock: [],
+    booking: ['stock', 'payment', 'shipping', 'catalog'],
     catalog: [],
-    cart: ['catalog', 'user', 'order'],
+    cart: ['catalog', 'stock', 'booking'],
     payment: ['mail'],
     shipping: ['mail'],
     mail: [],
     report: [],
   },
-  ['user', 'order', 'catalog', 'cart'],
+  ['stock', 'booking', 'catalog', 'cart'],
 )
 
 const percent = (share: number) => `${Number((share * 100).toFixed(4))} %`
@@ -95,29 +94,29 @@ describe.each([
 
 describe('the diagrams', () => {
   test.each([
-    ['an edge that is removed', [user, { ...order, calls: [] }]],
-    ['a mode', [user, { ...order, calls: [{ ...order.calls[0], mode: 'required' as const }] }]],
-    ['an objective', [{ ...user, slo: { ...user.slo, availability: 0.9995 } }, order]],
-    ['a database that is gone', [user, { ...order, database: undefined }]],
-    ['a contract without public paths', [{ ...user, contract: {} }, order]],
+    ['an edge that is removed', [stock, { ...booking, calls: [] }]],
+    ['a mode', [stock, { ...booking, calls: [{ ...booking.calls[0], mode: 'required' as const }] }]],
+    ['an objective', [{ ...stock, slo: { ...stock.slo, availability: 0.9995 } }, booking]],
+    ['a database that is gone', [stock, { ...booking, database: undefined }]],
+    ['a contract without public paths', [{ ...stock, contract: {} }, booking]],
   ])('change with %s', (_, services) => {
-    for (const diagram of Object.values(diagrams)) expect(diagram({ ...system, services })).not.toBe(diagram(system))
+    for (const diagram of Object.values(diagrams)) expect(diagram({ ...system, services: [hello, ...services] })).not.toBe(diagram(system))
   })
 
   test('leave the ingress out when nothing is public', () => {
-    const inside = { name: 'inside', services: [{ ...user, contract: {} }] }
+    const inside = { name: 'inside', services: [{ ...stock, contract: {} }] }
     for (const diagram of Object.values(diagrams)) expect(diagram(inside)).not.toMatch(/>ingress<|ingress\(/)
   })
 
   test('escape what they are given', () => {
-    const odd = { name: 'a & <b>', services: [{ ...user, name: '"<i>&', database: "d'<x>#" }] }
+    const odd = { name: 'a & <b>', services: [{ ...stock, name: '"<i>&', database: "d'<x>#" }] }
     const svg = diagramSvg(odd)
     expect(svg).toContain('>The services of a &#38; &#60;b&#62; and their calls</title>')
     expect(svg).toContain('>&#34;&#60;i&#62;&#38;</text>')
     expect(svg).toContain('>d&#39;&#60;x&#62;#</text>')
     expect(svg).not.toMatch(/<[bix]>/)
     const mermaid = diagramMermaid(odd)
-    expect(mermaid).toContain('["#quot;#lt;i#gt;#amp; :8080<br/>')
+    expect(mermaid).toContain('["#quot;#lt;i#gt;#amp; :8081<br/>')
     expect(mermaid).toContain(`[("d'#lt;x#gt;#35;")]`)
   })
 })
@@ -129,7 +128,7 @@ describe('the SVG', () => {
   test('says in words what it shows, and runs nothing', () => {
     expect(svg).toMatch(/^<svg xmlns="http:\/\/www\.w3\.org\/2000\/svg" .* role="img" aria-labelledby="title desc">/)
     expect(svg).toContain('<title id="title">The services of grown and their calls</title>')
-    expect(svg).toContain('<desc id="desc">user on port 7000: 99.9 % answered · 99 % &#60; 250 ms. ')
+    expect(svg).toContain('<desc id="desc">stock on port 7000: 99.9 % answered · 99 % &#60; 250 ms. ')
     expect(svg).not.toMatch(/<script|<foreignObject|href|\bon\w+=|url\((?!#)|@import/)
   })
 
@@ -264,7 +263,7 @@ describe('npm run diagram', () => {
   let dir: string
   beforeEach(async () => {
     dir = await mkdtemp(join(tmpdir(), 'fairlead-diagram-'))
-    await symlink(resolve('infra'), join(dir, 'infra'))
+    await symlink(join(project.root, 'infra'), join(dir, 'infra'))
     return () => rm(dir, { recursive: true, force: true })
   })
 
@@ -286,8 +285,8 @@ describe('npm run diagram', () => {
   })
 
   test('--svg and --mermaid print and write nothing', async () => {
-    expect(await diagram('--svg')).toEqual({ code: 0, stdout: diagramSvg(shop), stderr: '' })
-    expect(await diagram('--mermaid')).toEqual({ code: 0, stdout: diagramMermaid(shop), stderr: '' })
+    expect(await diagram('--svg')).toEqual({ code: 0, stdout: diagramSvg(system), stderr: '' })
+    expect(await diagram('--mermaid')).toEqual({ code: 0, stdout: diagramMermaid(system), stderr: '' })
     const { code, stderr } = await diagram('--check')
     expect([code, stderr]).toEqual([1, expect.stringContaining('docs/diagram.svg, docs/diagram.mmd')])
   })

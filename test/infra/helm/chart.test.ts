@@ -4,19 +4,19 @@ import { helmChart } from '../../../infra/kit/helm/chart.ts'
 import { block, entries, text, toTemplate } from '../../../infra/kit/helm/expressions.ts'
 import { loadSettings } from '../../../infra/kit/settings/settings.ts'
 import { synthesize } from '../../../infra/kit/synth/synth.ts'
-import { project } from '../../support/graph.ts'
+import { images, project } from '../../support/acme.ts'
 
 const settings = loadSettings({}, project.system)
 
 describe('the chart', () => {
-  const chart = helmChart(project, settings, { user: 'u1', order: 'o1' })
+  const chart = helmChart(project, settings, { hello: 'h1', stock: 's1', booking: 'b1' })
 
   test('leaves no mark behind, and no placeholder', () => {
     for (const [path, content] of chart) expect(content, path).not.toMatch(/[⟦⟧]|\.invalid/)
   })
 
   test('has a template for each object', () => {
-    const { own } = synthesize({ ...project, settings, images: { user: 'a/user:1', order: 'a/order:1' } })
+    const { own } = synthesize({ ...project, settings, images })
     const objects = own
       .filter(({ kind }) => kind !== 'Namespace')
       .map(({ kind, metadata }) => `templates/${metadata.name}-${kind.toLowerCase()}.yaml`)
@@ -29,23 +29,23 @@ describe('the chart', () => {
 
   test('says each value for itself: an edit of one service changes no other', () => {
     const values = parseDocument(chart.get('values.yaml') ?? '')
-    values.setIn(['services', 'user', 'resources', 'limits', 'memory'], '1Gi')
-    expect(values.toJS().services.order.resources.limits.memory).toBe('384Mi')
+    values.setIn(['services', 'stock', 'resources', 'limits', 'memory'], '1Gi')
+    expect(values.toJS().services.booking.resources.limits.memory).toBe('384Mi')
     for (const [path, content] of chart) if (path.endsWith('.yaml')) expect(content, path).not.toMatch(/^ *(- |[\w-]+: )[&*]\w+$/m)
   })
 
   test('says what each value is', () => {
     const values = chart.get('values.yaml') ?? ''
     for (const line of values.split('\n').filter(Boolean)) expect(line).not.toMatch(/undefined|null/)
-    expect(values).toContain('  # Tag of its image\n    tag: u1')
+    expect(values).toContain('  # Tag of its image\n    tag: h1')
   })
 
   test.each([
-    ['deployment', 'user', 'image: {{ .Values.image.registry }}/user:{{ .Values.services.user.tag }}'],
-    ['ingress', 'user', 'host: {{ .Values.host | quote }}'],
-    ['horizontalpodautoscaler', 'user', 'minReplicas: {{ .Values.services.user.minReplicas }}'],
-    ['servicemonitor', 'user', '{{- with .Values.monitoring.labels }}'],
-    ['deployment', 'order', 'audience: user.{{ .Release.Namespace }}'],
+    ['deployment', 'stock', 'image: {{ .Values.image.registry }}/stock:{{ .Values.services.stock.tag }}'],
+    ['ingress', 'stock', 'host: {{ .Values.host | quote }}'],
+    ['horizontalpodautoscaler', 'stock', 'minReplicas: {{ .Values.services.stock.minReplicas }}'],
+    ['servicemonitor', 'stock', '{{- with .Values.monitoring.labels }}'],
+    ['deployment', 'booking', 'audience: stock.{{ .Release.Namespace }}'],
   ])('%s of %s has %s', (kind, name, line) => {
     expect(chart.get(`templates/${name}-${kind}.yaml`)).toContain(line)
   })

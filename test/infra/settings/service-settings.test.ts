@@ -7,7 +7,7 @@ import { synthesize } from '../../../infra/kit/synth/synth.ts'
 import { defineContract } from '../../../services/chassis/contract/contract.ts'
 import { defineService, defineSystem, type ServiceDefinition } from '../../../services/chassis/contract/graph.ts'
 import { count, list, text } from '../../../services/chassis/contract/settings.ts'
-import { project } from '../../support/graph.ts'
+import { project } from '../../support/acme.ts'
 
 const till = (settings: ServiceDefinition['settings'] = {}) =>
   defineSystem({

@@ -4,10 +4,9 @@ import { helmChart } from '../../../infra/kit/helm/chart.ts'
 import type { Manifest, Overlay } from '../../../infra/kit/objects/manifest.ts'
 import { loadSettings } from '../../../infra/kit/settings/settings.ts'
 import { synthesize } from '../../../infra/kit/synth/synth.ts'
-import { acme, project } from '../../support/acme.ts'
+import { images, project, system } from '../../support/acme.ts'
 
-const settings = loadSettings({}, acme)
-const images = Object.fromEntries(acme.services.map(({ name }) => [name, `registry.example/${name}:1.0.0`]))
+const settings = loadSettings({}, system)
 const made = (overlay?: Overlay) => Object.values(synthesize({ ...project, settings, images, ...(overlay && { overlay }) })).flat()
 const annotate: Overlay = object => {
   if (object.kind === 'Deployment') object.metadata.annotations = { ...object.metadata.annotations, team: 'blue' }

@@ -15,11 +15,10 @@ import { loadSettings } from '../../../infra/kit/settings/settings.ts'
 import { synthesize } from '../../../infra/kit/synth/synth.ts'
 import { type Contract, defineContract } from '../../../services/chassis/contract/contract.ts'
 import { defineService, type SystemDefinition } from '../../../services/chassis/contract/graph.ts'
-import { EXISTING } from '../../support/existing-platform.ts'
-import { order, project, system, user } from '../../support/graph.ts'
+import { booking, EXISTING, hello, images, project, stock, system } from '../../support/acme.ts'
 
 const settings = loadSettings({}, system)
-const tags = { user: 'fairlead/user:1', order: 'fairlead/order:1', invoice: 'fairlead/invoice:1' }
+const tags = { ...images, invoice: 'registry.example/invoice:1.0.0' }
 const build = (of: SystemDefinition = system, env: Record<string, string> = {}) =>
   synthesize({ ...project, system: of, settings: loadSettings(env, system), images: tags })
 const { own, platform } = build()
@@ -33,10 +32,10 @@ const find = (objects: readonly Manifest[], key: string): any => {
   return found
 }
 
-/** A third service, which calls order: what a team would write. */
+/** A third service, which calls booking: what a team would write. */
 const invoice = defineService({
   name: 'invoice',
-  port: 8082,
+  port: 8083,
   contract: defineContract({
     getInvoice: {
       method: 'GET',
@@ -47,7 +46,7 @@ const invoice = defineService({
       responses: { 204: { description: 'It' } },
     },
   }),
-  calls: [{ to: order, mode: 'required', attemptTimeoutMs: 500 }],
+  calls: [{ to: booking, mode: 'required', attemptTimeoutMs: 500 }],
   timeoutMs: 2_000,
   maxConcurrency: 10,
   slo: { availability: 0.99, latency: { thresholdMs: 500, objective: 0.99 } },
@@ -55,57 +54,56 @@ const invoice = defineService({
 })
 
 describe('a third service with an edge', () => {
-  const grown = build({ ...system, services: [user, order, invoice] })
+  const grown = build({ ...system, services: [...system.services, invoice] })
 
   test('adds its own objects and no other', () => {
     const added = [...grown.own, ...grown.platform].map(keyOf).filter(key => !all.map(keyOf).includes(key))
     expect(added.sort()).toEqual([
-      'ConfigMap shop/invoice-dashboard',
-      'Deployment shop/invoice',
-      'HorizontalPodAutoscaler shop/invoice',
-      'Ingress shop/invoice',
-      'NetworkPolicy shop/invoice',
-      'PodDisruptionBudget shop/invoice',
-      'PrometheusRule shop/invoice',
-      'Service shop/invoice',
-      'Service shop/invoice-pods',
-      'ServiceAccount shop/invoice',
-      'ServiceMonitor shop/invoice',
+      'ConfigMap acme/invoice-dashboard',
+      'Deployment acme/invoice',
+      'HorizontalPodAutoscaler acme/invoice',
+      'Ingress acme/invoice',
+      'NetworkPolicy acme/invoice',
+      'PodDisruptionBudget acme/invoice',
+      'PrometheusRule acme/invoice',
+      'Service acme/invoice',
+      'Service acme/invoice-pods',
+      'ServiceAccount acme/invoice',
+      'ServiceMonitor acme/invoice',
     ])
   })
 
-  test('changes only its callee, the network of who issues tokens to its users, and what all services share', () => {
+  test('changes only its callee, and what all services share', () => {
     const changed = all.filter(object => JSON.stringify(find([...grown.own, ...grown.platform], keyOf(object))) !== JSON.stringify(object)).map(keyOf)
     expect(changed.sort()).toEqual([
+      'ConfigMap acme/overview-dashboard',
       'ConfigMap ingress/traefik',
       'ConfigMap observability/grafana-dashboards',
-      'ConfigMap shop/overview-dashboard',
+      'Deployment acme/booking',
       'Deployment observability/grafana',
-      'Deployment shop/order',
+      'NetworkPolicy acme/booking',
       'NetworkPolicy ingress/traefik',
       'NetworkPolicy observability/jaeger',
       'NetworkPolicy observability/prometheus',
-      'NetworkPolicy shop/order',
-      'NetworkPolicy shop/user',
-      'PrometheusRule shop/order',
+      'PrometheusRule acme/booking',
     ])
   })
 
   test('lets it into its callee, with a token for that callee only', () => {
-    const from = find(grown.own, 'NetworkPolicy shop/order').spec.ingress[0]
+    const from = find(grown.own, 'NetworkPolicy acme/booking').spec.ingress[0]
     expect(from).toEqual({
       from: [{ podSelector: { matchLabels: { 'app.kubernetes.io/name': 'invoice' } } }],
-      ports: [{ port: 8081, protocol: 'TCP' }],
+      ports: [{ port: 8082, protocol: 'TCP' }],
     })
-    const pod = find(grown.own, 'Deployment shop/invoice').spec.template.spec
+    const pod = find(grown.own, 'Deployment acme/invoice').spec.template.spec
     const identity = pod.volumes.find(({ name }: { name: string }) => name === 'identity')
     expect(identity.projected.sources.map(({ serviceAccountToken }: never) => serviceAccountToken)).toEqual([
-      { path: 'order', audience: 'order.shop', expirationSeconds: 3_600 },
+      { path: 'booking', audience: 'booking.acme', expirationSeconds: 3_600 },
     ])
     const env = Object.fromEntries(pod.containers[0].env.map(({ name, value }: { name: string; value: string }) => [name, value]))
-    expect(env.ORDER_IDENTITY_FILE).toBe('/etc/fairlead/identity/order')
+    expect(env.BOOKING_IDENTITY_FILE).toBe('/etc/fairlead/identity/booking')
     const callee = Object.fromEntries(
-      find(grown.own, 'Deployment shop/order').spec.template.spec.containers[0].env.map(({ name, value }: { name: string; value: string }) => [
+      find(grown.own, 'Deployment acme/booking').spec.template.spec.containers[0].env.map(({ name, value }: { name: string; value: string }) => [
         name,
         value,
       ]),
@@ -114,26 +112,26 @@ describe('a third service with an edge', () => {
   })
 
   test('lets nobody in who has no edge, and knows the keys of callers to come', () => {
-    const alone = { ...system, services: [user], users: user }
+    const alone = { ...system, services: [stock] }
     const objects = build(alone).own
-    const pod = find(objects, 'Deployment shop/user').spec.template.spec
+    const pod = find(objects, 'Deployment acme/stock').spec.template.spec
     const names = pod.containers[0].env.map(({ name }: { name: string }) => name)
     expect(names).toContain('WORKLOAD_JWKS')
     expect(names).not.toContain('WORKLOAD_CALLERS')
     expect(pod.volumes).toContainEqual({ name: 'workload-issuer', configMap: { name: 'workload-issuer' } })
-    expect(JSON.stringify(find(objects, 'NetworkPolicy shop/user').spec.ingress)).not.toContain('order')
+    expect(JSON.stringify(find(objects, 'NetworkPolicy acme/stock').spec.ingress)).not.toContain('booking')
   })
 
   test('has no migration and no way to a database without a database', () => {
-    const pod = find(grown.own, 'Deployment shop/invoice').spec.template.spec
+    const pod = find(grown.own, 'Deployment acme/invoice').spec.template.spec
     expect(pod.initContainers.map(({ name }: { name: string }) => name)).toEqual(['collector'])
-    expect(JSON.stringify(find(grown.own, 'NetworkPolicy shop/invoice'))).not.toContain('5432')
-    expect(find(grown.own, 'ConfigMap shop/postgres-setup').data.databases).toMatch(/^user user \d+\norder order \d+\n$/)
+    expect(JSON.stringify(find(grown.own, 'NetworkPolicy acme/invoice'))).not.toContain('5432')
+    expect(find(grown.own, 'ConfigMap acme/postgres-setup').data.databases).toMatch(/^stock stock \d+\nbooking booking \d+\n$/)
   })
 })
 
 describe('the pods of a service', () => {
-  const { spec } = find(own, 'Deployment shop/user')
+  const { spec } = find(own, 'Deployment acme/stock')
   const pod = spec.template.spec
 
   test('start the collector, then migrate, then serve; and stop the other way round', () => {
@@ -141,7 +139,7 @@ describe('the pods of a service', () => {
       ['collector', 'Always'],
       ['migrate', undefined],
     ])
-    expect(pod.containers.map(({ name }: { name: string }) => name)).toEqual(['user'])
+    expect(pod.containers.map(({ name }: { name: string }) => name)).toEqual(['stock'])
     expect(pod.initContainers[0].startupProbe.httpGet.port).toBe(13_133)
   })
 
@@ -192,7 +190,7 @@ describe('every pod', () => {
     const policies = all.filter(({ kind }) => kind === 'NetworkPolicy').map(keyOf)
     for (const { metadata } of all.filter(({ kind }) => ['Deployment', 'StatefulSet', 'Prometheus', 'Alertmanager'].includes(kind)))
       expect(policies).toContain(`NetworkPolicy ${metadata.namespace}/${metadata.name}`)
-    for (const namespace of ['shop', 'ingress', 'observability']) {
+    for (const namespace of ['acme', 'ingress', 'observability']) {
       expect(find(all, `NetworkPolicy ${namespace}/default-deny`).spec).toEqual({ podSelector: {}, policyTypes: ['Ingress', 'Egress'] })
     }
   })
@@ -204,7 +202,7 @@ describe('every object', () => {
     const wanted = ['component', 'instance', 'managed-by', 'name', 'part-of', 'version'].map(name => `app.kubernetes.io/${name}`)
     for (const object of all) {
       expect(Object.keys(object.metadata.labels ?? {}), keyOf(object)).toEqual(expect.arrayContaining(wanted))
-      expect(['shop', 'ingress', 'observability', 'kube-system', undefined], keyOf(object)).toContain(object.metadata.namespace)
+      expect(['acme', 'ingress', 'observability', 'kube-system', undefined], keyOf(object)).toContain(object.metadata.namespace)
     }
     const kindsOf = (name: string) => own.filter(({ metadata }) => [name, `${name}-pods`].includes(metadata.name)).map(({ kind }) => kind)
     for (const { name } of system.services)
@@ -230,39 +228,30 @@ describe('every object', () => {
 })
 
 const collectorConfigOf = (manifests: readonly Manifest[]): string =>
-  find(manifests, 'Deployment shop/user').spec.template.spec.initContainers[0].env.find(({ name }: { name: string }) => name === 'OTELCOL_CONFIG')
+  find(manifests, 'Deployment acme/stock').spec.template.spec.initContainers[0].env.find(({ name }: { name: string }) => name === 'OTELCOL_CONFIG')
     .value
 
 describe('settings', () => {
   test('the configuration of the collector is part of the pods, so that an undone rollout brings the old one back', () => {
-    const volumes = find(build(system, {}).own, 'Deployment shop/user').spec.template.spec.volumes
+    const volumes = find(build(system, {}).own, 'Deployment acme/stock').spec.template.spec.volumes
     expect(volumes.map(({ configMap }: { configMap?: { name: string } }) => configMap?.name).filter(Boolean)).toEqual(['workload-issuer'])
     expect(collectorConfigOf(build(system, {}).own)).not.toBe(collectorConfigOf(build(system, EXISTING).own))
   })
 
   test('an existing platform is attached to and not brought', () => {
-    const env = {
-      PLATFORM: 'existing',
-      MONITORING_NAMESPACE: 'monitoring',
-      MONITORING_LABELS: 'release=kps',
-      INGRESS_NAMESPACE: 'nginx',
-      INGRESS_CLASS: 'nginx',
-      OTLP_ENDPOINT: 'http://tempo.tracing:4317',
-      TRACING_NAMESPACE: 'tracing',
-    }
-    const attached = build(system, env)
+    const attached = build(system, { ...EXISTING, MONITORING_LABELS: 'release=kps' })
     expect(attached.platform).toEqual([])
-    expect(find(attached.own, 'ServiceMonitor shop/user').metadata.labels).toMatchObject({ release: 'kps' })
-    expect(find(attached.own, 'Ingress shop/user').spec.ingressClassName).toBe('nginx')
-    const peers = find(attached.own, 'NetworkPolicy shop/user').spec.ingress.map(({ from }: { from: unknown[] }) => from)
+    expect(find(attached.own, 'ServiceMonitor acme/stock').metadata.labels).toMatchObject({ release: 'kps' })
+    expect(find(attached.own, 'Ingress acme/stock').spec.ingressClassName).toBe('nginx')
+    const peers = find(attached.own, 'NetworkPolicy acme/stock').spec.ingress.map(({ from }: { from: unknown[] }) => from)
     expect(peers).toContainEqual([{ namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': 'nginx' } } }])
     expect(collectorConfigOf(attached.own)).toContain('endpoint: tempo.tracing:4317')
   })
 
   test('the bundled database lets nobody in over the network without TLS', () => {
-    const access: string = find(own, 'ConfigMap shop/postgres-setup').data['pg_hba.conf']
+    const access: string = find(own, 'ConfigMap acme/postgres-setup').data['pg_hba.conf']
     expect(access.trim().split('\n')).toEqual(['local all all trust', 'hostssl all all all scram-sha-256'])
-    const { args, volumeMounts } = find(own, 'StatefulSet shop/postgres').spec.template.spec.containers[0]
+    const { args, volumeMounts } = find(own, 'StatefulSet acme/postgres').spec.template.spec.containers[0]
     expect(args).toContain('ssl=on')
     expect(args).toContain('hba_file=/etc/postgres-access/pg_hba.conf')
     expect(volumeMounts).toContainEqual({ name: 'tls', mountPath: '/etc/postgres-tls', readOnly: true })
@@ -271,12 +260,12 @@ describe('settings', () => {
   test('an external database is reached by its address, and none is brought', () => {
     const external = build(system, { DATABASE: 'external', DATABASE_CIDR: '10.1.0.0/16' })
     expect(external.own.filter(({ metadata }) => metadata.name.startsWith('postgres'))).toEqual([])
-    expect(JSON.stringify(find(external.own, 'NetworkPolicy shop/user').spec.egress)).toContain('"ipBlock":{"cidr":"10.1.0.0/16"}')
+    expect(JSON.stringify(find(external.own, 'NetworkPolicy acme/stock').spec.egress)).toContain('"ipBlock":{"cidr":"10.1.0.0/16"}')
   })
 
   test('an external database may have several addresses, and its own port', () => {
     const external = build(system, { DATABASE: 'external', DATABASE_CIDR: '10.1.0.0/16,2001:db8::/64', DATABASE_PORT: '6432' })
-    const { egress } = find(external.own, 'NetworkPolicy shop/user').spec
+    const { egress } = find(external.own, 'NetworkPolicy acme/stock').spec
     for (const cidr of ['10.1.0.0/16', '2001:db8::/64'])
       expect(egress).toContainEqual({ to: [{ ipBlock: { cidr } }], ports: [{ port: 6_432, protocol: 'TCP' }] })
   })
@@ -291,7 +280,7 @@ describe('settings', () => {
   })
 
   test('keys of the issuer come as a file, or by a URL that callees alone may reach', () => {
-    const podOf = (objects: readonly Manifest[]) => find(objects, 'Deployment shop/user').spec.template.spec
+    const podOf = (objects: readonly Manifest[]) => find(objects, 'Deployment acme/stock').spec.template.spec
     const envOf = (objects: readonly Manifest[]) =>
       Object.fromEntries(podOf(objects).containers[0].env.map(({ name, value }: { name: string; value: string }) => [name, value]))
     expect(envOf(own).WORKLOAD_JWKS).toBe('/etc/fairlead/workload-issuer/jwks.json')
@@ -301,8 +290,8 @@ describe('settings', () => {
     expect(envOf(byUrl.own)).not.toHaveProperty('WORKLOAD_JWKS_CA_FILE')
     expect(podOf(byUrl.own).volumes.map(({ name }: { name: string }) => name)).not.toContain('workload-issuer')
     const rule = { to: [{ ipBlock: { cidr: '192.0.2.0/24' } }], ports: [{ port: 443, protocol: 'TCP' }] }
-    expect(find(byUrl.own, 'NetworkPolicy shop/user').spec.egress).toContainEqual(rule)
-    expect(find(byUrl.own, 'NetworkPolicy shop/order').spec.egress).not.toContainEqual(rule)
+    expect(find(byUrl.own, 'NetworkPolicy acme/stock').spec.egress).toContainEqual(rule)
+    expect(find(byUrl.own, 'NetworkPolicy acme/booking').spec.egress).not.toContainEqual(rule)
 
     const vouched = build(system, { ...env, WORKLOAD_JWKS_CA: 'kube-root-ca.crt' })
     expect(envOf(vouched.own).WORKLOAD_JWKS_CA_FILE).toBe('/etc/fairlead/workload-issuer/ca.crt')
@@ -318,7 +307,7 @@ describe('settings', () => {
       OTLP_HEADERS: 'x-api-key,authorization',
     }
     const { own: objects } = build(system, env)
-    const collector = find(objects, 'Deployment shop/user').spec.template.spec.initContainers[0]
+    const collector = find(objects, 'Deployment acme/stock').spec.template.spec.initContainers[0]
     expect(parse(collectorConfigOf(objects)).exporters.otlp_grpc).toMatchObject({
       endpoint: 'traces.example.org:443',
       tls: { insecure: false },
@@ -328,13 +317,13 @@ describe('settings', () => {
       name: 'OTLP_HEADER_X_API_KEY',
       valueFrom: { secretKeyRef: { name: 'otlp-headers', key: 'x-api-key' } },
     })
-    const { egress } = find(objects, 'NetworkPolicy shop/user').spec
+    const { egress } = find(objects, 'NetworkPolicy acme/stock').spec
     for (const cidr of ['192.0.2.0/24', '198.51.100.0/24'])
       expect(egress).toContainEqual({ to: [{ ipBlock: { cidr } }], ports: [{ port: 443, protocol: 'TCP' }] })
     expect(JSON.stringify(egress)).not.toContain('4317')
 
     const { own: vouched } = build(system, { ...env, OTLP_CA: 'our-ca' })
-    const pod = find(vouched, 'Deployment shop/user').spec.template.spec
+    const pod = find(vouched, 'Deployment acme/stock').spec.template.spec
     expect(parse(collectorConfigOf(vouched)).exporters.otlp_grpc.tls).toEqual({ insecure: false, ca_file: '/etc/otelcol/ca/ca.crt' })
     expect(pod.volumes).toContainEqual({ name: 'otlp-ca', configMap: { name: 'our-ca' } })
     expect(pod.initContainers[0].volumeMounts).toEqual([{ name: 'otlp-ca', mountPath: '/etc/otelcol/ca', readOnly: true }])
@@ -381,15 +370,16 @@ describe('settings', () => {
       spec: { image: string; version: string }
     }[]
     expect([...used].sort()).toEqual([
-      'fairlead/order:1',
-      'fairlead/user:1',
       'mirror.example/copies/docker.io/grafana/grafana:12.3.0',
       'mirror.example/copies/docker.io/jaegertracing/jaeger:2.13.0',
       'mirror.example/copies/docker.io/library/postgres:17',
       'mirror.example/copies/docker.io/library/traefik:v3.6.12',
       'mirror.example/copies/quay.io/prometheus-operator/prometheus-operator:v0.85.0',
       'mirror.example/copies/registry.k8s.io/metrics-server/metrics-server:v0.9.0',
+      images.booking,
       reference,
+      images.hello,
+      images.stock,
     ])
     expect(operated.map(({ spec }) => [spec.image, spec.version])).toEqual([
       ['mirror.example/copies/quay.io/prometheus/prometheus:v3.16.0', 'v3.16.0'],
@@ -405,28 +395,27 @@ describe('settings', () => {
   test('a Gateway has routes, which strip the deadline, and no Ingress', () => {
     const routed = build(system, { ROUTE: 'gateway', GATEWAY: 'public' })
     expect(routed.own.filter(({ kind }) => kind === 'Ingress')).toEqual([])
-    const { spec } = find(routed.own, 'HTTPRoute shop/order')
+    const { spec } = find(routed.own, 'HTTPRoute acme/booking')
     expect(spec.parentRefs).toEqual([{ name: 'public', namespace: 'ingress' }])
     expect(spec.rules[0].filters[0].requestHeaderModifier.remove).toEqual(['x-request-timeout-ms'])
     expect(spec.rules[0].matches.map(({ path }: { path: object }) => path)).toEqual([
-      { type: 'Exact', value: '/openapi/order.json' },
-      { type: 'PathPrefix', value: '/orders' },
-      { type: 'PathPrefix', value: '/products' },
+      { type: 'PathPrefix', value: '/bookings' },
+      { type: 'Exact', value: '/openapi/booking.json' },
     ])
   })
 
   test('a Gateway of the bundled platform is served by the same entry points, and no Ingress is', () => {
     const { platform: objects } = build(system, { ROUTE: 'gateway' })
-    const { spec } = find(objects, 'Gateway ingress/shop')
+    const { spec } = find(objects, 'Gateway ingress/acme')
     expect(spec.gatewayClassName).toBe(find(objects, 'GatewayClass traefik').metadata.name)
     expect(spec.listeners.map(({ port, protocol }: { port: number; protocol: string }) => [port, protocol])).toEqual([
       [8_000, 'HTTP'],
       [8_443, 'HTTPS'],
     ])
-    expect(spec.listeners[1].tls.certificateRefs).toEqual([{ group: '', kind: 'Secret', name: 'shop-tls' }])
+    expect(spec.listeners[1].tls.certificateRefs).toEqual([{ group: '', kind: 'Secret', name: 'acme-tls' }])
     for (const { hostname, allowedRoutes } of spec.listeners) {
-      expect(hostname).toBe('shop.localhost')
-      expect(allowedRoutes.namespaces.selector.matchLabels).toEqual({ 'kubernetes.io/metadata.name': 'shop' })
+      expect(hostname).toBe('acme.localhost')
+      expect(allowedRoutes.namespaces.selector.matchLabels).toEqual({ 'kubernetes.io/metadata.name': 'acme' })
     }
     const argsOf = (of: readonly Manifest[]): string[] => find(of, 'Deployment ingress/traefik').spec.template.spec.containers[0].args
     const withoutProvider = (args: string[]) => args.filter(arg => !arg.startsWith('--providers.kubernetes'))
@@ -434,9 +423,9 @@ describe('settings', () => {
     expect(argsOf(objects).filter(arg => arg.startsWith('--providers.kubernetes'))).toEqual([
       '--providers.kubernetesGateway=true',
       '--providers.kubernetesGateway.endpoint=http://127.0.0.1:6443',
-      '--providers.kubernetesGateway.namespaces=shop,ingress',
+      '--providers.kubernetesGateway.namespaces=acme,ingress',
     ])
-    const readable = find(objects, 'Role shop/traefik').rules.flatMap(({ resources }: { resources: string[] }) => resources)
+    const readable = find(objects, 'Role acme/traefik').rules.flatMap(({ resources }: { resources: string[] }) => resources)
     expect(readable).toContain('httproutes')
     expect(readable).not.toContain('secrets')
     expect(objects.filter(({ kind }) => kind === 'IngressClass')).toEqual([])
@@ -475,24 +464,15 @@ describe('the way in', () => {
   const pathsOf = (contract: Contract) => publicPaths(contract).map(({ path, type }) => `${type} ${path}`)
 
   test('is the contract without what is for workloads or internal, and a prefix only where a path has a parameter', () => {
-    expect(pathsOf(user.contract)).toEqual([
-      'Exact /.well-known/jwks.json',
-      'Exact /openapi/user.json',
-      'Exact /sessions',
-      'Exact /sessions/current',
-      'Exact /sessions/refresh',
-      'Exact /users',
-      'Exact /users/me',
-      'Exact /users/me/credit',
-      'Exact /users/me/password',
-    ])
-    expect(pathsOf(order.contract)).toEqual(['Exact /openapi/order.json', 'Prefix /orders', 'Prefix /products'])
-    const paths = find(own, 'Ingress shop/order').spec.rules[0].http.paths
-    expect(paths.map(({ path, pathType }: { path: string; pathType: string }) => `${pathType} ${path}`)).toEqual(pathsOf(order.contract))
+    expect(pathsOf(hello.contract)).toEqual(['Exact /greetings', 'Exact /greetings/latest', 'Prefix /hello'])
+    expect(pathsOf(stock.contract)).toEqual(['Prefix /items', 'Exact /openapi/stock.json'])
+    expect(pathsOf(booking.contract)).toEqual(['Prefix /bookings', 'Exact /openapi/booking.json'])
+    const paths = find(own, 'Ingress acme/booking').spec.rules[0].http.paths
+    expect(paths.map(({ path, pathType }: { path: string; pathType: string }) => `${pathType} ${path}`)).toEqual(pathsOf(booking.contract))
   })
 
   test('of a parameter inside a path element is the prefix before that element', () => {
-    const operation = user.contract.getMe
+    const operation = stock.contract.listItems
     expect(pathsOf({ file: { ...operation, path: '/files/v{version}/raw' }, all: { ...operation, path: '/{tenant}' } })).toEqual(['Prefix /'])
     expect(pathsOf({ file: { ...operation, path: '/files/v{version}/raw' } })).toEqual(['Prefix /files'])
   })
@@ -529,12 +509,12 @@ describe('the way in', () => {
   })
 
   test('takes the largest body that any operation takes', () => {
-    const upload = { ...user.contract.register, path: '/pictures', maxBodyBytes: 1 << 20 } as const
+    const upload = { ...stock.contract.listItems, path: '/pictures', maxBodyBytes: 1 << 20 } as const
     const larger = build({
       ...system,
       services: [
-        { ...user, contract: { ...user.contract, upload } },
-        { ...order, calls: [] },
+        { ...stock, contract: { ...stock.contract, upload } },
+        { ...booking, calls: [] },
       ],
     })
     const { http } = parse(find(larger.platform, 'ConfigMap ingress/traefik').data['dynamic.yaml'])
@@ -554,11 +534,11 @@ describe('the way in', () => {
 
   test.each([
     ['localhost', {}, false],
-    ['shop.localhost', {}, false],
+    ['acme.localhost', {}, false],
     ['shop.example.org', {}, true],
     ['notlocalhost', {}, true],
     ['shop.example.org', { HTTP: 'plain' }, false],
-    ['shop.localhost', { HTTP: 'redirect', HTTPS_PORT: '8443' }, true],
+    ['acme.localhost', { HTTP: 'redirect', HTTPS_PORT: '8443' }, true],
   ])('sends plain HTTP for %s to https, which says so for a year: with %j %s', (HOST, env, redirects) => {
     const { args, config } = ingressOf({ HOST, ...env })
     const port = 'HTTPS_PORT' in env ? env.HTTPS_PORT : 443
@@ -572,17 +552,17 @@ describe('the way in', () => {
     const { routers, services } = ingressOf().config
     expect(services['no-route-yet']).toEqual({ loadBalancer: { servers: [] } })
     expect(routers['no-route-yet']).toMatchObject({ priority: 1, entryPoints: ['web', 'websecure'], service: 'no-route-yet' })
-    expect(routers['no-route-yet'].rule).toMatch(/^Host\(`shop\.localhost`\) && \(Path\(`\/\.well-known\/jwks\.json`\) \|\| /)
-    expect(routers['no-route-yet'].rule).toContain(' || Path(`/orders`) || PathPrefix(`/orders/`) || ')
+    expect(routers['no-route-yet'].rule).toMatch(/^Host\(`acme\.localhost`\) && \(Path\(`\/greetings`\) \|\| /)
+    expect(routers['no-route-yet'].rule).toContain(' || Path(`/bookings`) || PathPrefix(`/bookings/`) || ')
     expect(routers['no-route-yet'].rule).not.toContain('reservations')
   })
 
   test('may read its routes in the namespace of the services only, and no Secret there', () => {
     const readBy = (key: string): string[] => find(platform, key).rules.flatMap(({ resources }: { resources: string[] }) => resources)
-    expect(readBy('Role shop/traefik')).toEqual(['services', 'endpointslices', 'ingresses'])
+    expect(readBy('Role acme/traefik')).toEqual(['services', 'endpointslices', 'ingresses'])
     expect(readBy('Role ingress/traefik')).toEqual(['secrets', 'pods'])
     expect(readBy('ClusterRole platform-traefik')).toEqual(['nodes', 'ingressclasses'])
-    for (const key of ['Role shop/traefik', 'Role ingress/traefik', 'ClusterRole platform-traefik'])
+    for (const key of ['Role acme/traefik', 'Role ingress/traefik', 'ClusterRole platform-traefik'])
       expect(find(platform, key).rules.flatMap(({ verbs }: { verbs: string[] }) => verbs)).not.toContain('*')
   })
 
@@ -596,7 +576,7 @@ describe('the way in', () => {
       '--entryPoints.websecure.asDefault=true',
     ])
     expect(config.routers['api-secrets']).toMatchObject({
-      rule: 'Path(`/api/v1/namespaces/shop/secrets`)',
+      rule: 'Path(`/api/v1/namespaces/acme/secrets`)',
       entryPoints: ['api'],
       middlewares: ['own-secrets'],
     })
@@ -618,16 +598,16 @@ describe('the way in', () => {
 
   test('has the certificate from its own namespace, and the Ingress names none', () => {
     const { volumes } = find(platform, 'Deployment ingress/traefik').spec.template.spec
-    expect(volumes[0].projected.sources).toEqual([{ configMap: { name: 'traefik' } }, { secret: { name: 'shop-tls', optional: true } }])
+    expect(volumes[0].projected.sources).toEqual([{ configMap: { name: 'traefik' } }, { secret: { name: 'acme-tls', optional: true } }])
     expect(ingressOf().tls).toEqual({ certificates: [{ certFile: '/etc/traefik/tls.crt', keyFile: '/etc/traefik/tls.key' }] })
-    expect(find(own, 'Ingress shop/order').spec.tls).toEqual([{ hosts: ['shop.localhost'] }])
+    expect(find(own, 'Ingress acme/booking').spec.tls).toEqual([{ hosts: ['acme.localhost'] }])
     const { own: attached } = build(system, EXISTING)
-    expect(find(attached, 'Ingress shop/order').spec.tls).toEqual([{ hosts: ['shop.localhost'], secretName: 'shop-tls' }])
+    expect(find(attached, 'Ingress acme/booking').spec.tls).toEqual([{ hosts: ['acme.localhost'], secretName: 'acme-tls' }])
   })
 })
 
 const synth = (args: string[], dir: string, env: Record<string, string> = {}) =>
-  promisify(execFile)(process.execPath, ['--disable-warning=ExperimentalWarning', 'infra/main.ts', ...args], {
+  promisify(execFile)(process.execPath, ['--disable-warning=ExperimentalWarning', `${project.root}/infra/main.ts`, ...args], {
     env: { PATH: process.env.PATH, CDK8S_OUTDIR: dir, IMAGE_TAG: '1', ...env },
     timeout: 60_000,
   }).then(
@@ -638,9 +618,9 @@ const synth = (args: string[], dir: string, env: Record<string, string> = {}) =>
 test('npm run synth leaves no chart of an earlier run, and nothing else is touched', async () => {
   const dir = await mkdtemp(join(tmpdir(), 'fairlead-synth-'))
   onTestFinished(() => rm(dir, { recursive: true, force: true }))
-  for (const name of ['0000-depot.k8s.yaml', 'shop.k8s.yaml', 'notes.yaml']) await writeFile(join(dir, name), '')
+  for (const name of ['0000-depot.k8s.yaml', 'acme.k8s.yaml', 'notes.yaml']) await writeFile(join(dir, name), '')
   expect((await synth([], dir)).code).toBe(0)
-  expect((await readdir(dir)).sort()).toEqual(['0000-shop.k8s.yaml', '0001-platform.k8s.yaml', 'notes.yaml'])
+  expect((await readdir(dir)).sort()).toEqual(['0000-acme.k8s.yaml', '0001-platform.k8s.yaml', 'notes.yaml'])
 })
 
 test('npm run synth writes nothing for --help, nor for what it does not know', async () => {
@@ -654,10 +634,10 @@ test('npm run synth writes nothing for --help, nor for what it does not know', a
 test('npm run synth says in a line each what does not go together', async () => {
   const dir = await mkdtemp(join(tmpdir(), 'fairlead-synth-'))
   onTestFinished(() => rm(dir, { recursive: true, force: true }))
-  const refused = await synth([], dir, { MONITORING_NAMESPACE: 'shop' })
+  const refused = await synth([], dir, { MONITORING_NAMESPACE: 'acme' })
   expect(refused).toMatchObject({ code: 1, stdout: '' })
   expect(refused.stderr).toBe(
-    'error: the environment has 1 problem:\n  MONITORING_NAMESPACE and NAMESPACE are both shop: the services need a namespace of their own\n',
+    'error: the environment has 1 problem:\n  MONITORING_NAMESPACE and NAMESPACE are both acme: the services need a namespace of their own\n',
   )
   expect(await readdir(dir)).toEqual([])
 })

@@ -1,0 +1,1 @@
+create table items (sku text primary key, held integer not null default 0);

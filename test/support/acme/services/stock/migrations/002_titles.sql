@@ -1,0 +1,1 @@
+alter table items add column title text not null default '';
