@@ -1,12 +1,12 @@
 import { DEFAULT_POOL_SIZE, hasOutbox, type ServiceDefinition } from '@fairlead/chassis'
+import { ConfigMap } from 'cdk8s-plus-27'
 import type { Construct } from 'constructs'
 import type { IStatefulSet } from 'kubernetes-models/apps/v1/StatefulSet'
-import type { IConfigMap } from 'kubernetes-models/v1/ConfigMap'
 import type { IContainer } from 'kubernetes-models/v1/Container'
 import type { IService } from 'kubernetes-models/v1/Service'
 import type { Context } from '../objects/context.ts'
 import { addNetworkPolicy, podsOf } from '../objects/network-policies.ts'
-import { kubeObject, labelsOf, type Owner, selectorOf } from '../objects/object.ts'
+import { kubeObject, labelsOf, make, type Owner, selectorOf } from '../objects/object.ts'
 import { containerSecurity, pinnedImages, podSecurity, resources, UID } from '../objects/restricted.ts'
 import { addServiceAccount } from '../objects/service-account.ts'
 import { imagesFor, versionOf } from '../settings/images.ts'
@@ -92,9 +92,7 @@ export function addPostgres(scope: Construct, context: Context): void {
   const clients = system.services.filter(({ database }) => database)
   const connections = clients.reduce((sum, client) => sum + sessionsOf(client), 20)
   addServiceAccount(scope, owner, namespace)
-  kubeObject<IConfigMap>(scope, owner, {
-    apiVersion: 'v1',
-    kind: 'ConfigMap',
+  make(ConfigMap, scope, owner, {
     metadata: { name: 'postgres-setup', namespace },
     data: {
       'roles.sh': ROLES_SCRIPT,

@@ -1,9 +1,9 @@
 import { DefinitionError } from '@fairlead/chassis'
 import type { Dashboard } from '@grafana/grafana-foundation-sdk/dashboard'
+import { ConfigMap } from 'cdk8s-plus-27'
 import type { Construct } from 'constructs'
-import type { IConfigMap } from 'kubernetes-models/v1/ConfigMap'
 import { type Context, systemOwner } from '../objects/context.ts'
-import { kubeObject } from '../objects/object.ts'
+import { make } from '../objects/object.ts'
 import type { DashboardContext } from './grafana.ts'
 import { overviewDashboard } from './overview.ts'
 import { platformDashboard } from './platform.ts'
@@ -41,9 +41,7 @@ export function addDashboards(scope: Construct, context: Context): void {
   const { settings, system } = context
   const owner = { ...systemOwner(context), component: DASHBOARD }
   for (const [name, dashboard] of dashboardsOf(context))
-    kubeObject<IConfigMap>(scope, owner, {
-      apiVersion: 'v1',
-      kind: 'ConfigMap',
+    make(ConfigMap, scope, owner, {
       metadata: { name: `${name}-dashboard`, namespace: settings.NAMESPACE, labels: settings.DASHBOARD_LABELS },
       data: { [`${system.name}-${name}.json`]: toJson(dashboard) },
     })

@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto'
+import { ConfigMap } from 'cdk8s-plus-27'
 import type { Construct } from 'constructs'
-import type { IConfigMap } from 'kubernetes-models/v1/ConfigMap'
 import { stringify } from 'yaml'
 import { bundledDashboards, toJson } from '../dashboards/dashboards.ts'
 import { addNetworkPolicy, podsOf } from '../objects/network-policies.ts'
-import { kubeObject } from '../objects/object.ts'
+import { make } from '../objects/object.ts'
 import { type PlatformContext, platformOwner } from '../objects/platform-owner.ts'
 import { resources } from '../objects/restricted.ts'
 import { addServiceAccount } from '../objects/service-account.ts'
@@ -44,8 +44,7 @@ export function addGrafana(scope: Construct, context: PlatformContext): void {
     'grafana-dashboards': dashboards,
   }
   addServiceAccount(scope, owner, namespace)
-  for (const [name, data] of Object.entries(files))
-    kubeObject<IConfigMap>(scope, owner, { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name, namespace }, data })
+  for (const [name, data] of Object.entries(files)) make(ConfigMap, scope, owner, { metadata: { name, namespace }, data })
   addProgram(scope, owner, {
     namespace,
     image: imagesFor(settings).grafana,

@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto'
 import { KEPT_ATTRIBUTE, type SystemDefinition } from '@fairlead/chassis'
+import { ConfigMap } from 'cdk8s-plus-27'
 import type { Construct } from 'constructs'
-import type { IConfigMap } from 'kubernetes-models/v1/ConfigMap'
 import { stringify } from 'yaml'
 import { ownMetrics } from '../constructs/tracing-sidecar.ts'
 import { addNetworkPolicy, podsOf } from '../objects/network-policies.ts'
-import { kubeObject } from '../objects/object.ts'
+import { make } from '../objects/object.ts'
 import { type PlatformContext, platformOwner } from '../objects/platform-owner.ts'
 import { resources } from '../objects/restricted.ts'
 import { addServiceAccount } from '../objects/service-account.ts'
@@ -78,12 +78,7 @@ export function addJaeger(scope: Construct, { system, settings }: PlatformContex
   const owner = platformOwner('jaeger', 'tracing', 'jaeger', settings)
   const config = configFor(system)
   addServiceAccount(scope, owner, namespace)
-  kubeObject<IConfigMap>(scope, owner, {
-    apiVersion: 'v1',
-    kind: 'ConfigMap',
-    metadata: { name: 'jaeger', namespace },
-    data: { 'config.yaml': config },
-  })
+  make(ConfigMap, scope, owner, { metadata: { name: 'jaeger', namespace }, data: { 'config.yaml': config } })
   addProgram(scope, owner, {
     namespace,
     image: imagesFor(settings).jaeger,

@@ -1,15 +1,15 @@
 import { ADMIN_PORT } from '@fairlead/chassis'
 import type { IAlertmanager } from '@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1/Alertmanager'
 import type { IPrometheus } from '@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1/Prometheus'
+import { Secret } from 'cdk8s-plus-27'
 import type { Construct } from 'constructs'
 import type { IRole } from 'kubernetes-models/rbac.authorization.k8s.io/v1/Role'
-import type { ISecret } from 'kubernetes-models/v1/Secret'
 import { stringify } from 'yaml'
 import { addPlatformAlerts } from '../alerts/platform-alerts.ts'
 import { PERIOD } from '../alerts/slo-alerts.ts'
 import { COLLECTOR_METRICS_PORT } from '../constructs/tracing-sidecar.ts'
 import { addNetworkPolicy, podsOf } from '../objects/network-policies.ts'
-import { kubeObject, labelsOf, type Owner } from '../objects/object.ts'
+import { kubeObject, labelsOf, make, type Owner } from '../objects/object.ts'
 import { type PlatformContext, platformOwner } from '../objects/platform-owner.ts'
 import { podSecurity, resources } from '../objects/restricted.ts'
 import { addServiceAccount } from '../objects/service-account.ts'
@@ -128,9 +128,7 @@ function addAlertmanager(scope: Construct, { settings }: PlatformContext): void 
 
 /** A configuration without receivers. It holds no secret, but the operator reads it from this kind only. */
 function tellNobody(scope: Construct, owner: Owner, namespace: string): void {
-  kubeObject<ISecret>(scope, owner, {
-    apiVersion: 'v1',
-    kind: 'Secret',
+  make(Secret, scope, owner, {
     metadata: { name: ALERTMANAGER_SECRET, namespace },
     stringData: {
       'alertmanager.yaml': stringify({

@@ -1,13 +1,13 @@
+import { ConfigMap } from 'cdk8s-plus-27'
 import type { Construct } from 'constructs'
 import type { IIngressClass } from 'kubernetes-models/networking.k8s.io/v1/IngressClass'
 import type { IRole } from 'kubernetes-models/rbac.authorization.k8s.io/v1/Role'
-import type { IConfigMap } from 'kubernetes-models/v1/ConfigMap'
 import { stringify } from 'yaml'
 import { addIngressAlerts } from '../alerts/ingress-alerts.ts'
 import { entryServices } from '../constructs/ingress.ts'
 import { addNamespace } from '../objects/namespace.ts'
 import { addNetworkPolicy, podsOf } from '../objects/network-policies.ts'
-import { kubeObject } from '../objects/object.ts'
+import { kubeObject, make } from '../objects/object.ts'
 import { type PlatformContext, platformOwner } from '../objects/platform-owner.ts'
 import { resources } from '../objects/restricted.ts'
 import { addServiceAccount } from '../objects/service-account.ts'
@@ -41,9 +41,7 @@ export function addTraefik(scope: Construct, context: PlatformContext): void {
   else addIngressClass(scope, settings)
   addAccess(scope, context)
 
-  kubeObject<IConfigMap>(scope, owner, {
-    apiVersion: 'v1',
-    kind: 'ConfigMap',
+  make(ConfigMap, scope, owner, {
     metadata: { name: 'traefik', namespace },
     // Read again when it changes: a new service needs no restart of the one way in.
     data: { 'dynamic.yaml': stringify(traefikConfig(context)) },

@@ -222,7 +222,7 @@ describe('every object', () => {
 
   test('holds no secret', () => {
     for (const { kind, metadata, ...rest } of all.filter(object => object.kind === 'Secret')) {
-      expect([kind, metadata.name, Object.keys(rest)]).toEqual(['Secret', 'alertmanager-alertmanager', ['apiVersion', 'stringData']])
+      expect([kind, metadata.name, Object.keys(rest)]).toEqual(['Secret', 'alertmanager-alertmanager', ['apiVersion', 'immutable', 'stringData']])
     }
   })
 })
