@@ -1,11 +1,10 @@
 import { ADMIN_PORT, DEFAULT_RESOURCES, jwksOperation, podsHost, type ServiceDefinition, secretsOf, workloadAudience } from '@fairlead/chassis'
+import { k8s } from 'cdk8s-plus-27'
 import type { Construct } from 'constructs'
-import type { IDeployment } from 'kubernetes-models/apps/v1/Deployment'
-import type { IContainer } from 'kubernetes-models/v1/Container'
-import type { IVolume } from 'kubernetes-models/v1/Volume'
-import type { IVolumeMount } from 'kubernetes-models/v1/VolumeMount'
 import { type Context, MOUNTS, serviceOwner } from '../objects/context.ts'
-import { kubeObject, labelsOf, ownPods } from '../objects/object.ts'
+import { sleepBeforeStop } from '../objects/newer-fields.ts'
+import { labelsOf, make, ownPods } from '../objects/object.ts'
+import { quantity } from '../objects/quantity.ts'
 import { containerSecurity, pinnedImages, podSecurity, resources } from '../objects/restricted.ts'
 import { settingTexts } from '../settings/service-settings.ts'
 import type { Settings } from '../settings/settings.ts'
@@ -34,19 +33,17 @@ export function addDeployment(scope: Construct, context: Context, service: Servi
   const spread = (topologyKey: string) => ({
     topologyKey,
     maxSkew: 1,
-    whenUnsatisfiable: 'ScheduleAnyway' as const,
+    whenUnsatisfiable: 'ScheduleAnyway',
     labelSelector: { matchLabels: ownPods(owner) },
     matchLabelKeys: ['pod-template-hash'],
   })
-  kubeObject<IDeployment>(scope, owner, {
-    apiVersion: 'apps/v1',
-    kind: 'Deployment',
+  make(k8s.KubeDeployment, scope, owner, {
     metadata: { name: service.name, namespace: settings.NAMESPACE, annotations: pinnedImages },
     spec: {
       selector: { matchLabels: ownPods(owner) },
       revisionHistoryLimit: 3,
       progressDeadlineSeconds: 180,
-      strategy: { type: 'RollingUpdate', rollingUpdate: { maxUnavailable: 0, maxSurge: 1 } },
+      strategy: { type: 'RollingUpdate', rollingUpdate: { maxUnavailable: k8s.IntOrString.fromNumber(0), maxSurge: k8s.IntOrString.fromNumber(1) } },
       template: {
         metadata: {
           labels: labelsOf(owner),
@@ -69,7 +66,7 @@ export function addDeployment(scope: Construct, context: Context, service: Servi
           initContainers: [collectorSidecar(settings), ...(service.database ? [migration(context, service)] : [])],
           containers: [serving(context, service)],
           volumes: [
-            { name: 'tmp', emptyDir: { sizeLimit: '16Mi' } },
+            { name: 'tmp', emptyDir: { sizeLimit: quantity('16Mi') } },
             ...collectorVolumes(settings),
             ...mountsOf(context, service).map(({ volume }) => volume),
             ...ownerVolume(service),
@@ -80,7 +77,10 @@ export function addDeployment(scope: Construct, context: Context, service: Servi
   })
 }
 
-const program = ({ settings, images }: Context, { name }: ServiceDefinition): Pick<IContainer, 'image' | 'imagePullPolicy' | 'securityContext'> => ({
+const program = (
+  { settings, images }: Context,
+  { name }: ServiceDefinition,
+): Pick<k8s.Container, 'image' | 'imagePullPolicy' | 'securityContext'> => ({
   image: images[name],
   imagePullPolicy: settings.IMAGE_PULL_POLICY,
   securityContext: containerSecurity(),
@@ -88,9 +88,9 @@ const program = ({ settings, images }: Context, { name }: ServiceDefinition): Pi
 
 const budgetOf = ({ resources: own = DEFAULT_RESOURCES }: ServiceDefinition) => resources(own.requests, own.limits)
 
-const TMP: IVolumeMount = { name: 'tmp', mountPath: '/tmp' }
+const TMP: k8s.VolumeMount = { name: 'tmp', mountPath: '/tmp' }
 
-function serving(context: Context, service: ServiceDefinition): IContainer {
+function serving(context: Context, service: ServiceDefinition): k8s.Container {
   const { system, settings } = context
   const env = {
     PORT: service.port,
@@ -111,7 +111,7 @@ function serving(context: Context, service: ServiceDefinition): IContainer {
     LOG_LEVEL: settings.LOG_LEVEL,
     OTEL_EXPORTER_OTLP_ENDPOINT: OTLP_URL,
   }
-  const probe = (path: string) => ({ httpGet: { path, port: 'admin' } })
+  const probe = (path: string) => ({ httpGet: { path, port: k8s.IntOrString.fromString('admin') } })
   return {
     name: service.name,
     ...program(context, service),
@@ -123,14 +123,14 @@ function serving(context: Context, service: ServiceDefinition): IContainer {
     startupProbe: { ...probe('/livez'), periodSeconds: 1, timeoutSeconds: 2, failureThreshold: 60 },
     livenessProbe: { ...probe('/livez'), periodSeconds: 10, timeoutSeconds: 5, failureThreshold: 3 },
     readinessProbe: { ...probe('/readyz'), periodSeconds: 2, timeoutSeconds: 2, failureThreshold: 3 },
-    lifecycle: { preStop: { sleep: { seconds: PRE_STOP_SECONDS } } },
+    lifecycle: sleepBeforeStop(PRE_STOP_SECONDS),
     resources: budgetOf(service),
     volumeMounts: [TMP, ...mountsOf(context, service).map(({ mount }) => mount)],
   }
 }
 
 /** Runs in every new pod and is safe so: one migrates, the others wait for its lock and find nothing to do. */
-const migration = (context: Context, service: ServiceDefinition): IContainer => ({
+const migration = (context: Context, service: ServiceDefinition): k8s.Container => ({
   name: 'migrate',
   ...program(context, service),
   args: ['main.js', 'migrate'],
@@ -146,7 +146,7 @@ export const DATABASE_CA_FILE = `${MOUNTS}/database/${DATABASE_CA}`
 export const OWNER_CA_FILE = `${MOUNTS}/${OWNER}/${DATABASE_CA}`
 const READ_ONLY = 0o440
 
-const ownerVolume = (service: ServiceDefinition): IVolume[] =>
+const ownerVolume = (service: ServiceDefinition): k8s.Volume[] =>
   service.database ? [{ name: OWNER, secret: { secretName: ownerSecret(service), defaultMode: READ_ONLY } }] : []
 
 /** The ConfigMap with what a service needs to know the issuer's keys: the keys themselves, or who vouches for the host that publishes them. */
@@ -158,8 +158,8 @@ const issuerKeys = ({ WORKLOAD_JWKS, WORKLOAD_JWKS_CA }: Settings) =>
     : { workloadJwks: WORKLOAD_JWKS, ...(WORKLOAD_JWKS_CA && { workloadJwksCaFile: `${MOUNTS}/${WORKLOAD_ISSUER}/ca.crt` }) }
 
 /** Files that a service reads, each with its volume; none is a subPath, which would never change again. */
-function mountsOf({ system, settings }: Context, service: ServiceDefinition): { volume: IVolume; mount: IVolumeMount }[] {
-  const mounted = (name: string, source: Omit<IVolume, 'name'>) => ({
+function mountsOf({ system, settings }: Context, service: ServiceDefinition): { volume: k8s.Volume; mount: k8s.VolumeMount }[] {
+  const mounted = (name: string, source: Omit<k8s.Volume, 'name'>) => ({
     volume: { name, ...source },
     mount: { name, mountPath: `${MOUNTS}/${name}`, readOnly: true },
   })

@@ -1,12 +1,12 @@
 import { DEFAULT_POOL_SIZE, hasOutbox, type ServiceDefinition } from '@fairlead/chassis'
-import { ConfigMap } from 'cdk8s-plus-27'
+import { ConfigMap, k8s } from 'cdk8s-plus-27'
 import type { Construct } from 'constructs'
-import type { IStatefulSet } from 'kubernetes-models/apps/v1/StatefulSet'
-import type { IContainer } from 'kubernetes-models/v1/Container'
 import type { IService } from 'kubernetes-models/v1/Service'
 import type { Context } from '../objects/context.ts'
 import { addNetworkPolicy, podsOf } from '../objects/network-policies.ts'
+import { nativeSidecar } from '../objects/newer-fields.ts'
 import { kubeObject, labelsOf, make, type Owner, selectorOf } from '../objects/object.ts'
+import { quantity } from '../objects/quantity.ts'
 import { containerSecurity, pinnedImages, podSecurity, resources, UID } from '../objects/restricted.ts'
 import { addServiceAccount } from '../objects/service-account.ts'
 import { imagesFor, versionOf } from '../settings/images.ts'
@@ -114,9 +114,7 @@ export function addPostgres(scope: Construct, context: Context): void {
       ports: [{ name: 'postgres', port: POSTGRES_PORT, targetPort: 'postgres' }],
     },
   })
-  kubeObject<IStatefulSet>(scope, owner, {
-    apiVersion: 'apps/v1',
-    kind: 'StatefulSet',
+  make(k8s.KubeStatefulSet, scope, owner, {
     metadata: { name: POSTGRES, namespace, annotations: pinnedImages },
     spec: {
       serviceName: POSTGRES,
@@ -133,8 +131,8 @@ export function addPostgres(scope: Construct, context: Context): void {
           initContainers: [roles(image)],
           containers: [server(image, connections)],
           volumes: [
-            { name: 'tmp', emptyDir: { sizeLimit: '16Mi' } },
-            { name: 'socket', emptyDir: { sizeLimit: '1Mi' } },
+            { name: 'tmp', emptyDir: { sizeLimit: quantity('16Mi') } },
+            { name: 'socket', emptyDir: { sizeLimit: quantity('1Mi') } },
             { name: 'setup', configMap: { name: 'postgres-setup' } },
             { name: 'password', secret: { secretName: POSTGRES, defaultMode: 0o440 } },
             { name: 'roles', secret: { secretName: ROLES_SECRET, defaultMode: 0o440 } },
@@ -147,7 +145,7 @@ export function addPostgres(scope: Construct, context: Context): void {
           apiVersion: 'v1',
           kind: 'PersistentVolumeClaim',
           metadata: { name: 'data', labels: selectorOf(owner) },
-          spec: { accessModes: ['ReadWriteOnce'], resources: { requests: { storage: '1Gi' } } },
+          spec: { accessModes: ['ReadWriteOnce'], resources: { requests: { storage: quantity('1Gi') } } },
         },
       ],
     },
@@ -158,7 +156,7 @@ export function addPostgres(scope: Construct, context: Context): void {
   })
 }
 
-const server = (image: string, connections: number): IContainer => ({
+const server = (image: string, connections: number): k8s.Container => ({
   name: POSTGRES,
   image,
   imagePullPolicy: 'IfNotPresent',
@@ -182,7 +180,7 @@ const server = (image: string, connections: number): IContainer => ({
   startupProbe: { exec: { command: ['pg_isready', '--host', '127.0.0.1'] }, periodSeconds: 1, timeoutSeconds: 5, failureThreshold: 120 },
   readinessProbe: { exec: { command: ['pg_isready', '--host', '127.0.0.1'] }, periodSeconds: 5, timeoutSeconds: 5 },
   // The port alone: one that is busy is not dead.
-  livenessProbe: { tcpSocket: { port: 'postgres' }, periodSeconds: 10, timeoutSeconds: 5, failureThreshold: 6 },
+  livenessProbe: { tcpSocket: { port: k8s.IntOrString.fromString('postgres') }, periodSeconds: 10, timeoutSeconds: 5, failureThreshold: 6 },
   securityContext: containerSecurity(),
   resources: resources({ cpu: '50m', memory: '128Mi' }, { cpu: '2', memory: '512Mi' }),
   volumeMounts: [
@@ -196,20 +194,20 @@ const server = (image: string, connections: number): IContainer => ({
   ],
 })
 
-/** A native sidecar, since roles are needed for as long as the server runs. */
-const roles = (image: string): IContainer => ({
-  name: 'roles',
-  image,
-  imagePullPolicy: 'IfNotPresent',
-  restartPolicy: 'Always',
-  command: ['/bin/sh', '/etc/postgres-setup/roles.sh'],
-  securityContext: containerSecurity(),
-  resources: resources({ cpu: '10m', memory: '16Mi' }, { cpu: '200m', memory: '64Mi' }),
-  volumeMounts: [
-    { name: 'tmp', mountPath: '/tmp' },
-    { name: 'socket', mountPath: '/var/run/postgresql' },
-    { name: 'setup', mountPath: '/etc/postgres-setup', readOnly: true },
-    { name: 'setup', mountPath: '/etc/passwd', subPath: 'passwd', readOnly: true },
-    { name: 'roles', mountPath: '/etc/postgres-roles', readOnly: true },
-  ],
-})
+/** A sidecar, since roles are needed for as long as the server runs. */
+const roles = (image: string): k8s.Container =>
+  nativeSidecar({
+    name: 'roles',
+    image,
+    imagePullPolicy: 'IfNotPresent',
+    command: ['/bin/sh', '/etc/postgres-setup/roles.sh'],
+    securityContext: containerSecurity(),
+    resources: resources({ cpu: '10m', memory: '16Mi' }, { cpu: '200m', memory: '64Mi' }),
+    volumeMounts: [
+      { name: 'tmp', mountPath: '/tmp' },
+      { name: 'socket', mountPath: '/var/run/postgresql' },
+      { name: 'setup', mountPath: '/etc/postgres-setup', readOnly: true },
+      { name: 'setup', mountPath: '/etc/passwd', subPath: 'passwd', readOnly: true },
+      { name: 'roles', mountPath: '/etc/postgres-roles', readOnly: true },
+    ],
+  })

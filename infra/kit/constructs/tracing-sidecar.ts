@@ -1,6 +1,6 @@
-import type { IContainer } from 'kubernetes-models/v1/Container'
-import type { IVolume } from 'kubernetes-models/v1/Volume'
+import { k8s } from 'cdk8s-plus-27'
 import { stringify } from 'yaml'
+import { nativeSidecar } from '../objects/newer-fields.ts'
 import { containerSecurity, resources } from '../objects/restricted.ts'
 import { type ImageSettings, imagesFor } from '../settings/images.ts'
 import type { Settings } from '../settings/settings.ts'
@@ -73,29 +73,29 @@ const collectorConfig = ({ OTLP_ENDPOINT: { host, port, insecure }, OTLP_HEADERS
 
 const fieldEnv = (name: string, fieldPath: string) => ({ name, valueFrom: { fieldRef: { fieldPath } } })
 
-/** A native sidecar: the kubelet starts it before, and stops it after, everything that sends to it (KEP-753). */
-export const collectorSidecar = (settings: Tracing & ImageSettings): IContainer => ({
-  name: 'collector',
-  image: imagesFor(settings).collector,
-  imagePullPolicy: 'IfNotPresent',
-  restartPolicy: 'Always',
-  args: [`--config=env:${COLLECTOR_CONFIG}`],
-  env: [
-    fieldEnv('POD_NAME', 'metadata.name'),
-    fieldEnv('POD_NAMESPACE', 'metadata.namespace'),
-    fieldEnv('NODE_NAME', 'spec.nodeName'),
-    { name: 'GOMEMLIMIT', value: '50MiB' },
-    ...settings.OTLP_HEADERS.map(name => ({ name: headerVariable(name), valueFrom: { secretKeyRef: { name: OTLP_HEADERS_SECRET, key: name } } })),
-    { name: COLLECTOR_CONFIG, value: collectorConfig(settings) },
-  ],
-  ports: [{ name: 'otel-metrics', containerPort: COLLECTOR_METRICS_PORT }],
-  startupProbe: { httpGet: { path: '/', port: HEALTH_PORT }, periodSeconds: 1, failureThreshold: 60 },
-  securityContext: containerSecurity(),
-  resources: resources({ cpu: '10m', memory: '40Mi' }, { cpu: '200m', memory: '96Mi' }),
-  ...(settings.OTLP_CA && { volumeMounts: [{ name: CA_VOLUME, mountPath: CA_DIR, readOnly: true }] }),
-})
+/** Starts before, and stops after, everything that sends to it. */
+export const collectorSidecar = (settings: Tracing & ImageSettings): k8s.Container =>
+  nativeSidecar({
+    name: 'collector',
+    image: imagesFor(settings).collector,
+    imagePullPolicy: 'IfNotPresent',
+    args: [`--config=env:${COLLECTOR_CONFIG}`],
+    env: [
+      fieldEnv('POD_NAME', 'metadata.name'),
+      fieldEnv('POD_NAMESPACE', 'metadata.namespace'),
+      fieldEnv('NODE_NAME', 'spec.nodeName'),
+      { name: 'GOMEMLIMIT', value: '50MiB' },
+      ...settings.OTLP_HEADERS.map(name => ({ name: headerVariable(name), valueFrom: { secretKeyRef: { name: OTLP_HEADERS_SECRET, key: name } } })),
+      { name: COLLECTOR_CONFIG, value: collectorConfig(settings) },
+    ],
+    ports: [{ name: 'otel-metrics', containerPort: COLLECTOR_METRICS_PORT }],
+    startupProbe: { httpGet: { path: '/', port: k8s.IntOrString.fromNumber(HEALTH_PORT) }, periodSeconds: 1, failureThreshold: 60 },
+    securityContext: containerSecurity(),
+    resources: resources({ cpu: '10m', memory: '40Mi' }, { cpu: '200m', memory: '96Mi' }),
+    ...(settings.OTLP_CA && { volumeMounts: [{ name: CA_VOLUME, mountPath: CA_DIR, readOnly: true }] }),
+  })
 
 const CA_VOLUME = 'otlp-ca'
 
 /** What the collector mounts. */
-export const collectorVolumes = ({ OTLP_CA }: Tracing): IVolume[] => (OTLP_CA ? [{ name: CA_VOLUME, configMap: { name: OTLP_CA } }] : [])
+export const collectorVolumes = ({ OTLP_CA }: Tracing): k8s.Volume[] => (OTLP_CA ? [{ name: CA_VOLUME, configMap: { name: OTLP_CA } }] : [])

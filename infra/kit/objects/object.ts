@@ -1,5 +1,6 @@
 import { ApiObject } from 'cdk8s'
 import type { Construct } from 'constructs'
+import { keepNewerFields } from './newer-fields.ts'
 
 /** Who an object belongs to, as `app.kubernetes.io/*` labels. */
 export interface Owner {
@@ -48,7 +49,9 @@ export function make<P extends { readonly metadata?: Metadata }, T extends Const
   props: P,
 ): T {
   const { metadata = {} } = props
-  return new Kind(scope, idOf(Kind.name, metadata), { ...props, metadata: owned(owner, metadata) })
+  const made = new Kind(scope, idOf(Kind.name, metadata), { ...props, metadata: owned(owner, metadata) })
+  if (ApiObject.isApiObject(made)) keepNewerFields(made)
+  return made
 }
 
 interface Manifest {

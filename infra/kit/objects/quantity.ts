@@ -1,3 +1,5 @@
+import { k8s } from 'cdk8s-plus-27'
+
 const SUFFIXES: Record<string, number> = {
   m: 1e-3,
   '': 1,
@@ -10,6 +12,9 @@ const SUFFIXES: Record<string, number> = {
   Gi: 2 ** 30,
   Ti: 2 ** 40,
 }
+
+/** As the classes of cdk8s-plus take it, which drop a plain text. */
+export const quantity = (text: string): k8s.Quantity => k8s.Quantity.fromString(text)
 
 /**
  * A Kubernetes quantity as a number (https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity), e.g. `100m` is 0.1.

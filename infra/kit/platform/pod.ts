@@ -1,9 +1,7 @@
+import { k8s } from 'cdk8s-plus-27'
 import type { Construct } from 'constructs'
-import type { IDeployment } from 'kubernetes-models/apps/v1/Deployment'
-import type { IContainer } from 'kubernetes-models/v1/Container'
-import type { IPodSpec } from 'kubernetes-models/v1/PodSpec'
-import type { IVolume } from 'kubernetes-models/v1/Volume'
-import { kubeObject, labelsOf, type Owner, ownPods } from '../objects/object.ts'
+import { labelsOf, make, type Owner, ownPods } from '../objects/object.ts'
+import { quantity } from '../objects/quantity.ts'
 import { containerSecurity, pinnedImages, podSecurity } from '../objects/restricted.ts'
 
 /** How long a program of the platform may take to be ready, in seconds. */
@@ -19,7 +17,7 @@ export interface ProgramOptions {
   namespace: string
   image: string
   args: string[]
-  env?: IContainer['env']
+  env?: k8s.Container['env']
   /** Ports by name. */
   ports: Record<string, number>
   hostPorts?: Record<string, number>
@@ -27,7 +25,7 @@ export interface ProgramOptions {
   ready: Probe
   /** And when it is not past help. @default a connection to the same port */
   live?: Probe
-  resources: IContainer['resources']
+  resources: k8s.Container['resources']
   /** ConfigMaps by the folder that they are mounted at, alone or with a Secret that may be missing. */
   config?: Record<string, string | { configMap: string; secret: string }>
   /** Digest of what is in the ConfigMaps: the program does not read them again by itself. */
@@ -36,15 +34,17 @@ export interface ProgramOptions {
   scratch?: Record<string, string>
   /** Whether it talks to the Kubernetes API. */
   api?: boolean
-  lifecycle?: IContainer['lifecycle']
-  pod?: Partial<IPodSpec>
+  lifecycle?: k8s.Container['lifecycle']
+  pod?: Partial<k8s.PodSpec>
 }
 
-const configVolume = (from: string | { configMap: string; secret: string }): IVolume => {
+const configVolume = (from: string | { configMap: string; secret: string }): k8s.Volume => {
   if (typeof from === 'string') return { name: from, configMap: { name: from } }
   const sources = [{ configMap: { name: from.configMap } }, { secret: { name: from.secret, optional: true } }]
   return { name: from.configMap, projected: { sources } }
 }
+
+const action = ({ port, ...rest }: Probe): k8s.HttpGetAction => ({ ...rest, port: k8s.IntOrString.fromString(port) })
 
 /** One of each is what a cluster for trying needs; a production cluster brings its own (PLATFORM=existing). */
 const singleInstance = { 'kube-score/ignore': `${Object.values(pinnedImages)},deployment-replicas` }
@@ -72,19 +72,17 @@ export function addProgram(scope: Construct, owner: Owner, options: ProgramOptio
     ...Object.entries(config).map(([path, from]) => ({ path, volume: configVolume(from), readOnly: true })),
     ...Object.entries({ '/tmp': '16Mi', ...scratch }).map(([path, sizeLimit]) => ({
       path,
-      volume: { name: path.slice(1).replaceAll('/', '-'), emptyDir: { sizeLimit } },
+      volume: { name: path.slice(1).replaceAll('/', '-'), emptyDir: { sizeLimit: quantity(sizeLimit) } },
       readOnly: false,
     })),
   ]
-  kubeObject<IDeployment>(scope, owner, {
-    apiVersion: 'apps/v1',
-    kind: 'Deployment',
+  make(k8s.KubeDeployment, scope, owner, {
     metadata: { name: owner.name, namespace, annotations: singleInstance },
     spec: {
       replicas: 1,
       selector: { matchLabels: ownPods(owner) },
       // The old one first: ports of the node and state in memory are had once.
-      strategy: { type: 'RollingUpdate', rollingUpdate: { maxSurge: 0, maxUnavailable: 1 } },
+      strategy: { type: 'RollingUpdate', rollingUpdate: { maxSurge: k8s.IntOrString.fromNumber(0), maxUnavailable: k8s.IntOrString.fromNumber(1) } },
       revisionHistoryLimit: 3,
       template: {
         metadata: { labels: labelsOf(owner), ...(checksum && { annotations: { 'fairlead.dev/config': checksum } }) },
@@ -105,14 +103,14 @@ export function addProgram(scope: Construct, owner: Owner, options: ProgramOptio
                 containerPort,
                 ...(hostPorts[name] && { hostPort: hostPorts[name] }),
               })),
-              startupProbe: { httpGet: ready, periodSeconds: 1, timeoutSeconds: 3, failureThreshold: START_SECONDS },
+              startupProbe: { httpGet: action(ready), periodSeconds: 1, timeoutSeconds: 3, failureThreshold: START_SECONDS },
               livenessProbe: {
-                ...(live ? { httpGet: live } : { tcpSocket: { port: ready.port } }),
+                ...(live ? { httpGet: action(live) } : { tcpSocket: { port: k8s.IntOrString.fromString(ready.port) } }),
                 periodSeconds: 10,
                 timeoutSeconds: 5,
                 failureThreshold: 6,
               },
-              readinessProbe: { httpGet: ready, periodSeconds: 5, timeoutSeconds: 3 },
+              readinessProbe: { httpGet: action(ready), periodSeconds: 5, timeoutSeconds: 3 },
               ...(lifecycle && { lifecycle }),
               securityContext: containerSecurity(),
               resources,

@@ -11,7 +11,7 @@ import { COLLECTOR_METRICS_PORT } from '../constructs/tracing-sidecar.ts'
 import { addNetworkPolicy, podsOf } from '../objects/network-policies.ts'
 import { kubeObject, labelsOf, make, type Owner } from '../objects/object.ts'
 import { type PlatformContext, platformOwner } from '../objects/platform-owner.ts'
-import { podSecurity, resources } from '../objects/restricted.ts'
+import { amounts, podSecurity } from '../objects/restricted.ts'
 import { addServiceAccount } from '../objects/service-account.ts'
 import { imagesFor } from '../settings/images.ts'
 import { ALERTMANAGER_PORT, ALERTMANAGER_SECRET, JAEGER, OPERATOR_PORT, PROMETHEUS_PORT, TRAEFIK_ADMIN_PORT } from '../settings/ports.ts'
@@ -57,7 +57,7 @@ function addPrometheus(scope: Construct, context: PlatformContext): void {
       serviceAccountName: owner.name,
       podMetadata: { labels: labelsOf(owner) },
       securityContext: podSecurity(),
-      resources: resources({ cpu: '50m', memory: '200Mi' }, { cpu: '1', memory: '512Mi' }, { usual: '1Gi', most: '1200Mi' }),
+      resources: amounts({ cpu: '50m', memory: '200Mi' }, { cpu: '1', memory: '512Mi' }, { usual: '1Gi', most: '1200Mi' }),
       scrapeInterval: '15s',
       evaluationInterval: '15s',
       // What error budgets look back to; the size is what ends it sooner.
@@ -113,7 +113,7 @@ function addAlertmanager(scope: Construct, { settings }: PlatformContext): void 
       automountServiceAccountToken: false,
       podMetadata: { labels: labelsOf(owner) },
       securityContext: podSecurity(),
-      resources: resources({ cpu: '10m', memory: '32Mi' }, { cpu: '200m', memory: '128Mi' }),
+      resources: amounts({ cpu: '10m', memory: '32Mi' }, { cpu: '200m', memory: '128Mi' }),
       ...(settings.ALERTS_SECRET && { configSecret: settings.ALERTS_SECRET }),
     },
   })

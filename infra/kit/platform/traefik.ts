@@ -7,6 +7,7 @@ import { addIngressAlerts } from '../alerts/ingress-alerts.ts'
 import { entryServices } from '../constructs/ingress.ts'
 import { addNamespace } from '../objects/namespace.ts'
 import { addNetworkPolicy, podsOf } from '../objects/network-policies.ts'
+import { sleepBeforeStop } from '../objects/newer-fields.ts'
 import { kubeObject, make } from '../objects/object.ts'
 import { type PlatformContext, platformOwner } from '../objects/platform-owner.ts'
 import { resources } from '../objects/restricted.ts'
@@ -56,7 +57,7 @@ export function addTraefik(scope: Construct, context: PlatformContext): void {
     resources: resources({ cpu: '50m', memory: '64Mi' }, { cpu: '1', memory: '256Mi' }),
     config: { '/etc/traefik': { configMap: 'traefik', secret: settings.TLS_SECRET } },
     api: true,
-    lifecycle: { preStop: { sleep: { seconds: 5 } } },
+    lifecycle: sleepBeforeStop(5),
     pod: {
       terminationGracePeriodSeconds: 40,
       // kind maps the ports of its control plane.
