@@ -1,6 +1,6 @@
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { dirname, join, relative } from 'node:path'
-import { describeImages, helmChart, loadSettings, NAMED } from '@fairlead/infra/tools'
+import { chartSettings, describeImages, helmChart, NAMED } from '@fairlead/infra/tools'
 import { loadApp } from '../app.ts'
 import { defineCommand } from '../command.ts'
 import { CommandError, say } from '../terminal.ts'
@@ -34,7 +34,7 @@ writes.`,
   run: async flags => {
     const app = await loadApp()
     const folder = join('charts', app.system.name)
-    const settings = loadSettings({}, app.system)
+    const settings = chartSettings(app.system)
     const images = await describeImages(app, settings, NAMED)
     const files = helmChart(app, settings, Object.fromEntries(images.map(({ service, tag }) => [service, tag])))
     if (flags.check) {

@@ -5,7 +5,7 @@ import { diagramMermaid } from '../../infra/kit/diagram/mermaid.ts'
 import { diagramSvg } from '../../infra/kit/diagram/svg.ts'
 import { helmChart } from '../../infra/kit/helm/chart.ts'
 import { describeImages, NAMED } from '../../infra/kit/image/image.ts'
-import { loadSettings } from '../../infra/kit/settings/settings.ts'
+import { chartSettings } from '../../infra/kit/settings/settings.ts'
 import { app } from '../../infra/main.ts'
 
 const diagrams = { 'docs/diagram.svg': diagramSvg, 'docs/diagram.mmd': diagramMermaid }
@@ -15,7 +15,7 @@ test.each(Object.entries(diagrams))('%s is what the graph gives: npx fairlead di
 })
 
 test('charts/ is what the graph gives: npx fairlead charts, and commit it', async () => {
-  const settings = loadSettings({}, app.system)
+  const settings = chartSettings(app.system)
   const images = await describeImages(app, settings, NAMED)
   const wanted = helmChart(app, settings, Object.fromEntries(images.map(({ service, tag }) => [service, tag])))
   const folder = join('charts', app.system.name)

@@ -6,16 +6,24 @@ import type { Manifest } from '../objects/manifest.ts'
 import { DNS_PORT } from '../objects/network-policies.ts'
 import { OLDEST_KUBERNETES } from '../settings/kubernetes-version.ts'
 import type { Project } from '../settings/project.ts'
+import { mayBeEmpty } from '../settings/service-settings.ts'
 import type { Settings } from '../settings/settings.ts'
 import { synthesize } from '../synth/synth.ts'
-import { bare, block, entries, text, toTemplate } from './expressions.ts'
+import { bare, block, entries, text, toTemplate, whenSet } from './expressions.ts'
 import { at, defaultsOf, descriptionsOf, schemaOf, valuesOf } from './values.ts'
 
 // biome-ignore lint/suspicious/noExplicitAny: the places of values are deep in objects of many kinds
 type Loose = any
 
-/** A second place with the same content gets its own copy: with an alias, whoever edits the first changes both. */
-const YAML: ToStringOptions & { aliasDuplicateObjects: boolean } = { aliasDuplicateObjects: false, lineWidth: 0 }
+/**
+ * A second place with the same content gets its own copy: with an alias, whoever edits the first changes both. Helm reads YAML 1.1, where
+ * `on` is a boolean.
+ */
+const YAML: ToStringOptions & { aliasDuplicateObjects: boolean; compat: 'yaml-1.1' } = {
+  aliasDuplicateObjects: false,
+  lineWidth: 0,
+  compat: 'yaml-1.1',
+}
 
 /** Files of the Helm chart of a system, by path: the objects that synth makes, with the chart's values in their places. */
 export function helmChart(project: Project, settings: Settings, tags: Record<string, string>): Map<string, string> {
@@ -129,10 +137,15 @@ function parametrize(manifest: Manifest, system: SystemDefinition, helper: strin
 /** Only where one is named: the bundled ingress has its certificate by itself. */
 const tlsSecret = `(empty ${at('ingress', 'tlsSecret')} | ternary (dict) (dict "secretName" ${at('ingress', 'tlsSecret')}))`
 
-function parametrizePods({ spec }: Loose, { name }: ServiceDefinition, helper: string): void {
+function parametrizePods({ spec }: Loose, { name, settings = {} }: ServiceDefinition, helper: string): void {
   collectorVariable({ spec }).value = text(`include "${helper}" .`)
   for (const container of [...spec.initContainers, ...spec.containers]) {
     if (![name, 'migrate'].includes(container.name)) continue
+    if (container.name === name)
+      container.env = container.env.map((variable: Loose) => {
+        const schema = settings[variable.name]
+        return schema && mayBeEmpty(schema) ? whenSet(variable.name, at('services', name, 'settings', variable.name)) : variable
+      })
     for (const kind of ['requests', 'limits']) {
       const { 'ephemeral-storage': storage } = container.resources[kind]
       container.resources[kind] = { ...entries(at('services', name, 'resources', kind)), 'ephemeral-storage': storage }
@@ -156,10 +169,17 @@ function parametrizeRule(rule: Loose): void {
 
 function valuesYaml(values: ReturnType<typeof valuesOf>): string {
   const document = parseDocument(stringify(defaultsOf(values), YAML))
-  for (const [path, description] of descriptionsOf(values)) {
+  const keyOf = (path: string[]): Loose => {
     const parent = document.getIn(path.slice(0, -1), true) as Loose
-    const pair = (parent?.items ?? (document.contents as Loose).items).find((item: Loose) => item.key.value === path.at(-1))
-    pair.key.commentBefore = ` ${description}`
+    return (parent?.items ?? (document.contents as Loose).items).find((item: Loose) => item.key.value === path.at(-1))?.key
+  }
+  for (const [path, description] of descriptionsOf(values)) {
+    const key = keyOf(path)
+    if (key) key.commentBefore = ` ${description}`
+    else {
+      const group = keyOf(path.slice(0, -1))
+      group.commentBefore = [group.commentBefore, ` ${path.at(-1)} has to be given: ${description}`].filter(Boolean).join('\n')
+    }
   }
   return document.toString({ lineWidth: 0 })
 }

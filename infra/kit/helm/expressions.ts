@@ -13,6 +13,8 @@ export const bare = (expression: string): never => `${OPEN}bare ${expression}${C
 export const block = (expression: string): never => `${OPEN}block ${expression}${CLOSE}` as never
 /** As a key: the entries of a map, beside those that are there. */
 export const entries = (expression: string): Record<string, string> => ({ [`${OPEN}entries ${expression}${CLOSE}`]: '' })
+/** As an item of a list: an environment variable that is there when its value is not empty. */
+export const whenSet = (name: string, expression: string): string => `${OPEN}variable ${name} ${expression}${CLOSE}`
 
 const marked = (kind: string) => `["']?${OPEN}${kind} ([^${CLOSE}]*)${CLOSE}["']?`
 
@@ -29,6 +31,11 @@ export function toTemplate(yaml: string): string {
           .replace(
             new RegExp(`^.*${marked('entries')}: ""$`),
             (_, expression) => `{{- with ${expression} }}{{ toYaml . | nindent ${indent} }}{{- end }}`,
+          )
+          .replace(
+            new RegExp(`^( *)- ["']?${OPEN}variable (\\S+) ([^${CLOSE}]*)${CLOSE}["']?$`),
+            (_, before, name, expression) =>
+              `${before}{{- with ${expression} }}\n${before}- name: ${name}\n${before}  value: {{ . | quote }}\n${before}{{- end }}`,
           )
           .replace(new RegExp(`: ${marked('block')}$`), (_, expression) => `: {{- toYaml ${expression} | nindent ${indent + 2} }}`)
           .replace(new RegExp(marked('bare')), (_, expression) => `{{ ${expression} }}`)

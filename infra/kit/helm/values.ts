@@ -1,10 +1,10 @@
-import { DEFAULT_RESOURCES, type SystemDefinition, secretsOf } from '@fairlead/chassis'
+import { DEFAULT_RESOURCES, type SystemDefinition, secretsOf, takesOf } from '@fairlead/chassis'
 import { databaseSecret, ownerSecret } from '../constructs/deployment.ts'
 import { POSTGRES } from '../constructs/postgres.ts'
 import { podsOf } from '../objects/network-policies.ts'
 import { selectorOf } from '../objects/object.ts'
 import { type Format, formats } from '../settings/formats.ts'
-import { defaultOf, settingSchema } from '../settings/service-settings.ts'
+import { defaultOf, isRequired, settingSchema } from '../settings/service-settings.ts'
 import type { Settings } from '../settings/settings.ts'
 
 type Schema = Record<string, unknown>
@@ -13,6 +13,7 @@ type Schema = Record<string, unknown>
 export interface Value {
   description: string
   schema: Schema
+  /** undefined: whoever installs the chart has to say it. */
   default: unknown
 }
 export type Values = { [name: string]: Value | Values }
@@ -103,7 +104,7 @@ export const valuesOf = (system: SystemDefinition, settings: Settings, tags: Rec
       )
       const own = Object.entries(service.settings ?? {}).map(([name, schema]): [string, Value] => [
         name,
-        value(defaultOf(schema) ?? null, settingSchema(schema), schema.description ?? `The setting ${name}`),
+        value(defaultOf(schema) ?? (isRequired(schema) ? undefined : ''), settingSchema(schema), takesOf(schema)),
       ])
       return [
         service.name,

@@ -1,4 +1,5 @@
-import { type ServiceDefinition, type SystemDefinition, settingVariable } from '@fairlead/chassis'
+import { isDeepStrictEqual } from 'node:util'
+import { ConfigError, type ServiceDefinition, type SystemDefinition, settingVariable, takesOf } from '@fairlead/chassis'
 import { z } from 'zod'
 
 type Env = Record<string, string | undefined>
@@ -22,33 +23,52 @@ export const serviceSettingsIn = (env: Env, { services }: Pick<SystemDefinition,
     ]),
   )
 
-/** What a setting is when nobody says anything: a text, or undefined when it has none or its schema makes one that no text says. */
-export function defaultOf(schema: z.ZodType): string | number | boolean | undefined {
+/** Whether somebody has to say what a setting is. */
+export const isRequired = (schema: z.ZodType): boolean => !schema.safeParse(undefined).success
+
+/** The text that says what a setting is when nobody says anything; undefined when it has no default, or one that no text decodes to. */
+export function defaultOf(schema: z.ZodType): string | undefined {
   const { data } = schema.safeParse(undefined)
-  if (Array.isArray(data)) return data.join(',')
-  return ['string', 'number', 'boolean'].includes(typeof data) ? (data as string) : undefined
+  if (data === undefined) return undefined
+  const saysIt = (text: string) => text.trim() !== '' && isDeepStrictEqual(schema.safeParse(text).data, data)
+  return [...defaultTexts(schema), Array.isArray(data) ? data.join(',') : String(data)].find(saysIt)
+}
+
+/** Whether a setting may have no text at all. */
+export const mayBeEmpty = (schema: z.ZodType): boolean => !isRequired(schema) && defaultOf(schema) === undefined
+
+/** The defaults that a schema has as texts, before it decodes them. */
+function defaultTexts(schema: z.ZodType): string[] {
+  const { defaultValue, innerType, in: first } = schema.def as { defaultValue?: unknown; innerType?: z.ZodType; in?: z.ZodType }
+  const next = innerType ?? first
+  return [...(typeof defaultValue === 'string' ? [defaultValue] : []), ...(next ? defaultTexts(next) : [])]
 }
 
 /**
- * Every setting of a service with its value.
- * @throws Error naming the variable of one that has neither a value nor a default
+ * Every setting of a service with its text. One that has none is left out, and the process takes its own default.
+ * @throws ConfigError naming the variable of each that has neither a value nor a default
  */
 export function settingTexts(service: ServiceDefinition, given: Readonly<Record<string, string>> = {}): Record<string, string> {
-  const texts: Record<string, string> = {}
-  for (const { setting, schema, variable } of variablesOf(service)) {
-    const value = given[setting] ?? defaultOf(schema)
-    if (value !== undefined) texts[setting] = String(value)
-    else if (!schema.safeParse(undefined).success) throw new Error(`${variable} is missing: it takes ${schema.description ?? 'a value'}`)
-  }
-  return texts
+  const own = variablesOf(service).map(({ setting, ...rest }) => ({ ...rest, setting, text: given[setting] ?? defaultOf(rest.schema) }))
+  const missing = own.filter(({ text, schema }) => text === undefined && isRequired(schema))
+  if (missing.length > 0) throw new ConfigError(missing.map(({ variable, schema }) => `${variable} is missing: it takes ${takesOf(schema)}`))
+  return Object.fromEntries(own.flatMap(({ setting, text }) => (text === undefined ? [] : [[setting, text]])))
 }
 
-/** The JSON schema of what a setting takes, as far as it can be said. */
-export const settingSchema = (schema: z.ZodType): Record<string, unknown> => {
-  const { type, minimum, maximum, minLength, maxLength, pattern, enum: oneOf } = z.toJSONSchema(schema, { io: 'output', unrepresentable: 'any' })
-  if (type !== 'integer' && type !== 'number' && type !== 'string') return { type: 'string' }
-  const said = { type, minimum, maximum, minLength, maxLength, pattern, enum: oneOf }
-  return Object.fromEntries(Object.entries(said).filter(([, value]) => value !== undefined))
+const TEXTS: Record<string, string> = { integer: '^-?[0-9]+$', number: '^-?[0-9.]+(e[-+]?[0-9]+)?$' }
+/** What Go's regular expressions, by which Helm checks, lack or write in another way. */
+const NOT_IN_GO = /\\(?![dDwWsSbB]|[^a-zA-Z0-9])|\(\?(?!:)/
+
+/**
+ * The JSON schema of a setting's text, as far as it can be said. It is never a number: Helm reads 10000000 as 1e+07. An empty text says nothing.
+ */
+export function settingSchema(schema: z.ZodType): Record<string, unknown> {
+  const { type, minLength, maxLength, pattern, enum: oneOf } = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' })
+  const known = oneOf?.every(item => typeof item === 'string') ? { enum: oneOf } : { minLength, maxLength, pattern: pattern ?? TEXTS[type as string] }
+  if (known.pattern && NOT_IN_GO.test(known.pattern)) delete known.pattern
+  const text = { type: 'string', ...Object.fromEntries(Object.entries(known).filter(([, value]) => value !== undefined)) }
+  if (isRequired(schema)) return { minLength: 1, ...text }
+  return mayBeEmpty(schema) ? { anyOf: [{ const: '' }, text] } : text
 }
 
 /**

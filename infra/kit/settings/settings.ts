@@ -1,5 +1,5 @@
 import { isIP } from 'node:net'
-import { ConfigError, foreignIssuerOf, loadConfig, type SystemDefinition } from '@fairlead/chassis'
+import { ConfigError, foreignIssuerOf, loadConfig, type SystemDefinition, takesOf } from '@fairlead/chassis'
 import { z } from 'zod'
 import { cidrs, formatted, labels, listOf, optional, ownNamespace, textOf } from './fields.ts'
 import { formats, isOf } from './formats.ts'
@@ -164,7 +164,7 @@ export const redirectsHttp = ({ HTTP, HOST }: Pick<Settings, 'HTTP' | 'HOST'>): 
 /** One line per setting, for a command's --help. */
 export const describeSettings = (system: Pick<SystemDefinition, 'services'>): string =>
   Object.entries({ ...serviceFields(system), ...settingFields })
-    .map(([name, field]) => `  ${name}: ${field.description}`)
+    .map(([name, field]) => `  ${name}: ${takesOf(field)}`)
     .join('\n')
 
 type Env = Record<string, string | undefined>
@@ -218,6 +218,10 @@ export function loadSettings(env: Env, system: Named): Settings {
   if (problems.length > 0) throw new ConfigError(problems)
   return settings
 }
+
+/** Those that the chart's values begin with. What a service's own settings need is asked for where the chart is installed. */
+export const chartSettings = (system: Named): Settings =>
+  loadSettings({}, { ...system, services: system.services.map(service => ({ ...service, settings: {} })) })
 
 const isMissingHere = (problem: string) => problem.includes(' is missing: ') && (problem.split(' ', 1)[0] as string) in settingFields
 

@@ -25,12 +25,21 @@ export function loadConfig<F extends Record<string, z.ZodType>>(
     const text = env[name]?.trim() === '' ? undefined : env[name]
     const result = schema.safeParse(text)
     if (result.success) config[name] = result.data
-    else
-      problems.push(`${name} ${text ? `is wrong (${result.error.issues[0]?.message})` : 'is missing'}: it takes ${schema.description ?? 'a value'}`)
+    else problems.push(`${name} ${text ? `is wrong (${result.error.issues[0]?.message})` : 'is missing'}: it takes ${takesOf(schema)}`)
   }
   if (problems.length > 0) throw new ConfigError(problems)
   return config as never
 }
+
+/** What a setting takes, as its description says, wherever in the schema it stands; else what its type tells. */
+export function takesOf(schema: z.ZodType): string {
+  const { description, type, enum: oneOf } = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' })
+  if (schema.description || description) return (schema.description ?? description) as string
+  if (oneOf) return oneOf.join(' or ')
+  return TYPES[type as keyof typeof TYPES] ?? 'a value'
+}
+
+const TYPES = { integer: 'a whole number', number: 'a number', boolean: 'true or false', string: 'a text' }
 
 export const port = (fallback: number) => z.coerce.number().int().min(0).max(65_535).default(fallback).describe('a port number; 0 picks a free one')
 

@@ -46,7 +46,7 @@ describe('loadConfig', () => {
       '  NAME is missing: it takes a name',
       expect.stringMatching(/^ {2}WAIT_MS is wrong \(.+\): it takes whole milliseconds$/),
       `  URL_FILE is wrong (${join(dir, 'none')} cannot be read: ENOENT): it takes the path of a file with the Postgres URL`,
-      '  PLAIN is missing: it takes a value',
+      '  PLAIN is missing: it takes a text',
     ])
   })
 

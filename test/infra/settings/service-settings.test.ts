@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { parse } from 'yaml'
 import { z } from 'zod'
 import { helmChart } from '../../../infra/kit/helm/chart.ts'
-import { loadSettings } from '../../../infra/kit/settings/settings.ts'
+import { chartSettings, describeSettings, loadSettings } from '../../../infra/kit/settings/settings.ts'
 import { synthesize } from '../../../infra/kit/synth/synth.ts'
 import { defineContract } from '../../../services/chassis/contract/contract.ts'
 import { defineService, defineSystem, type ServiceDefinition } from '../../../services/chassis/contract/graph.ts'
@@ -91,17 +91,31 @@ describe('settings of a service', () => {
     expect(() => loadSettings({}, otlp)).toThrow("OTLP_CA is a setting of a service and of the kit: give the service's another name")
   })
 
-  test('are values of the chart, with the schema of what they take', () => {
+  test('are values of the chart as texts, with the schema of what they take; who has no default has to be given', () => {
     const of = till({ MAX_OPEN: count(5, 'open payments'), KEY_ID: text('the id of a key') })
-    const files = helmChart({ ...project, system: of }, loadSettings({}, system), { till: '1' })
-    expect(parse(files.get('values.yaml') as string).services.till.settings).toEqual({ MAX_OPEN: 5, KEY_ID: null })
+    const files = helmChart({ ...project, system: of }, chartSettings(of), { till: '1' })
+    expect(parse(files.get('values.yaml') as string).services.till.settings).toEqual({ MAX_OPEN: '5' })
     expect(files.get('values.yaml')).toContain('# open payments, a whole number')
+    expect(files.get('values.yaml')).toContain('# KEY_ID has to be given: the id of a key')
     expect(JSON.parse(files.get('values.schema.json') as string).properties.services.properties.till.properties.settings).toMatchObject({
       required: ['MAX_OPEN', 'KEY_ID'],
-      properties: { MAX_OPEN: { type: 'integer', minimum: 0 }, KEY_ID: { type: 'string', minLength: 1 } },
+      properties: { KEY_ID: { type: 'string', minLength: 1 } },
     })
     expect(files.get('templates/till-deployment.yaml')).toContain(
       '- name: MAX_OPEN\n              value: {{ .Values.services.till.settings.MAX_OPEN | quote }}\n',
+    )
+  })
+
+  test('without a description are told by what they take', () => {
+    const plain = till({
+      LIMIT: z.coerce.number().int(),
+      MODE: z.enum(['slow', 'fast']),
+      INNER: z.coerce.number().describe('said inside').default(1),
+    })
+    expect(describeSettings(plain)).toContain('TILL_LIMIT: a whole number\n  TILL_MODE: slow or fast\n  TILL_INNER: said inside\n')
+    expect(() => loadSettings({}, plain)).toThrow('TILL_LIMIT is missing: it takes a whole number')
+    expect(helmChart({ ...project, system: plain }, chartSettings(plain), { till: '1' }).get('values.yaml')).toContain(
+      '# LIMIT has to be given: a whole number',
     )
   })
 })
