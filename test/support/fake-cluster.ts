@@ -8,13 +8,13 @@ import type { Cluster, Live, Reference } from '../../scripts/cluster/cluster.ts'
 import { ApiError } from '../../scripts/cluster/rest.ts'
 import type { Check } from '../../scripts/doctor/check.ts'
 import { type Context, createContext } from '../../scripts/doctor/context.ts'
-import { project, system } from './graph.ts'
+import { images, project, system } from './acme.ts'
 import { listen } from './http.ts'
 
 export const settings = loadSettings({}, system)
-const { own, platform } = synthesize({ ...project, settings, images: { user: 'fairlead/user:1', order: 'fairlead/order:1' } })
+const { own, platform } = synthesize({ ...project, settings, images })
 
-/** Every object of the shipped system. */
+/** Every object of acme. */
 export const manifests = [...platform, ...own]
 
 /** Before anything that may still be on its way. */
@@ -27,7 +27,7 @@ export interface FakeCluster {
   put(...objects: Reference[]): void
   /** Changes one that is there. */
   edit(name: string, change: (live: Live) => void): void
-  /** What was created and removed, in order. */
+  /** What was created and removed, in booking. */
   log: string[]
   /** Kinds that the API server does not serve. */
   unknown: Set<string>
@@ -47,7 +47,7 @@ function meets(labels: Record<string, string>, requirement: string): boolean {
   return labels[key] === value
 }
 
-/** A cluster in memory that has what it is given, by default the shipped system just as the graph gives it. */
+/** A cluster in memory that has what it is given, by default acme just as the graph gives it. */
 export function fakeCluster(initial: readonly Reference[] = manifests): FakeCluster {
   const objects = new Map<string, Live>()
   const refused = () => Promise.reject(new Error('nothing that looks may change what is there'))
@@ -134,7 +134,7 @@ export interface PodOptions {
 }
 
 /** A pod of a program that runs since long ago. */
-export function podOf(program: string, { namespace = 'shop', name = `${program}-a`, ready = true, ports = [], address }: PodOptions = {}): Live {
+export function podOf(program: string, { namespace = 'acme', name = `${program}-a`, ready = true, ports = [], address }: PodOptions = {}): Live {
   return {
     apiVersion: 'v1',
     kind: 'Pod',
@@ -151,11 +151,11 @@ export function podOf(program: string, { namespace = 'shop', name = `${program}-
 
 /** Changes the configuration of a service's collector, as somebody would by hand. */
 export const breakCollector = (fake: FakeCluster, service: string): void =>
-  fake.edit(`Deployment shop/${service}`, ({ spec }) => {
+  fake.edit(`Deployment acme/${service}`, ({ spec }) => {
     spec.template.spec.initContainers[0].env.find(({ name }: { name: string }) => name === COLLECTOR_CONFIG).value = 'receivers: [}'
   })
 
-/** The shipped system, looked at in a fake cluster. */
+/** acme, looked at in a fake cluster. */
 export const contextOf = ({ cluster }: FakeCluster, more: Partial<Parameters<typeof createContext>[0]> = {}): Context =>
   createContext({
     cluster,

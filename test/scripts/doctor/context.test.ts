@@ -20,10 +20,18 @@ const asking = async (routes: Routes) => withPrometheus(await answering(routes))
 describe('pods(name, namespace)', () => {
   test('are the ready pods of that program, but for those that leave', async () => {
     const fake = fakeCluster([])
-    const leaving = podOf('order', { name: 'order-leaving' })
+    const leaving = podOf('booking', { name: 'booking-leaving' })
     leaving.metadata.deletionTimestamp = '2026-01-01T00:00:00Z'
-    fake.put(podOf('order'), podOf('order', { name: 'order-b', ready: false }), leaving, podOf('user'), podOf('order', { namespace: 'other' }))
-    expect((await contextOf(fake).pods('order', 'shop')).map(({ metadata }) => `${metadata.namespace}/${metadata.name}`)).toEqual(['shop/order-a'])
+    fake.put(
+      podOf('booking'),
+      podOf('booking', { name: 'booking-b', ready: false }),
+      leaving,
+      podOf('stock'),
+      podOf('booking', { namespace: 'other' }),
+    )
+    expect((await contextOf(fake).pods('booking', 'acme')).map(({ metadata }) => `${metadata.namespace}/${metadata.name}`)).toEqual([
+      'acme/booking-a',
+    ])
   })
 })
 
@@ -33,7 +41,7 @@ describe('ask(program, path)', () => {
       '/json': query => Response.json({ data: query.get('of') }),
       '/text': () => new Response('{"data":1}', { headers: { 'content-type': 'text/plain' } }),
     })
-    expect(await context.ask(PROMETHEUS, '/json?of=order')).toEqual({ data: 'order' })
+    expect(await context.ask(PROMETHEUS, '/json?of=booking')).toEqual({ data: 'booking' })
     expect(await context.ask(PROMETHEUS, '/text')).toBe('{"data":1}')
   })
 
@@ -114,7 +122,7 @@ describe('blame(symptom, about, otherwise)', () => {
   test('names the objects that are not as the graph gives them, and puts them back', async () => {
     const fake = fakeCluster()
     fake.objects.delete('NetworkPolicy observability/jaeger')
-    fake.objects.delete('NetworkPolicy shop/user')
+    fake.objects.delete('NetworkPolicy acme/stock')
     expect(await contextOf(fake).blame('no traces', policies, 'look at the logs')).toEqual(
       new CommandError('no traces; the cause: NetworkPolicy observability/jaeger is not there', 'npx fairlead deploy'),
     )

@@ -7,13 +7,13 @@ import { fakeCluster, manifests } from '../../support/fake-cluster.ts'
 describe('contradiction(wanted, live)', () => {
   test.each<[string, object, object, string | undefined]>([
     ['nothing, of the same', { spec: { replicas: 2, names: ['a'] } }, { spec: { replicas: 2, names: ['a'] } }, undefined],
-    ['nothing, of members in another order', { a: 1, b: 2 }, { b: 2, a: 1 }, undefined],
+    ['nothing, of members in another booking', { a: 1, b: 2 }, { b: 2, a: 1 }, undefined],
     ['nothing, of an empty list, which the API server leaves out', { spec: { args: [] } }, { spec: {} }, undefined],
     [
       'a value that is another',
-      { spec: { selector: { app: 'order' } } },
-      { spec: { selector: { app: 'ordr' } } },
-      'spec.selector.app is "ordr", the graph says "order"',
+      { spec: { selector: { app: 'booking' } } },
+      { spec: { selector: { app: 'bookin' } } },
+      'spec.selector.app is "bookin", the graph says "booking"',
     ],
     ['a value of another type', { spec: { port: 80 } }, { spec: { port: '80' } }, 'spec.port is "80", the graph says 80'],
     ['a member that is missing', { spec: { replicas: 2 } }, { spec: {} }, 'spec.replicas is absent, the graph says 2'],
@@ -150,13 +150,13 @@ describe('createDrift(cluster, manifests)', () => {
 
   test('names every object that is not, and how', async () => {
     const fake = fakeCluster()
-    fake.objects.delete('NetworkPolicy shop/order')
-    fake.edit('Service shop/order', ({ spec }) => {
+    fake.objects.delete('NetworkPolicy acme/booking')
+    fake.edit('Service acme/booking', ({ spec }) => {
       spec.ports[0].port = 1
     })
     expect(await createDrift(fake.cluster, manifests)(() => true)).toEqual([
-      'Service shop/order: spec.ports.0.port is 1, the graph says 8081',
-      'NetworkPolicy shop/order is not there',
+      'Service acme/booking: spec.ports.0.port is 1, the graph says 8082',
+      'NetworkPolicy acme/booking is not there',
     ])
   })
 
@@ -172,10 +172,10 @@ describe('createDrift(cluster, manifests)', () => {
 
   test('names workloads that somebody has stopped, and no number of pods that an autoscaler has chosen', async () => {
     const fake = fakeCluster()
-    fake.edit('Deployment shop/order', ({ spec }) => {
+    fake.edit('Deployment acme/booking', ({ spec }) => {
       spec.replicas = 0
     })
-    fake.edit('Deployment shop/user', ({ spec }) => {
+    fake.edit('Deployment acme/stock', ({ spec }) => {
       spec.replicas = 5
     })
     fake.edit('Prometheus observability/prometheus', ({ spec }) => {
@@ -183,27 +183,27 @@ describe('createDrift(cluster, manifests)', () => {
     })
     expect(await createDrift(fake.cluster, manifests)(() => true)).toEqual([
       'Prometheus observability/prometheus: spec.paused is true',
-      'Deployment shop/order: spec.replicas is 0',
+      'Deployment acme/booking: spec.replicas is 0',
     ])
   })
 
   test('looks at nothing but what is asked about', async () => {
     const fake = fakeCluster([])
-    expect(await createDrift(fake.cluster, manifests)(about('Service order', 'Namespace shop'))).toEqual([
-      'Namespace shop is not there',
-      'Service shop/order is not there',
+    expect(await createDrift(fake.cluster, manifests)(about('Service booking', 'Namespace acme'))).toEqual([
+      'Namespace acme is not there',
+      'Service acme/booking is not there',
     ])
   })
 
   test('names what the API server does not show, and why', async () => {
     const { cluster } = fakeCluster()
     const closed = { ...cluster, read: () => Promise.reject(new ApiError(403, 'services is forbidden')) }
-    expect(await createDrift(closed, manifests)(about('Service order'))).toEqual(['Service shop/order cannot be read: services is forbidden'])
+    expect(await createDrift(closed, manifests)(about('Service booking'))).toEqual(['Service acme/booking cannot be read: services is forbidden'])
   })
 
   test('fails when the API server does not answer', async () => {
     const { cluster } = fakeCluster()
     const gone = { ...cluster, read: () => Promise.reject(new Error('ECONNREFUSED')) }
-    await expect(createDrift(gone, manifests)(about('Service order'))).rejects.toThrow('ECONNREFUSED')
+    await expect(createDrift(gone, manifests)(about('Service booking'))).rejects.toThrow('ECONNREFUSED')
   })
 })

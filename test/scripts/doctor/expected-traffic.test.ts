@@ -5,8 +5,7 @@ import type { Manifest } from '../../../infra/kit/objects/manifest.ts'
 import { loadSettings } from '../../../infra/kit/settings/settings.ts'
 import { synthesize } from '../../../infra/kit/synth/synth.ts'
 import { allows, type End } from '../../../scripts/doctor/expected-traffic.ts'
-import { EXISTING } from '../../support/existing-platform.ts'
-import { project, system } from '../../support/graph.ts'
+import { EXISTING, images, project, system } from '../../support/acme.ts'
 
 const NAME = 'app.kubernetes.io/name'
 const NAMESPACE = 'kubernetes.io/metadata.name'
@@ -15,19 +14,20 @@ const policiesWith = (env: Record<string, string> = {}): Manifest[] => {
   const { own, platform } = synthesize({
     ...project,
     settings: loadSettings(env, system),
-    images: { user: 'fairlead/user:1', order: 'fairlead/order:1' },
+    images,
   })
   return [...platform, ...own].filter(({ kind }) => kind === 'NetworkPolicy')
 }
 
 const pod = (namespace: string, name?: string): End => ({ namespace, labels: name ? { [NAME]: name } : {} })
 
-describe('allows(policies, from, to, port) of the shipped system', () => {
+describe('allows(policies, from, to, port) of acme', () => {
   const policies = policiesWith()
   const listening: Record<string, { namespace: string; ports: number[] }> = {
-    user: { namespace: 'shop', ports: [8_080, 9_090, 8_888] },
-    order: { namespace: 'shop', ports: [8_081, 9_090, 8_888] },
-    postgres: { namespace: 'shop', ports: [5_432] },
+    hello: { namespace: 'acme', ports: [8_080, 9_090, 8_888] },
+    stock: { namespace: 'acme', ports: [8_081, 9_090, 8_888] },
+    booking: { namespace: 'acme', ports: [8_082, 9_090, 8_888] },
+    postgres: { namespace: 'acme', ports: [5_432] },
     traefik: { namespace: 'ingress', ports: [8_000, 8_443, 8_080] },
     prometheus: { namespace: 'observability', ports: [9_090] },
     'prometheus-operator': { namespace: 'observability', ports: [8_080] },
@@ -37,12 +37,12 @@ describe('allows(policies, from, to, port) of the shipped system', () => {
   }
   const asking: Record<string, End> = {
     ...Object.fromEntries(Object.entries(listening).map(([name, { namespace }]) => [name, pod(namespace, name)])),
-    'stranger in shop': pod('shop'),
+    'stranger in acme': pod('acme'),
     'stranger in ingress': pod('ingress'),
     'stranger in observability': pod('observability'),
     'stranger in default': pod('default'),
-    'order in default': pod('default', 'order'),
-    'prometheus in shop': pod('shop', 'prometheus'),
+    'booking in default': pod('default', 'booking'),
+    'prometheus in acme': pod('acme', 'prometheus'),
   }
 
   test('are the pairs that one would list by hand', () => {
@@ -53,18 +53,23 @@ describe('allows(policies, from, to, port) of the shipped system', () => {
     )
     expect(open.sort()).toEqual(
       [
-        'order -> user:8080',
-        'order -> postgres:5432',
-        'order -> jaeger:4317',
-        'user -> postgres:5432',
-        'user -> jaeger:4317',
-        'traefik -> user:8080',
-        'traefik -> order:8081',
+        'booking -> stock:8081',
+        'booking -> hello:8080',
+        'booking -> postgres:5432',
+        'booking -> jaeger:4317',
+        'stock -> postgres:5432',
+        'stock -> jaeger:4317',
+        'hello -> jaeger:4317',
+        'traefik -> hello:8080',
+        'traefik -> stock:8081',
+        'traefik -> booking:8082',
         'traefik -> jaeger:4317',
-        'prometheus -> user:9090',
-        'prometheus -> user:8888',
-        'prometheus -> order:9090',
-        'prometheus -> order:8888',
+        'prometheus -> hello:9090',
+        'prometheus -> hello:8888',
+        'prometheus -> stock:9090',
+        'prometheus -> stock:8888',
+        'prometheus -> booking:9090',
+        'prometheus -> booking:8888',
         'prometheus -> traefik:8080',
         'prometheus -> jaeger:8888',
         'prometheus -> alertmanager:9093',
@@ -75,8 +80,8 @@ describe('allows(policies, from, to, port) of the shipped system', () => {
         // Anybody may come in, as through the ports of the node; the namespaces of the system are closed on their own side.
         'stranger in default -> traefik:8000',
         'stranger in default -> traefik:8443',
-        'order in default -> traefik:8000',
-        'order in default -> traefik:8443',
+        'booking in default -> traefik:8000',
+        'booking in default -> traefik:8443',
       ].sort(),
     )
   })
@@ -84,20 +89,20 @@ describe('allows(policies, from, to, port) of the shipped system', () => {
   test('let services reach an external database by its address, and nothing else there', () => {
     const external = policiesWith({ DATABASE: 'external', DATABASE_CIDR: '10.20.0.0/16' })
     const database = (address: string): End => ({ namespace: 'elsewhere', labels: {}, address })
-    expect(allows(external, pod('shop', 'order'), database('10.20.255.1'), 5_432)).toBe(true)
-    expect(allows(external, pod('shop', 'order'), database('10.21.0.1'), 5_432)).toBe(false)
-    expect(allows(external, pod('shop', 'order'), database('10.20.255.1'), 5_433)).toBe(false)
-    expect(allows(external, pod('shop', 'order'), pod('elsewhere'), 5_432)).toBe(false)
+    expect(allows(external, pod('acme', 'booking'), database('10.20.255.1'), 5_432)).toBe(true)
+    expect(allows(external, pod('acme', 'booking'), database('10.21.0.1'), 5_432)).toBe(false)
+    expect(allows(external, pod('acme', 'booking'), database('10.20.255.1'), 5_433)).toBe(false)
+    expect(allows(external, pod('acme', 'booking'), pod('elsewhere'), 5_432)).toBe(false)
     const six = policiesWith({ DATABASE: 'external', DATABASE_CIDR: '2001:db8::/64,10.20.0.0/16' })
-    expect(allows(six, pod('shop', 'order'), database('2001:db8::1'), 5_432)).toBe(true)
-    expect(allows(six, pod('shop', 'order'), database('2001:db8:1::1'), 5_432)).toBe(false)
-    expect(allows(six, pod('shop', 'order'), database('10.20.0.1'), 5_432)).toBe(true)
+    expect(allows(six, pod('acme', 'booking'), database('2001:db8::1'), 5_432)).toBe(true)
+    expect(allows(six, pod('acme', 'booking'), database('2001:db8:1::1'), 5_432)).toBe(false)
+    expect(allows(six, pod('acme', 'booking'), database('10.20.0.1'), 5_432)).toBe(true)
   })
 
   test("let every pod of an existing platform's namespaces in, for nobody here knows their names", () => {
     const attached = policiesWith(EXISTING)
-    expect(allows(attached, pod('monitoring', 'vmagent'), pod('shop', 'user'), 9_090)).toBe(true)
-    expect(allows(attached, pod('default', 'vmagent'), pod('shop', 'user'), 9_090)).toBe(false)
+    expect(allows(attached, pod('monitoring', 'vmagent'), pod('acme', 'stock'), 9_090)).toBe(true)
+    expect(allows(attached, pod('default', 'vmagent'), pod('acme', 'stock'), 9_090)).toBe(false)
   })
 
   // What the graph begins to use beyond this would be judged wrongly, and no check of the network would say so.

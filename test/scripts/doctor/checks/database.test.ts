@@ -2,44 +2,44 @@ import { describe, expect, test } from 'vitest'
 import { loadSettings } from '../../../../infra/kit/settings/settings.ts'
 import { databaseChecks } from '../../../../scripts/doctor/checks/database.ts'
 import { CommandError } from '../../../../scripts/terminal.ts'
+import { system } from '../../../support/acme.ts'
 import { answering, contextOf, type FakeCluster, fakeCluster, podOf, runCheck } from '../../../support/fake-cluster.ts'
-import { system } from '../../../support/graph.ts'
 
-/** A pod of orders whose admin port says whether it is ready. */
-async function addOrderPod(fake: FakeCluster, name: string, status: number, text: string): Promise<void> {
-  fake.put(podOf('order', { name, ready: status === 200 }))
+/** A pod of bookings whose admin port says whether it is ready. */
+async function addBookingPod(fake: FakeCluster, name: string, status: number, text: string): Promise<void> {
+  fake.put(podOf('booking', { name, ready: status === 200 }))
   const readyz = () => new Response(`${text}\n`, { status, headers: { 'content-type': 'text/plain' } })
-  fake.listening.set(`shop/${name}:9090`, await answering({ '/readyz': readyz }))
+  fake.listening.set(`acme/${name}:9090`, await answering({ '/readyz': readyz }))
 }
 
 async function clusterSaying(status: number, text: string, { postgres = true } = {}): Promise<FakeCluster> {
   const fake = fakeCluster()
-  await addOrderPod(fake, 'order-a', status, text)
+  await addBookingPod(fake, 'booking-a', status, text)
   if (postgres) fake.put(podOf('postgres', { name: 'postgres-0' }))
   return fake
 }
 
-const run = (fake: FakeCluster, more = {}) => runCheck(databaseChecks(contextOf(fake, more)), 'database of order')
+const run = (fake: FakeCluster, more = {}) => runCheck(databaseChecks(contextOf(fake, more)), 'database of booking')
 
-const SECRETS = 'does Secret order-database have the right URL and password? npx fairlead secrets --context kind-test'
+const SECRETS = 'does Secret booking-database have the right URL and password? npx fairlead secrets --context kind-test'
 
 describe('database of a service', () => {
   test('is checked for each that has one', () => {
     const { system } = contextOf(fakeCluster())
-    const [user, order] = system.services
-    const withoutOne = { ...system, services: [user, { ...order, database: undefined }] as never }
-    expect(databaseChecks(contextOf(fakeCluster())).map(({ name }) => name)).toEqual(['database of user', 'database of order'])
-    expect(databaseChecks(contextOf(fakeCluster(), { system: withoutOne })).map(({ name }) => name)).toEqual(['database of user'])
+    const [hello, stock, booking] = system.services
+    const withoutOne = { ...system, services: [hello, stock, { ...booking, database: undefined }] as never }
+    expect(databaseChecks(contextOf(fakeCluster())).map(({ name }) => name)).toEqual(['database of stock', 'database of booking'])
+    expect(databaseChecks(contextOf(fakeCluster(), { system: withoutOne })).map(({ name }) => name)).toEqual(['database of stock'])
   })
 
   test('answers every pod that runs', async () => {
     const fake = await clusterSaying(200, 'ok')
-    await addOrderPod(fake, 'order-b', 200, 'ok')
-    const ended = podOf('order', { name: 'order-ended' })
+    await addBookingPod(fake, 'booking-b', 200, 'ok')
+    const ended = podOf('booking', { name: 'booking-ended' })
     ended.status.containerStatuses[0].state = { terminated: { exitCode: 1 } }
-    const leaving = podOf('order', { name: 'order-leaving' })
+    const leaving = podOf('booking', { name: 'booking-leaving' })
     leaving.metadata.deletionTimestamp = '2026-01-01T00:00:00Z'
-    const looking = podOf('order', { name: 'probe-1' })
+    const looking = podOf('booking', { name: 'probe-1' })
     looking.status.containerStatuses[0].name = 'probe'
     fake.put(ended, leaving, looking)
     expect(await run(fake)).toBe('answers 2 pods')
@@ -48,35 +48,35 @@ describe('database of a service', () => {
 
   test('is not reached by one of the pods', async () => {
     const fake = await clusterSaying(200, 'ok')
-    await addOrderPod(fake, 'order-b', 503, 'database: connect ECONNREFUSED')
-    await expect(run(fake)).rejects.toEqual(new CommandError('order-b does not reach its database', SECRETS))
+    await addBookingPod(fake, 'booking-b', 503, 'database: connect ECONNREFUSED')
+    await expect(run(fake)).rejects.toEqual(new CommandError('booking-b does not reach its database', SECRETS))
     expect(fake.forwarded).toEqual([])
   })
 
   test('is down', async () => {
     const fake = await clusterSaying(503, 'database', { postgres: false })
-    fake.edit('StatefulSet shop/postgres', ({ spec }) => {
+    fake.edit('StatefulSet acme/postgres', ({ spec }) => {
       spec.replicas = 0
     })
     await expect(run(fake)).rejects.toEqual(
       new CommandError(
-        'order-a does not reach its database: postgres has no ready pod; the cause: StatefulSet shop/postgres: spec.replicas is 0, the graph says 1',
+        'booking-a does not reach its database: postgres has no ready pod; the cause: StatefulSet acme/postgres: spec.replicas is 0, the graph says 1',
         'npx fairlead deploy',
       ),
     )
   })
 
-  test.each(['order', 'postgres', 'default-deny'])('is blamed on NetworkPolicy %s when that is gone, and not on those of others', async name => {
+  test.each(['booking', 'postgres', 'default-deny'])('is blamed on NetworkPolicy %s when that is gone, and not on those of others', async name => {
     const fake = await clusterSaying(503, 'database')
-    fake.objects.delete(`NetworkPolicy shop/${name}`)
-    fake.objects.delete('NetworkPolicy shop/user')
-    await expect(run(fake)).rejects.toThrow(new RegExp(`^order-a does not reach its database; the cause: NetworkPolicy shop/${name} is not there$`))
+    fake.objects.delete(`NetworkPolicy acme/${name}`)
+    fake.objects.delete('NetworkPolicy acme/stock')
+    await expect(run(fake)).rejects.toThrow(new RegExp(`^booking-a does not reach its database; the cause: NetworkPolicy acme/${name} is not there$`))
   })
 
   test('that is external has no pods to look at', async () => {
     const fake = await clusterSaying(503, 'database', { postgres: false })
     await expect(run(fake, { settings: loadSettings({ DATABASE: 'external', DATABASE_CIDR: '10.20.0.0/16' }, system) })).rejects.toThrow(
-      /^order-a does not reach its database$/,
+      /^booking-a does not reach its database$/,
     )
   })
 
@@ -84,10 +84,10 @@ describe('database of a service', () => {
     [503, 'draining'],
     [404, 'not found'],
   ])('is not to blame when the pod answers %i %s', async (status, says) => {
-    await expect(run(await clusterSaying(status, says))).rejects.toEqual(new CommandError(`order-a says: ${says}`, 'npx fairlead logs order'))
+    await expect(run(await clusterSaying(status, says))).rejects.toEqual(new CommandError(`booking-a says: ${says}`, 'npx fairlead logs booking'))
   })
 
   test('is not known without a pod that runs', async () => {
-    await expect(run(fakeCluster())).rejects.toEqual(new CommandError('order has no pod that runs', 'npx fairlead status'))
+    await expect(run(fakeCluster())).rejects.toEqual(new CommandError('booking has no pod that runs', 'npx fairlead status'))
   })
 })

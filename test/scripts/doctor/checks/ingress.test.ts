@@ -9,8 +9,8 @@ import { NotHere } from '../../../../scripts/doctor/check.ts'
 import { ingressChecks } from '../../../../scripts/doctor/checks/ingress.ts'
 import { CommandError } from '../../../../scripts/terminal.ts'
 import type { Contract } from '../../../../services/chassis/contract/contract.ts'
+import { booking, stock } from '../../../support/acme.ts'
 import { answering, contextOf, type FakeCluster, fakeCluster, hangingUp, type Routes, runCheck } from '../../../support/fake-cluster.ts'
-import { order, user } from '../../../support/graph.ts'
 
 const run = (name: string, more: object, fake: FakeCluster = fakeCluster()) => runCheck(ingressChecks(contextOf(fake, more)), name)
 const answer = (status: number) => () => new Response('', { status })
@@ -31,10 +31,10 @@ async function closedAddress(): Promise<string> {
 
 describe('ingress to a service', () => {
   test.each([
-    ['order', '/products'],
-    ['user', '/.well-known/jwks.json'],
+    ['stock', '/items'],
+    ['booking', '/openapi/booking.json'],
   ])('%s routes %s, which needs no token, by the host', async (name, path) => {
-    const ofTheHost: Routes[string] = (_, { headers }) => new Response('', { status: headers.host === 'shop.localhost' ? 200 : 404 })
+    const ofTheHost: Routes[string] = (_, { headers }) => new Response('', { status: headers.host === 'acme.localhost' ? 200 : 404 })
     expect(await run(`ingress to ${name}`, { baseUrl: await answering({ [path]: ofTheHost }) })).toBe(`GET ${path} 200`)
   })
 
@@ -44,20 +44,20 @@ describe('ingress to a service', () => {
     [503, 'no pod is ready, or its route has not been read'],
     [500, 'the service fails'],
   ])('that answers %i: %s', async (status, meaning) => {
-    const baseUrl = await answering({ '/products': answer(status) })
+    const baseUrl = await answering({ '/items': answer(status) })
     const fake = fakeCluster()
     // Of another service, of another namespace, and none that a request passes.
-    for (const name of ['Ingress shop/user', 'NetworkPolicy ingress/traefik', 'ServiceMonitor shop/order']) fake.objects.delete(name)
-    await expect(run('ingress to order', { baseUrl }, fake)).rejects.toEqual(
-      new CommandError(`GET ${baseUrl}/products answered ${status}: ${meaning}`, 'npx fairlead logs order'),
+    for (const name of ['Ingress acme/booking', 'NetworkPolicy ingress/traefik', 'ServiceMonitor acme/stock']) fake.objects.delete(name)
+    await expect(run('ingress to stock', { baseUrl }, fake)).rejects.toEqual(
+      new CommandError(`GET ${baseUrl}/items answered ${status}: ${meaning}`, 'npx fairlead logs stock'),
     )
   })
 
   test.each(['Ingress', 'Service', 'NetworkPolicy'])('is blamed on the %s that is gone', async kind => {
     const fake = fakeCluster()
-    fake.objects.delete(`${kind} shop/order`)
-    await expect(run('ingress to order', { baseUrl: await answering({}) }, fake)).rejects.toMatchObject({
-      message: expect.stringMatching(new RegExp(`/products answered 404: it has no route; the cause: ${kind} shop/order is not there$`)),
+    fake.objects.delete(`${kind} acme/stock`)
+    await expect(run('ingress to stock', { baseUrl: await answering({}) }, fake)).rejects.toMatchObject({
+      message: expect.stringMatching(new RegExp(`/items answered 404: it has no route; the cause: ${kind} acme/stock is not there$`)),
       hint: 'npx fairlead deploy',
     })
   })
@@ -67,9 +67,9 @@ describe('ingress to a service', () => {
     fake.edit('Deployment ingress/traefik', ({ spec }) => {
       spec.replicas = 0
     })
-    fake.objects.delete('Ingress shop/order')
+    fake.objects.delete('Ingress acme/stock')
     const address = await closedAddress()
-    await expect(run('ingress to order', { baseUrl: `http://${address}` }, fake)).rejects.toEqual(
+    await expect(run('ingress to stock', { baseUrl: `http://${address}` }, fake)).rejects.toEqual(
       new CommandError(
         `nobody answers at http://${address} (ECONNREFUSED); the cause: Deployment ingress/traefik: spec.replicas is 0, the graph says 1`,
         'npx fairlead deploy',
@@ -78,7 +78,7 @@ describe('ingress to a service', () => {
   })
 
   test('that hangs up says so, and where to look', async () => {
-    await expect(run('ingress to order', { baseUrl: await hangingUp() })).rejects.toMatchObject({
+    await expect(run('ingress to stock', { baseUrl: await hangingUp() })).rejects.toMatchObject({
       message: expect.stringMatching(/^nobody answers at http:\/\/127\.0\.0\.1:\d+ \(UND_ERR_SOCKET\)$/),
       hint: 'kubectl -n ingress get pods, or put it back: npx fairlead deploy',
     })
@@ -88,13 +88,13 @@ describe('ingress to a service', () => {
     const { system } = contextOf(fakeCluster())
     const only = (contract: Contract, ...ids: string[]): Contract => Object.fromEntries(ids.map(id => [id, contract[id] as Contract[string]]))
     const services = [
-      { ...user, contract: only(user.contract, 'reserveCredit') },
-      { ...order, contract: only(order.contract, 'getProduct', 'listOrders', 'placeOrder', 'getOpenApi') },
+      { ...stock, contract: only(stock.contract, 'reserve') },
+      { ...booking, contract: only(booking.contract, 'getBooking', 'listBookings', 'book', 'getOpenApi') },
     ]
     const more = { system: { ...system, services } }
     const named = ingressChecks(contextOf(fakeCluster(), more)).map(({ name }) => name)
-    expect(named.filter(name => name.startsWith('ingress to'))).toEqual(['ingress to order'])
-    await expect(run('ingress to order', more)).rejects.toEqual(new NotHere('order has no public operation that can be asked without a token'))
+    expect(named.filter(name => name.startsWith('ingress to'))).toEqual(['ingress to booking'])
+    await expect(run('ingress to booking', more)).rejects.toEqual(new NotHere('booking has no public operation that can be asked without a token'))
   })
 })
 
@@ -110,7 +110,7 @@ describe('ingress keeps what is private', () => {
     const paths = ['/reservations/x', '/openapi.json', '/metrics', '/livez', '/readyz']
     const baseUrl = await answering(Object.fromEntries(paths.map(path => [path, note])))
     expect(await run(check, { baseUrl })).toBe('5 paths are not routed')
-    expect(asked).toEqual(paths.map(path => `shop.localhost${path}`))
+    expect(asked).toEqual(paths.map(path => `acme.localhost${path}`))
   })
 
   test.each([
@@ -122,10 +122,10 @@ describe('ingress keeps what is private', () => {
     ['/readyz', 503],
   ])('not when %s answers %i', async (path, status) => {
     const fake = fakeCluster()
-    fake.edit('Ingress shop/user', ({ spec }) => spec.rules[0].http.paths.push({ path }))
+    fake.edit('Ingress acme/booking', ({ spec }) => spec.rules[0].http.paths.push({ path }))
     await expect(run(check, { baseUrl: await answering({ [path]: answer(status) }) }, fake)).rejects.toMatchObject({
       message: expect.stringMatching(
-        `^${path} answered ${status} through the ingress: it is not for everybody; the cause: Ingress shop/user: spec\\.rules\\.0\\.http\\.paths has \\d+ entries`,
+        `^${path} answered ${status} through the ingress: it is not for everybody; the cause: Ingress acme/booking: spec\\.rules\\.0\\.http\\.paths has \\d+ entries`,
       ),
     })
   })
@@ -155,26 +155,26 @@ describe('certificate', () => {
     [0, 89],
     [68.5, 21],
   ])('of an authority that nobody knows is good when it is %d days old', async (age, days) => {
-    expect(await certificate(await serving('shop.localhost', age))).toBe(`for shop.localhost, good for ${days} days`)
+    expect(await certificate(await serving('acme.localhost', age))).toBe(`for acme.localhost, good for ${days} days`)
   })
 
   test.each([
     [69.5, 'expires'],
     [91, 'has expired'],
   ])('of %d days %s', async (age, what) => {
-    await expect(certificate(await serving('shop.localhost', age))).rejects.toMatchObject({
-      message: expect.stringMatching(`^the certificate in Secret ingress/shop-tls ${what} on \\w{3} +\\d+ .* GMT$`),
+    await expect(certificate(await serving('acme.localhost', age))).rejects.toMatchObject({
+      message: expect.stringMatching(`^the certificate in Secret ingress/acme-tls ${what} on \\w{3} +\\d+ .* GMT$`),
       hint: SECRETS,
     })
   })
 
   test('is for another host, for the Secret is', async () => {
     const fake = fakeCluster()
-    fake.put({ apiVersion: 'v1', kind: 'Secret', metadata: { name: 'shop-tls', namespace: 'ingress' } })
-    const address = await serving('store.localhost')
+    fake.put({ apiVersion: 'v1', kind: 'Secret', metadata: { name: 'acme-tls', namespace: 'ingress' } })
+    const address = await serving('depot.localhost')
     await expect(certificate(address, fake)).rejects.toEqual(
       new CommandError(
-        `the certificate of ${address} is for store.localhost, not for shop.localhost: Secret ingress/shop-tls is of another host`,
+        `the certificate of ${address} is for depot.localhost, not for acme.localhost: Secret ingress/acme-tls is of another host`,
         SECRETS,
       ),
     )
@@ -183,7 +183,7 @@ describe('certificate', () => {
   test("is the ingress's own, for the Secret is gone", async () => {
     const address = await serving('TRAEFIK DEFAULT CERT')
     await expect(certificate(address)).rejects.toThrow(
-      `the certificate of ${address} is for TRAEFIK DEFAULT CERT, not for shop.localhost: Secret ingress/shop-tls is not there`,
+      `the certificate of ${address} is for TRAEFIK DEFAULT CERT, not for acme.localhost: Secret ingress/acme-tls is not there`,
     )
   })
 

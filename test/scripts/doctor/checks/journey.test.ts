@@ -4,12 +4,12 @@ import { createTrip, journeyChecks } from '../../../../scripts/doctor/checks/jou
 import { CommandError } from '../../../../scripts/terminal.ts'
 import { defineJourney } from '../../../../services/chassis/contract/journey.ts'
 import { isKept, KEPT_SHARE } from '../../../../services/chassis/contract/sampling.ts'
+import { booking, hello, stock } from '../../../support/acme.ts'
 import { answering, contextOf, type FakeCluster, fakeCluster, type Routes, runCheck } from '../../../support/fake-cluster.ts'
-import { order, user } from '../../../support/graph.ts'
 
 const journey = defineJourney(({ call }) => {
-  call(order, 'listProducts')
-  call(user, 'logIn')
+  call(stock, 'listItems')
+  call(hello, 'listGreetings')
 })
 
 const { signal } = new AbortController()
@@ -21,32 +21,32 @@ const refused = () => new Response('{"code":"too-many-attempts"}', { status: 429
 
 describe('journey', () => {
   test('tells what each step was answered', async () => {
-    const url = await answering({ '/products': () => new Response(), '/sessions': () => new Response() })
-    expect(await run(fakeCluster(), url)).toBe('order.listProducts 200, user.logIn 200')
+    const url = await answering({ '/items': () => new Response(), '/greetings': () => new Response() })
+    expect(await run(fakeCluster(), url)).toBe('stock.listItems 200, hello.listGreetings 200')
   })
 
   test('that fails names the step, and whose logs to read', async () => {
-    const url = await answering({ '/products': () => new Response(), '/sessions': refused })
+    const url = await answering({ '/items': () => new Response(), '/greetings': refused })
     await expect(run(fakeCluster(), url)).rejects.toEqual(
-      new CommandError('user.logIn (step 2 of 2): POST /sessions answered 429 too-many-attempts', 'npx fairlead logs user'),
+      new CommandError('hello.listGreetings (step 2 of 2): GET /greetings answered 429 too-many-attempts', 'npx fairlead logs hello'),
     )
   })
 
   test('that fails is blamed on what is not as the graph gives it', async () => {
     const fake = fakeCluster()
-    fake.objects.delete('NetworkPolicy shop/user')
-    const url = await answering({ '/products': () => new Response(), '/sessions': refused })
-    await expect(run(fake, url)).rejects.toThrow('answered 429 too-many-attempts; the cause: NetworkPolicy shop/user is not there')
+    fake.objects.delete('NetworkPolicy acme/hello')
+    const url = await answering({ '/items': () => new Response(), '/greetings': refused })
+    await expect(run(fake, url)).rejects.toThrow('answered 429 too-many-attempts; the cause: NetworkPolicy acme/hello is not there')
   })
 
   test('is taken once, whoever needs it, in traces that are kept', async () => {
     const traces: string[] = []
     const url = await answering({
-      '/products': (_, { headers }) => {
+      '/items': (_, { headers }) => {
         traces.push(String(headers.traceparent).split('-')[1] as string)
         return new Response()
       },
-      '/sessions': () => new Response(),
+      '/greetings': () => new Response(),
     })
     const trip = createTrip(contextOf(fakeCluster(), { baseUrl: url }), journey)
     const [first, second] = await Promise.all([trip.take(signal), trip.take(signal)])
@@ -68,14 +68,16 @@ describe('journey', () => {
       seen.push(headers.authorization)
       return new Response()
     }
-    const context = contextOf(fakeCluster(), { baseUrl: await answering({ '/users/me': me }) })
+    const context = contextOf(fakeCluster(), { baseUrl: await answering({ '/bookings': me }) })
     const mine = defineJourney(recorder => {
-      recorder.call(user, 'getMe', { as: recorder.user() })
+      recorder.call(booking, 'listBookings', { as: recorder.user() })
     })
     await expect(runCheck(journeyChecks(context, createTrip(context, mine)), 'journey')).rejects.toEqual(
       new NotHere("the journey is a user's, and FAIRLEAD_USER_TOKEN has no access token"),
     )
-    expect(await runCheck(journeyChecks(context, createTrip(context, mine, { FAIRLEAD_USER_TOKEN: 'abc' })), 'journey')).toBe('user.getMe 200')
+    expect(await runCheck(journeyChecks(context, createTrip(context, mine, { FAIRLEAD_USER_TOKEN: 'abc' })), 'journey')).toBe(
+      'booking.listBookings 200',
+    )
     expect(seen).toEqual(['Bearer abc'])
   })
 })

@@ -12,7 +12,7 @@ const jwks = (...kids: string[]) => JSON.stringify({ keys: kids.map(kid => ({ kt
 /** Callees have one set of keys, and the cluster signs with another. */
 function clusterSigning(copied: string | undefined, signing: string, issuer = ISSUER): FakeCluster {
   const fake = fakeCluster()
-  const metadata = { name: 'workload-issuer', namespace: 'shop' }
+  const metadata = { name: 'workload-issuer', namespace: 'acme' }
   if (copied !== undefined) fake.put({ apiVersion: 'v1', kind: 'ConfigMap', metadata, data: { 'jwks.json': copied } } as never)
   fake.issuer = { issuer, jwks: signing }
   return fake
@@ -28,7 +28,7 @@ describe('workload identity', () => {
   test('names the keys that callees lack', async () => {
     await expect(run(clusterSigning(jwks('old'), jwks('old', 'new', 'newer')))).rejects.toEqual(
       new CommandError(
-        'ConfigMap shop/workload-issuer lacks the key new, newer that the cluster signs tokens with: calls between services are refused',
+        'ConfigMap acme/workload-issuer lacks the key new, newer that the cluster signs tokens with: calls between services are refused',
         SECRETS,
       ),
     )
@@ -36,22 +36,22 @@ describe('workload identity', () => {
 
   test('is missing', async () => {
     await expect(run(clusterSigning(undefined, jwks('new')))).rejects.toEqual(
-      new CommandError("ConfigMap shop/workload-issuer is not there: no callee can verify its callers' tokens", SECRETS),
+      new CommandError("ConfigMap acme/workload-issuer is not there: no callee can verify its callers' tokens", SECRETS),
     )
   })
 
   test('lacks the file', async () => {
     const fake = clusterSigning('', jwks('new'))
-    fake.edit('ConfigMap shop/workload-issuer', live => {
+    fake.edit('ConfigMap acme/workload-issuer', live => {
       live.data = {}
     })
-    await expect(run(fake)).rejects.toThrow('ConfigMap shop/workload-issuer lacks the key new ')
+    await expect(run(fake)).rejects.toThrow('ConfigMap acme/workload-issuer lacks the key new ')
   })
 
   test('cannot be read', async () => {
     await expect(run(clusterSigning('{"keys', jwks('new')))).rejects.toMatchObject({
       name: 'CommandError',
-      message: expect.stringMatching(/^ConfigMap shop\/workload-issuer /),
+      message: expect.stringMatching(/^ConfigMap acme\/workload-issuer /),
       hint: SECRETS,
     })
   })
@@ -66,10 +66,10 @@ describe('workload identity', () => {
   })
 
   test('is mended by a command in which the right issuer is the last word', async () => {
-    const chosen = { WORKLOAD_ISSUER: ISSUER, NAMESPACE: 'shop' }
+    const chosen = { WORKLOAD_ISSUER: ISSUER, NAMESPACE: 'acme' }
     const { hint } = await run(clusterSigning(jwks('new'), jwks('new'), 'https://oidc.example.org')).catch(error => error)
     expect(addressTo('kind-test', chosen)(hint)).toBe(
-      `WORKLOAD_ISSUER=${ISSUER} NAMESPACE=shop WORKLOAD_ISSUER=https://oidc.example.org npx fairlead deploy --context kind-test`,
+      `WORKLOAD_ISSUER=${ISSUER} NAMESPACE=acme WORKLOAD_ISSUER=https://oidc.example.org npx fairlead deploy --context kind-test`,
     )
   })
 
@@ -105,13 +105,13 @@ describe('age of a key', () => {
       })
     }
     fake.listening.set('observability/prometheus-0:9090', await answering({ '/api/v1/query': query }))
-    return { queries, age: () => runCheck(keyChecks(contextOf(fake)), 'age of signing-keys') }
+    return { queries, age: () => runCheck(keyChecks(contextOf(fake)), 'age of seals') }
   }
 
   test('is asked of Prometheus, of the service that has it', async () => {
     const { age, queries } = await inUseFor(3)
     await age()
-    expect(queries).toEqual(['min(secret_since_timestamp_seconds{job="user",namespace="shop",secret="signing-keys"})'])
+    expect(queries).toEqual(['min(secret_since_timestamp_seconds{job="stock",namespace="acme",secret="seals"})'])
   })
 
   test.each([
@@ -124,7 +124,7 @@ describe('age of a key', () => {
 
   test('of 91 days is too old', async () => {
     await expect((await inUseFor(91)).age()).rejects.toEqual(
-      new CommandError('signing-keys is in use for 91 days; it is to be rotated after 90', 'docs/runbooks/secret-overdue.md'),
+      new CommandError('seals is in use for 91 days; it is to be rotated after 90', 'docs/runbooks/secret-overdue.md'),
     )
   })
 
@@ -136,16 +136,16 @@ describe('age of a key', () => {
   test('that nobody tells is trouble, once Prometheus has had the time to hear of it', async () => {
     skipPauses()
     await expect((await inUseFor()).age()).rejects.toMatchObject({
-      message: 'nobody says since when signing-keys is in use, so that no alert asks for a new one',
-      hint: expect.stringContaining("metrics.secretSince('signing-keys', ...)"),
+      message: 'nobody says since when seals is in use, so that no alert asks for a new one',
+      hint: expect.stringContaining("metrics.secretSince('seals', ...)"),
     })
   })
 
   test('is not checked of keys without one', () => {
     const { system } = contextOf(fakeCluster())
-    const [user, order] = system.services
-    const more = { ...user, secrets: [{ name: 'payment', env: 'PAYMENT_DIR' }] }
-    const checks = keyChecks(contextOf(fakeCluster(), { system: { ...system, services: [more, order] as never } }))
+    const [hello, , booking] = system.services
+    const more = { ...hello, secrets: [{ name: 'payment', env: 'PAYMENT_DIR' }] }
+    const checks = keyChecks(contextOf(fakeCluster(), { system: { ...system, services: [more, booking] as never } }))
     expect(checks.map(({ name }) => name)).toEqual(['workload identity'])
   })
 })

@@ -15,11 +15,11 @@ import {
   skipPauses,
 } from '../../../support/fake-cluster.ts'
 
-const PODS = ['order-a', 'order-b']
+const PODS = ['booking-a', 'booking-b']
 const PORTS = ['admin', 'otel-metrics']
 
 const target = (pod: string, endpoint: string, more: object = {}) => ({
-  labels: { job: 'order', namespace: 'shop', pod, endpoint },
+  labels: { job: 'booking', namespace: 'acme', pod, endpoint },
   health: 'up',
   lastError: '',
   ...more,
@@ -47,10 +47,10 @@ interface Answers {
   alerts?: (filter: string | null) => object[]
 }
 
-/** The shipped system with two pods of orders that run since long ago, and what its Prometheus and its Alertmanager say. */
+/** acme with two pods of bookings that run since long ago, and what its Prometheus and its Alertmanager say. */
 async function clusterWith({ targets = () => allUp, rules = () => groups, alerts = () => [toldBefore(1)] }: Answers) {
   const fake = fakeCluster()
-  for (const name of PODS) fake.put(podOf('order', { name }))
+  for (const name of PODS) fake.put(podOf('booking', { name }))
   for (const name of ['prometheus', 'alertmanager']) fake.put(podOf(name, { namespace: 'observability' }))
   let asked = 0
   const note = <T>(answer: T): T => {
@@ -79,7 +79,7 @@ const changedNow = (live: Live | undefined, more: object = {}) => {
 
 /** A pod with which the network is looked at, while it is. */
 const lookingNow = (): Live => {
-  const pod = podOf('order', { name: 'looking', ready: false })
+  const pod = podOf('booking', { name: 'looking', ready: false })
   pod.metadata.labels['fairlead.dev/probe'] = 'true'
   pod.status.startTime = new Date().toISOString()
   return pod
@@ -87,10 +87,10 @@ const lookingNow = (): Live => {
 
 test('every ServiceMonitor has a check, and is skipped where there is no Prometheus', async () => {
   const names = metricsChecks(contextOf(fakeCluster())).map(({ name }) => name)
-  const monitored = ['traefik', 'prometheus-operator', 'prometheus', 'alertmanager', 'jaeger', 'user', 'order']
+  const monitored = ['traefik', 'prometheus-operator', 'prometheus', 'alertmanager', 'jaeger', 'hello', 'stock', 'booking']
   expect(names).toEqual([...monitored.map(name => `scrape of ${name}`), 'rules', 'alert path'])
-  const services = manifests.filter(({ metadata }) => metadata.namespace === 'shop')
-  for (const name of ['scrape of order', 'rules']) {
+  const services = manifests.filter(({ metadata }) => metadata.namespace === 'acme')
+  for (const name of ['scrape of booking', 'rules']) {
     const check = runCheck(metricsChecks(contextOf(fakeCluster(services), { manifests: services })), name)
     await expect(check).rejects.toEqual(new NotHere('there is no prometheus in namespace observability'))
   }
@@ -98,20 +98,20 @@ test('every ServiceMonitor has a check, and is skipped where there is no Prometh
 
 describe('scrape of a program', () => {
   test('is good when every port of every ready pod is up', async () => {
-    const { fake } = await clusterWith({ targets: () => [...allUp, target('order-gone', 'admin', { health: 'down' })] })
-    fake.put(podOf('order', { name: 'order-starting', ready: false }))
-    expect(await run(fake, 'scrape of order')).toBe('4 targets up')
+    const { fake } = await clusterWith({ targets: () => [...allUp, target('booking-gone', 'admin', { health: 'down' })] })
+    fake.put(podOf('booking', { name: 'booking-starting', ready: false }))
+    expect(await run(fake, 'scrape of booking')).toBe('4 targets up')
   })
 
   test('names the ServiceMonitor that is not as the graph gives it, and does not wait for it', async () => {
     const { fake, asked } = await clusterWith({ targets: () => [] })
-    fake.edit('ServiceMonitor shop/order', live => {
-      live.spec.selector.matchLabels['app.kubernetes.io/name'] = 'ordr'
+    fake.edit('ServiceMonitor acme/booking', live => {
+      live.spec.selector.matchLabels['app.kubernetes.io/name'] = 'bookin'
       changedNow(live)
     })
-    await expect(run(fake, 'scrape of order')).rejects.toEqual(
+    await expect(run(fake, 'scrape of booking')).rejects.toEqual(
       new CommandError(
-        'Prometheus does not know order-a (admin) as a target, nor 3 more of order; the cause: ServiceMonitor shop/order: spec.selector.matchLabels.app.kubernetes.io/name is "ordr", the graph says "order"',
+        'Prometheus does not know booking-a (admin) as a target, nor 3 more of booking; the cause: ServiceMonitor acme/booking: spec.selector.matchLabels.app.kubernetes.io/name is "bookin", the graph says "booking"',
         'npx fairlead deploy',
       ),
     )
@@ -119,49 +119,49 @@ describe('scrape of a program', () => {
   })
 
   test.each([
-    'Service shop/order-pods',
-    'NetworkPolicy shop/order',
+    'Service acme/booking-pods',
+    'NetworkPolicy acme/booking',
     'NetworkPolicy observability/prometheus',
     'Prometheus observability/prometheus',
-    'RoleBinding shop/prometheus',
+    'RoleBinding acme/prometheus',
   ])('is blamed on %s when that is gone', async name => {
     const { fake } = await clusterWith({ targets: () => [] })
     fake.objects.delete(name)
-    await expect(run(fake, 'scrape of order')).rejects.toThrow(`nor 3 more of order; the cause: ${name} is not there`)
+    await expect(run(fake, 'scrape of booking')).rejects.toThrow(`nor 3 more of booking; the cause: ${name} is not there`)
   })
 
   test('is not blamed on what others are made of, and says what Prometheus selects by', async () => {
     const { fake } = await clusterWith({ targets: () => allUp.slice(1) })
-    for (const name of ['ServiceMonitor shop/user', 'Service shop/user-pods', 'NetworkPolicy shop/user', 'Deployment shop/order'])
+    for (const name of ['ServiceMonitor acme/stock', 'Service acme/stock-pods', 'NetworkPolicy acme/stock', 'Deployment acme/booking'])
       fake.objects.delete(name)
-    await expect(run(fake, 'scrape of order')).rejects.toEqual(
+    await expect(run(fake, 'scrape of booking')).rejects.toEqual(
       new CommandError(
-        'Prometheus does not know order-a (admin) as a target',
-        'does Prometheus select it? MONITORING_LABELS={}; kubectl -n shop describe servicemonitor order',
+        'Prometheus does not know booking-a (admin) as a target',
+        'does Prometheus select it? MONITORING_LABELS={}; kubectl -n acme describe servicemonitor booking',
       ),
     )
   })
 
   test('tells why a target is down', async () => {
-    const down = target('order-b', 'admin', { health: 'down', lastError: 'context deadline exceeded' })
+    const down = target('booking-b', 'admin', { health: 'down', lastError: 'context deadline exceeded' })
     const { fake } = await clusterWith({
-      targets: () => [...allUp.filter(({ labels }) => labels.pod === 'order-a'), down, target('order-b', PORTS[1] as string)],
+      targets: () => [...allUp.filter(({ labels }) => labels.pod === 'booking-a'), down, target('booking-b', PORTS[1] as string)],
     })
-    await expect(run(fake, 'scrape of order')).rejects.toThrow(/^Prometheus cannot scrape order-b \(admin\): context deadline exceeded$/)
+    await expect(run(fake, 'scrape of booking')).rejects.toThrow(/^Prometheus cannot scrape booking-b \(admin\): context deadline exceeded$/)
   })
 
   test.each([
-    ['another job', { job: 'user' }],
+    ['another job', { job: 'stock' }],
     ['another namespace', { namespace: 'other' }],
   ])('is not taken from %s', async (_, labels) => {
     const { fake } = await clusterWith({ targets: () => allUp.map(known => ({ ...known, labels: { ...known.labels, ...labels } })) })
-    await expect(run(fake, 'scrape of order')).rejects.toThrow('Prometheus does not know order-a (admin) as a target, nor 3 more of order')
+    await expect(run(fake, 'scrape of booking')).rejects.toThrow('Prometheus does not know booking-a (admin) as a target, nor 3 more of booking')
   })
 
   test('is not there without a ready pod', async () => {
     const { fake } = await clusterWith({})
-    for (const name of PODS) fake.objects.delete(`Pod shop/${name}`)
-    await expect(run(fake, 'scrape of order')).rejects.toEqual(new CommandError('shop/order has no ready pod to scrape', 'npx fairlead status'))
+    for (const name of PODS) fake.objects.delete(`Pod acme/${name}`)
+    await expect(run(fake, 'scrape of booking')).rejects.toEqual(new CommandError('acme/booking has no ready pod to scrape', 'npx fairlead status'))
   })
 })
 
@@ -172,50 +172,50 @@ describe('a change that may still be on its way', () => {
   async function comingUp() {
     skipPauses()
     let looks = 0
-    return clusterWith({ targets: () => (++looks < 3 ? [unknown('order-a')] : allUp) })
+    return clusterWith({ targets: () => (++looks < 3 ? [unknown('booking-a')] : allUp) })
   }
 
   test.each<[string, (fake: FakeCluster) => void]>([
     [
       'a pod that has just started',
-      fake => fake.edit('Pod shop/order-b', ({ status }) => Object.assign(status, { startTime: new Date().toISOString() })),
+      fake => fake.edit('Pod acme/booking-b', ({ status }) => Object.assign(status, { startTime: new Date().toISOString() })),
     ],
     [
       'a Prometheus that has just started',
       fake => fake.edit('Pod observability/prometheus-a', ({ status }) => Object.assign(status, { startTime: new Date().toISOString() })),
     ],
-    ['an object that somebody has just put back', fake => changedNow(fake.objects.get('NetworkPolicy shop/order'))],
+    ['an object that somebody has just put back', fake => changedNow(fake.objects.get('NetworkPolicy acme/booking'))],
   ])('is waited for: %s', async (_, change) => {
     const { fake, asked } = await comingUp()
     change(fake)
-    expect(await run(fake, 'scrape of order')).toBe('4 targets up')
+    expect(await run(fake, 'scrape of booking')).toBe('4 targets up')
     expect(asked()).toBe(3)
   })
 
   test.each<[string, (fake: FakeCluster) => void]>([
     ['nothing has changed', () => {}],
     ['a controller has written a status', fake => changedNow(fake.objects.get('Prometheus observability/prometheus'), { subresource: 'status' })],
-    ['something else has changed', fake => changedNow(fake.objects.get('NetworkPolicy shop/user'))],
+    ['something else has changed', fake => changedNow(fake.objects.get('NetworkPolicy acme/stock'))],
     ['a pod looks at the network', fake => fake.put(lookingNow())],
   ])('is not waited for: %s', async (_, change) => {
     const { fake } = await comingUp()
     change(fake)
-    await expect(run(fake, 'scrape of order')).rejects.toThrow('Prometheus cannot scrape order-a (admin): it has not tried yet')
+    await expect(run(fake, 'scrape of booking')).rejects.toThrow('Prometheus cannot scrape booking-a (admin): it has not tried yet')
   })
 
   test('is waited for up to two minutes', async () => {
     skipPauses()
-    const { fake, asked } = await clusterWith({ targets: () => [unknown('order-a')] })
-    changedNow(fake.objects.get('Service shop/order-pods'))
-    await expect(run(fake, 'scrape of order')).rejects.toThrow('it has not tried yet')
+    const { fake, asked } = await clusterWith({ targets: () => [unknown('booking-a')] })
+    changedNow(fake.objects.get('Service acme/booking-pods'))
+    await expect(run(fake, 'scrape of booking')).rejects.toThrow('it has not tried yet')
     expect(asked()).toBeGreaterThan(100)
     expect(asked()).toBeLessThan(125)
   })
 
   test('is not waited for once it is interrupted', async () => {
     const { fake } = await clusterWith({ targets: () => [] })
-    changedNow(fake.objects.get('Service shop/order-pods'))
-    await expect(run(fake, 'scrape of order', AbortSignal.abort(new Error('Ctrl-C')))).rejects.toThrow('Ctrl-C')
+    changedNow(fake.objects.get('Service acme/booking-pods'))
+    await expect(run(fake, 'scrape of booking', AbortSignal.abort(new Error('Ctrl-C')))).rejects.toThrow('Ctrl-C')
   })
 })
 
@@ -223,8 +223,8 @@ describe('rules', () => {
   test('are all evaluated, and those of others do not matter, whatever they are called', async () => {
     const broken = [{ name: 'x', health: 'err' }]
     const others = [
-      { name: 'theirs', file: fileOf('shop', 'theirs'), rules: broken },
-      { name: 'order-slo', file: fileOf('elsewhere', 'order'), rules: broken },
+      { name: 'theirs', file: fileOf('acme', 'theirs'), rules: broken },
+      { name: 'booking-slo', file: fileOf('elsewhere', 'booking'), rules: broken },
     ]
     const { fake } = await clusterWith({ rules: () => [...others, ...groups] })
     const count = groups.reduce((sum, { rules }) => sum + rules.length, 0)
@@ -233,12 +233,12 @@ describe('rules', () => {
   })
 
   test('that are missing are named, with what is not as the graph gives it', async () => {
-    const ofOthers = { name: 'order-slo', file: fileOf('elsewhere', 'order'), rules: [] }
-    const { fake } = await clusterWith({ rules: () => [ofOthers, ...groups.filter(({ name }) => !name.startsWith('order-'))] })
-    fake.objects.delete('PrometheusRule shop/order')
+    const ofOthers = { name: 'booking-slo', file: fileOf('elsewhere', 'booking'), rules: [] }
+    const { fake } = await clusterWith({ rules: () => [ofOthers, ...groups.filter(({ name }) => !name.startsWith('booking-'))] })
+    fake.objects.delete('PrometheusRule acme/booking')
     await expect(run(fake, 'rules')).rejects.toEqual(
       new CommandError(
-        'Prometheus has no rules order-slo, order-budget, order-health: nothing would alert; the cause: PrometheusRule shop/order is not there',
+        'Prometheus has no rules booking-slo, booking-budget, booking-health: nothing would alert; the cause: PrometheusRule acme/booking is not there',
         'npx fairlead deploy',
       ),
     )
@@ -249,13 +249,13 @@ describe('rules', () => {
     ['not yet', 'unknown'],
   ])('that are not evaluated are told: %s', async (says, health) => {
     const broken = {
-      name: 'user-slo',
-      file: fileOf('shop', 'user'),
-      rules: [{ name: 'UserErrors', health, ...(health === 'err' && { lastError: says }) }],
+      name: 'stock-slo',
+      file: fileOf('acme', 'stock'),
+      rules: [{ name: 'StockErrors', health, ...(health === 'err' && { lastError: says }) }],
     }
-    const { fake } = await clusterWith({ rules: () => [...groups.filter(({ name }) => name !== 'user-slo'), broken] })
+    const { fake } = await clusterWith({ rules: () => [...groups.filter(({ name }) => name !== 'stock-slo'), broken] })
     await expect(run(fake, 'rules')).rejects.toEqual(
-      new CommandError(`rule UserErrors is not evaluated: ${says}`, 'kubectl -n observability logs prometheus-prometheus-0'),
+      new CommandError(`rule StockErrors is not evaluated: ${says}`, 'kubectl -n observability logs prometheus-prometheus-0'),
     )
   })
 
@@ -263,7 +263,7 @@ describe('rules', () => {
     skipPauses()
     let looks = 0
     const { fake } = await clusterWith({ rules: () => (++looks < 3 ? [] : groups) })
-    changedNow(fake.objects.get('PrometheusRule shop/order'))
+    changedNow(fake.objects.get('PrometheusRule acme/booking'))
     expect(await run(fake, 'rules')).toContain('all evaluated')
   })
 })
@@ -289,7 +289,7 @@ describe('alert path', () => {
 
   test('is broken somewhere else: Prometheus knows more', async () => {
     const { fake } = await clusterWith({ alerts: () => [] })
-    fake.objects.delete('PrometheusRule shop/order')
+    fake.objects.delete('PrometheusRule acme/booking')
     await expect(run(fake, 'alert path')).rejects.toMatchObject({
       message: 'Watchdog, which fires always, has not come to Alertmanager: no other alert would',
       hint: 'kubectl -n observability logs prometheus-prometheus-0',

@@ -13,14 +13,14 @@ import { networkChecks } from '../../../../scripts/doctor/checks/network.ts'
 import { allows } from '../../../../scripts/doctor/expected-traffic.ts'
 import { probe } from '../../../../scripts/doctor/probe.ts'
 import { CommandError } from '../../../../scripts/terminal.ts'
-import { EXISTING } from '../../../support/existing-platform.ts'
+import { EXISTING, images, project, system } from '../../../support/acme.ts'
 import { contextOf, type FakeCluster, fakeCluster, podOf, runCheck, skipPauses } from '../../../support/fake-cluster.ts'
-import { project, system } from '../../../support/graph.ts'
 
 const PROGRAMS: [name: string, namespace: string, ports: number[]][] = [
-  ['user', 'shop', [8_080, 9_090, 8_888]],
-  ['order', 'shop', [8_081, 9_090, 8_888]],
-  ['postgres', 'shop', [5_432]],
+  ['hello', 'acme', [8_080, 9_090, 8_888]],
+  ['stock', 'acme', [8_081, 9_090, 8_888]],
+  ['booking', 'acme', [8_082, 9_090, 8_888]],
+  ['postgres', 'acme', [5_432]],
   ['traefik', 'ingress', [8_000, 8_443, 8_080]],
   ['prometheus', 'observability', [9_090]],
   ['prometheus-operator', 'observability', [8_080]],
@@ -30,6 +30,10 @@ const PROGRAMS: [name: string, namespace: string, ports: number[]][] = [
 ]
 /** Each of them, and a stranger in each namespace and in another. */
 const LOOKING = PROGRAMS.length + 4
+const PORTS = PROGRAMS.flatMap(([, , ports]) => ports)
+
+/** How many pairs of a program and a port the checks have judged: all of them, each by one check. */
+const pairsOf = (said: readonly string[]): number => said.reduce((sum, line) => sum + Number(/: (\d+) (?:connect|pairs)/.exec(line)?.[1] ?? 0), 0)
 
 const isProbe = ({ kind, metadata }: { kind: string; metadata: { name: string } }) => kind === 'Pod' && metadata.name.startsWith('probe-')
 const probesIn = ({ objects }: FakeCluster) => [...objects.values()].filter(isProbe)
@@ -42,7 +46,7 @@ interface Network {
   lost?: (name: string) => boolean
 }
 
-/** The shipped system on a network that does what the policies there say, with a DNS. */
+/** acme on a network that does what the policies there say, with a DNS. */
 function clusterWith({ enforced = true, lost = () => false }: Network = {}): FakeCluster {
   const fake = fakeCluster()
   for (const [index, [name, namespace, ports]] of PROGRAMS.entries()) fake.put(podOf(name, { namespace, ports, address: `10.0.0.${index}` }))
@@ -72,7 +76,7 @@ const foreign = (name: string, namespace: string, spec: object) => ({
 /** The system on a cluster that brings what it is told to. */
 function attachedTo(env: Record<string, string>) {
   const settings = loadSettings(env, system)
-  const { own, platform } = synthesize({ ...project, settings, images: { user: 'fairlead/user:1', order: 'fairlead/order:1' } })
+  const { own, platform } = synthesize({ ...project, settings, images })
   return { settings, manifests: [...platform, ...own] }
 }
 
@@ -81,12 +85,15 @@ describe('the checks of the network', () => {
 
   test('find the edges of the graph open and everything else closed, with one look from every program and from strangers', async () => {
     const fake = clusterWith()
-    expect(await runAll(networkChecks(contextOf(fake)))).toEqual([
-      'DNS: 4 names found from pods of 2 services',
-      'edge order -> user: 1 connect',
-      'edges to the platform: 20 connect',
-      'policies: 200 pairs that are no edge are refused',
+    const said = await runAll(networkChecks(contextOf(fake)))
+    expect(said).toEqual([
+      'DNS: 6 names found from pods of 3 services',
+      'edge booking -> stock: 1 connect',
+      'edge booking -> hello: 1 connect',
+      expect.stringMatching(/^edges to the platform: \d+ connect$/),
+      expect.stringMatching(/^policies: \d+ pairs that are no edge are refused$/),
     ])
+    expect(pairsOf(said)).toBe(LOOKING * PORTS.length)
     expect(fake.log.filter(line => line.startsWith('create'))).toHaveLength(LOOKING)
     expect(probesIn(fake)).toEqual([])
   })
@@ -94,71 +101,76 @@ describe('the checks of the network', () => {
   test('look at no namespace of a platform that somebody else runs', async () => {
     const fake = clusterWith()
     const attached = attachedTo(EXISTING)
-    expect(await runAll(networkChecks(contextOf(fake, attached)))).toEqual([
-      'DNS: 4 names found from pods of 2 services',
-      'edge order -> user: 1 connect',
+    const said = await runAll(networkChecks(contextOf(fake, attached)))
+    expect(said).toEqual([
+      'DNS: 6 names found from pods of 3 services',
+      'edge booking -> stock: 1 connect',
+      'edge booking -> hello: 1 connect',
+      // Two services have a database.
       'edges to the platform: 2 connect',
-      'policies: 25 pairs that are no edge are refused',
+      expect.stringMatching(/^policies: \d+ pairs that are no edge are refused$/),
     ])
-    expect([...new Set(fake.log.map(line => line.split(/[ /]/)[2]))]).toEqual(['shop'])
+    const inside = PROGRAMS.filter(([, namespace]) => namespace === 'acme')
+    expect(pairsOf(said)).toBe((inside.length + 1) * inside.flatMap(([, , ports]) => ports).length)
+    expect([...new Set(fake.log.map(line => line.split(/[ /]/)[2]))]).toEqual(['acme'])
   })
 
   test('look at pods that are ready and stay, and not at ports of UDP', async () => {
     const fake = clusterWith()
-    const leaving = podOf('user', { name: 'user-0', ports: [1], address: '10.0.1.1' })
+    const leaving = podOf('stock', { name: 'stock-0', ports: [1], address: '10.0.1.1' })
     leaving.metadata.deletionTimestamp = '2026-01-01T00:00:00Z'
-    fake.objects.delete('Pod shop/user-a')
-    fake.put(podOf('user', { name: 'user-1', ready: false, ports: [2], address: '10.0.1.2' }), leaving)
-    const user = podOf('user', { name: 'user-2', ports: [8_080], address: '10.0.1.3' })
-    user.spec.containers[0].ports.push({ containerPort: 53, protocol: 'UDP' })
-    user.spec.initContainers = [{ name: 'collector', ports: [{ containerPort: 8_888 }] }]
-    fake.put(user)
+    fake.objects.delete('Pod acme/stock-a')
+    fake.put(podOf('stock', { name: 'stock-1', ready: false, ports: [2], address: '10.0.1.2' }), leaving)
+    const stock = podOf('stock', { name: 'stock-2', ports: [8_081], address: '10.0.1.3' })
+    stock.spec.containers[0].ports.push({ containerPort: 53, protocol: 'UDP' })
+    stock.spec.initContainers = [{ name: 'collector', ports: [{ containerPort: 8_888 }] }]
+    fake.put(stock)
     const { logs } = fake
     let script = ''
     fake.logs = pod => {
       script = scriptOf(pod)
       return logs(pod)
     }
-    await run(fake, 'edge order -> user')
-    expect([...script.matchAll(/ (10\.0\.1\.\d+ \d+)$/gm)].map(([, endpoint]) => endpoint)).toEqual(['10.0.1.3 8888', '10.0.1.3 8080'])
+    await run(fake, 'edge booking -> stock')
+    expect([...script.matchAll(/ (10\.0\.1\.\d+ \d+)$/gm)].map(([, endpoint]) => endpoint)).toEqual(['10.0.1.3 8888', '10.0.1.3 8081'])
   })
 })
 
 describe('an edge', () => {
-  test.each(['order', 'user'])('is refused, for the policy of %s is gone', async name => {
+  test.each(['booking', 'stock'])('is refused, for the policy of %s is gone', async name => {
     const fake = clusterWith()
-    fake.objects.delete(`NetworkPolicy shop/${name}`)
-    fake.objects.delete('NetworkPolicy shop/postgres')
-    await expect(run(fake, 'edge order -> user')).rejects.toEqual(
-      new CommandError(`shop/order cannot connect to user:8080; the cause: NetworkPolicy shop/${name} is not there`, 'npx fairlead deploy'),
+    fake.objects.delete(`NetworkPolicy acme/${name}`)
+    fake.objects.delete('NetworkPolicy acme/postgres')
+    await expect(run(fake, 'edge booking -> stock')).rejects.toEqual(
+      new CommandError(`acme/booking cannot connect to stock:8081; the cause: NetworkPolicy acme/${name} is not there`, 'npx fairlead deploy'),
     )
   })
 
   test('is refused, and all policies are as the graph gives them', async () => {
     const fake = clusterWith()
     fake.logs = () => 'done'
-    await expect(run(fake, 'edge order -> user')).rejects.toEqual(
-      new CommandError('shop/order cannot connect to user:8080', 'kubectl -n shop describe networkpolicy'),
+    await expect(run(fake, 'edge booking -> stock')).rejects.toEqual(
+      new CommandError('acme/booking cannot connect to stock:8081', 'kubectl -n acme describe networkpolicy'),
     )
   })
 
   test('is not tried without a callee', async () => {
     const fake = clusterWith()
-    fake.objects.delete('Pod shop/user-a')
-    await expect(run(fake, 'edge order -> user')).rejects.toEqual(new CommandError('the callee has no ready pod to try', 'npx fairlead status'))
+    fake.objects.delete('Pod acme/stock-a')
+    await expect(run(fake, 'edge booking -> stock')).rejects.toEqual(new CommandError('the callee has no ready pod to try', 'npx fairlead status'))
   })
 })
 
 describe('edges to the platform', () => {
   test('are refused, for a rule is missing', async () => {
     const fake = clusterWith()
-    fake.edit('NetworkPolicy shop/user', ({ spec }) => {
+    fake.edit('NetworkPolicy acme/stock', ({ spec }) => {
       spec.ingress = spec.ingress.filter(({ ports }: { ports: { port: number }[] }) => !ports.some(({ port }) => port === 9_090))
     })
     await expect(run(fake, 'edges to the platform')).rejects.toThrow(
-      'observability/prometheus cannot connect to user:9090, nor can 1 more pairs that the graph allows; the cause: NetworkPolicy shop/user: spec.ingress has 2 entries, the graph says 3',
+      'observability/prometheus cannot connect to stock:9090, nor can 1 more pairs that the graph allows; the cause: NetworkPolicy acme/stock: spec.ingress has 2 entries, the graph says 3',
     )
-    expect(await run(fake, 'edge order -> user')).toBe('1 connect')
+    expect(await run(fake, 'edge booking -> stock')).toBe('1 connect')
   })
 
   test('are not tried where nothing of it is ours', async () => {
@@ -170,32 +182,32 @@ describe('edges to the platform', () => {
 describe('policies', () => {
   test('are opened by one that is not of the graph', async () => {
     const fake = clusterWith()
-    const toUser = { podSelector: { matchLabels: { 'app.kubernetes.io/name': 'user' } }, policyTypes: ['Ingress'], ingress: [{}] }
-    fake.put(foreign('let-me-in', 'shop', toUser), foreign('theirs', 'ingress', { podSelector: {}, policyTypes: [] }))
+    const toStock = { podSelector: { matchLabels: { 'app.kubernetes.io/name': 'stock' } }, policyTypes: ['Ingress'], ingress: [{}] }
+    fake.put(foreign('let-me-in', 'acme', toStock), foreign('theirs', 'ingress', { podSelector: {}, policyTypes: [] }))
     await expect(run(fake, 'policies')).rejects.toEqual(
       new CommandError(
-        'a stranger in default can connect to user:8080, and 2 more pairs that are no edge can connect; the cause: NetworkPolicy shop/let-me-in is not of the graph',
-        'kubectl -n shop describe networkpolicy',
+        'a stranger in default can connect to stock:8081, and 2 more pairs that are no edge can connect; the cause: NetworkPolicy acme/let-me-in is not of the graph',
+        'kubectl -n acme describe networkpolicy',
       ),
     )
   })
 
   test('are opened by one that is not of the graph, beside one of the graph that is gone', async () => {
     const fake = clusterWith()
-    const toUser = { podSelector: { matchLabels: { 'app.kubernetes.io/name': 'user' } }, policyTypes: ['Ingress'], ingress: [{}] }
-    fake.put(foreign('let-me-in', 'shop', toUser))
-    for (const name of ['default-deny', 'user']) fake.objects.delete(`NetworkPolicy shop/${name}`)
+    const toStock = { podSelector: { matchLabels: { 'app.kubernetes.io/name': 'stock' } }, policyTypes: ['Ingress'], ingress: [{}] }
+    fake.put(foreign('let-me-in', 'acme', toStock))
+    for (const name of ['default-deny', 'stock']) fake.objects.delete(`NetworkPolicy acme/${name}`)
     await expect(run(fake, 'policies')).rejects.toThrow(
-      /; the cause: NetworkPolicy shop\/let-me-in is not of the graph; NetworkPolicy shop\/default-deny is not there; NetworkPolicy shop\/user is not there$/,
+      /; the cause: NetworkPolicy acme\/let-me-in is not of the graph; NetworkPolicy acme\/default-deny is not there; NetworkPolicy acme\/stock is not there$/,
     )
   })
 
   test('are opened by one of the caller that is not of the graph', async () => {
     const fake = clusterWith()
-    const fromUser = { podSelector: { matchLabels: { 'app.kubernetes.io/name': 'user' } }, policyTypes: ['Egress'], egress: [{}] }
-    fake.put(foreign('anywhere', 'shop', fromUser))
+    const fromStock = { podSelector: { matchLabels: { 'app.kubernetes.io/name': 'stock' } }, policyTypes: ['Egress'], egress: [{}] }
+    fake.put(foreign('anywhere', 'acme', fromStock))
     await expect(run(fake, 'policies')).rejects.toThrow(
-      'shop/user can connect to traefik:8000, and 1 more pairs that are no edge can connect; the cause: NetworkPolicy shop/anywhere is not of the graph',
+      'acme/stock can connect to traefik:8000, and 1 more pairs that are no edge can connect; the cause: NetworkPolicy acme/anywhere is not of the graph',
     )
   })
 
@@ -211,19 +223,20 @@ describe('policies', () => {
 
   test('of the graph that are gone are named', async () => {
     const fake = clusterWith()
-    for (const name of ['default-deny', 'user', 'postgres']) fake.objects.delete(`NetworkPolicy shop/${name}`)
+    for (const name of ['default-deny', 'stock', 'postgres']) fake.objects.delete(`NetworkPolicy acme/${name}`)
     fake.objects.delete('NetworkPolicy ingress/default-deny')
     await expect(run(fake, 'policies')).rejects.toMatchObject({
       message: expect.stringMatching(
-        /and \d+ more pairs that are no edge can connect; the cause: NetworkPolicy ingress\/default-deny is not there; NetworkPolicy shop\/default-deny is not there; NetworkPolicy shop\/postgres is not there; and 1 more$/,
+        /and \d+ more pairs that are no edge can connect; the cause: NetworkPolicy ingress\/default-deny is not there; NetworkPolicy acme\/default-deny is not there; NetworkPolicy acme\/postgres is not there; and 1 more$/,
       ),
       hint: 'npx fairlead deploy',
     })
   })
 
   test('are not kept by the network', async () => {
+    const kept = Number.parseInt(await run(clusterWith(), 'policies'), 10)
     await expect(run(clusterWith({ enforced: false }), 'policies')).rejects.toMatchObject({
-      message: 'ingress/traefik can connect to traefik:8000, and 199 more pairs that are no edge can connect',
+      message: `ingress/traefik can connect to traefik:8000, and ${kept - 1} more pairs that are no edge can connect`,
       hint: expect.stringMatching(/^does the network of this cluster enforce NetworkPolicies\?/),
     })
   })
@@ -241,7 +254,7 @@ describe('DNS', () => {
     fake.put(coredns(false))
     await expect(run(fake, 'DNS')).rejects.toEqual(
       new CommandError(
-        'user.shop.svc is not found from pods of user, order: kube-system/coredns has no ready pod, so no name is found in the cluster',
+        'hello.acme.svc is not found from pods of hello, stock, booking: kube-system/coredns has no ready pod, so no name is found in the cluster',
         'kubectl -n kube-system get deploy,pods -l k8s-app=kube-dns',
       ),
     )
@@ -251,16 +264,16 @@ describe('DNS', () => {
     const fake = clusterWith({ lost: () => true })
     fake.put(coredns(false))
     await expect(run(fake, 'DNS', attachedTo({ DNS: 'nodelocal' }))).rejects.toMatchObject({
-      message: expect.stringMatching(/^user\.shop\.svc is not found from pods of user, order; the cause: NetworkPolicy /),
+      message: expect.stringMatching(/^hello\.acme\.svc is not found from pods of hello, stock, booking; the cause: NetworkPolicy /),
     })
   })
 
   test('does not know one name, for the Service is gone', async () => {
-    const fake = clusterWith({ lost: name => name === 'order-pods.shop.svc' })
+    const fake = clusterWith({ lost: name => name === 'booking-pods.acme.svc' })
     fake.put(coredns(true))
-    fake.objects.delete('Service shop/order-pods')
+    fake.objects.delete('Service acme/booking-pods')
     await expect(run(fake, 'DNS')).rejects.toThrow(
-      /^order-pods\.shop\.svc is not found from pods of user, order; the cause: Service shop\/order-pods is not there$/,
+      /^booking-pods\.acme\.svc is not found from pods of hello, stock, booking; the cause: Service acme\/booking-pods is not there$/,
     )
   })
 
@@ -268,9 +281,9 @@ describe('DNS', () => {
     const fake = clusterWith()
     fake.put(coredns(true))
     const { logs } = fake
-    fake.logs = pod => (pod.metadata.labels['app.kubernetes.io/name'] === 'user' ? 'done' : logs(pod))
+    fake.logs = pod => (pod.metadata.labels['app.kubernetes.io/name'] === 'stock' ? 'done' : logs(pod))
     await expect(run(fake, 'DNS')).rejects.toEqual(
-      new CommandError('user.shop.svc is not found from pods of user', 'kubectl -n kube-system logs -l k8s-app=kube-dns'),
+      new CommandError('hello.acme.svc is not found from pods of stock', 'kubectl -n kube-system logs -l k8s-app=kube-dns'),
     )
   })
 })
@@ -282,7 +295,7 @@ describe('probe(cluster, identities, { endpoints, names })', () => {
     { title: 'silent', address: '10.0.0.1', port: 82 },
     { title: 'closed a moment later', address: '10.0.0.1', port: 83 },
   ]
-  const stranger = { namespace: 'shop' }
+  const stranger = { namespace: 'acme' }
 
   /** Programs as they are in the image of the pod, which know what is open. */
   const stubs = {
@@ -291,7 +304,7 @@ describe('probe(cluster, identities, { endpoints, names })', () => {
     sed: 'echo cluster.local',
     // As busybox's: 1 when it cannot connect; 143 when it was stopped because nobody said anything.
     nc: 'case "$4" in 80) ;; 82) exit 143 ;; 83) mkdir "$0.asked" 2>/dev/null || exit 1 ;; *) exit 1 ;; esac',
-    nslookup: '/bin/sleep 0.1; [ "$1" = user.shop.svc.cluster.local ]',
+    nslookup: '/bin/sleep 0.1; [ "$1" = stock.acme.svc.cluster.local ]',
   }
 
   test('sees by its shell script what takes connections once that does not change, and which names are known', async () => {
@@ -306,16 +319,16 @@ describe('probe(cluster, identities, { endpoints, names })', () => {
       const [shell, ...args] = spec.containers[0].command
       return execFileSync(shell, args, { encoding: 'utf8', env: { PATH: `${dir}:/usr/bin:/bin` }, timeout: 20_000 }).trim()
     }
-    const [seen] = await probe(fake.cluster, [stranger], { endpoints, names: ['user.shop.svc', 'gone.shop.svc'] })
-    expect(seen).toEqual({ open: new Set(['taken', 'silent']), found: new Set(['user.shop.svc']) })
+    const [seen] = await probe(fake.cluster, [stranger], { endpoints, names: ['stock.acme.svc', 'gone.acme.svc'] })
+    expect(seen).toEqual({ open: new Set(['taken', 'silent']), found: new Set(['stock.acme.svc']) })
   })
 
   test('tells the identities apart, and gives each what it saw', async () => {
     const fake = fakeCluster([])
-    fake.logs = ({ metadata }) => (metadata.labels['app.kubernetes.io/name'] === 'order' ? 'open 0\nopen 3\ndone' : 'found 0\ndone')
-    const seen = await probe(fake.cluster, [stranger, { namespace: 'shop', name: 'order' }], { endpoints, names: ['user.shop.svc'] })
+    fake.logs = ({ metadata }) => (metadata.labels['app.kubernetes.io/name'] === 'booking' ? 'open 0\nopen 3\ndone' : 'found 0\ndone')
+    const seen = await probe(fake.cluster, [stranger, { namespace: 'acme', name: 'booking' }], { endpoints, names: ['stock.acme.svc'] })
     expect(seen).toEqual([
-      { open: new Set(), found: new Set(['user.shop.svc']) },
+      { open: new Set(), found: new Set(['stock.acme.svc']) },
       { open: new Set(['taken', 'closed a moment later']), found: new Set() },
     ])
   })
@@ -327,9 +340,9 @@ describe('probe(cluster, identities, { endpoints, names })', () => {
       pod = started
       return 'done'
     }
-    await probe(fake.cluster, [{ namespace: 'shop', name: 'order' }], { endpoints })
+    await probe(fake.cluster, [{ namespace: 'acme', name: 'booking' }], { endpoints })
     expect(pod).toMatchObject({
-      metadata: { namespace: 'shop', labels: { 'app.kubernetes.io/name': 'order', 'fairlead.dev/probe': 'true' } },
+      metadata: { namespace: 'acme', labels: { 'app.kubernetes.io/name': 'booking', 'fairlead.dev/probe': 'true' } },
       spec: {
         restartPolicy: 'Never',
         activeDeadlineSeconds: expect.any(Number),
@@ -389,12 +402,12 @@ describe('probe(cluster, identities, { endpoints, names })', () => {
   })
 
   test('sweeps up what a killed run has left, and leaves alone what another one uses and what is not its own', async () => {
-    const fake = fakeCluster([podOf('order'), podOf('order', { name: 'probe-killed' }), podOf('order', { name: 'probe-other' })])
+    const fake = fakeCluster([podOf('booking'), podOf('booking', { name: 'probe-killed' }), podOf('booking', { name: 'probe-other' })])
     for (const name of ['probe-killed', 'probe-other'])
-      fake.edit(`Pod shop/${name}`, ({ metadata }) => Object.assign(metadata.labels, { 'fairlead.dev/probe': 'true' }))
-    fake.edit('Pod shop/probe-other', ({ metadata }) => Object.assign(metadata, { creationTimestamp: new Date(Date.now() - 60_000).toISOString() }))
+      fake.edit(`Pod acme/${name}`, ({ metadata }) => Object.assign(metadata.labels, { 'fairlead.dev/probe': 'true' }))
+    fake.edit('Pod acme/probe-other', ({ metadata }) => Object.assign(metadata, { creationTimestamp: new Date(Date.now() - 60_000).toISOString() }))
     fake.logs = () => 'done'
     await probe(fake.cluster, [stranger], { endpoints })
-    expect([...fake.objects.keys()]).toEqual(['Pod shop/order-a', 'Pod shop/probe-other'])
+    expect([...fake.objects.keys()]).toEqual(['Pod acme/booking-a', 'Pod acme/probe-other'])
   })
 })

@@ -6,7 +6,7 @@ import { edgesOf, type Trace, traceChecks } from '../../../../scripts/doctor/che
 import type { Taken } from '../../../../scripts/journey/run-journey.ts'
 import { CommandError } from '../../../../scripts/terminal.ts'
 import type { ServiceDefinition } from '../../../../services/chassis/contract/graph.ts'
-import { EXISTING } from '../../../support/existing-platform.ts'
+import { booking as bookings, EXISTING, stock, system } from '../../../support/acme.ts'
 import {
   answering,
   breakCollector,
@@ -19,7 +19,6 @@ import {
   runCheck,
   skipPauses,
 } from '../../../support/fake-cluster.ts'
-import { order as orders, system, user } from '../../../support/graph.ts'
 
 const TRACE_ID = '0af7651916cd43dd8448eb211c80319c'
 
@@ -37,31 +36,31 @@ const traceOf = (...rows: Row[]): Trace => ({
   })),
 })
 
-const order: Row[] = [
+const booking: Row[] = [
   ['1', 'traefik'],
-  ['2', 'order', '1'],
-  ['3', 'order', '2'],
-  ['4', 'user', '3'],
+  ['2', 'booking', '1'],
+  ['3', 'booking', '2'],
+  ['4', 'stock', '3'],
 ]
 
 describe('edgesOf(trace)', () => {
   test.each<[string, Row[], string[]]>([
-    ['an order', order, ['order -> user', 'traefik -> order']],
-    ['spans in any order, and each edge once', [['5', 'user', '3'], ...order.toReversed()], ['order -> user', 'traefik -> order']],
+    ['an booking', booking, ['booking -> stock', 'traefik -> booking']],
+    ['spans in any booking, and each edge once', [['5', 'stock', '3'], ...booking.toReversed()], ['booking -> stock', 'traefik -> booking']],
     [
       'one service',
       [
-        ['1', 'order'],
-        ['2', 'order', '1'],
+        ['1', 'booking'],
+        ['2', 'booking', '1'],
       ],
       [],
     ],
-    ['a caller of another trace', [['2', 'order', 'elsewhere']], []],
+    ['a caller of another trace', [['2', 'booking', 'elsewhere']], []],
     [
       'what merely follows',
       [
-        ['1', 'order'],
-        ['2', 'user', '1', 'FOLLOWS_FROM'],
+        ['1', 'booking'],
+        ['2', 'stock', '1', 'FOLLOWS_FROM'],
       ],
       [],
     ],
@@ -71,7 +70,7 @@ describe('edgesOf(trace)', () => {
   })
 })
 
-/** The shipped system with a Jaeger that has some traces, and a Prometheus. */
+/** acme with a Jaeger that has some traces, and a Prometheus. */
 async function clusterWith({ traces = {}, ...more }: { traces?: Record<string, () => Trace | undefined>; exemplars?: () => object[] }) {
   const fake = fakeCluster()
   for (const name of ['jaeger', 'prometheus']) fake.put(podOf(name, { namespace: 'observability' }))
@@ -82,10 +81,10 @@ async function clusterWith({ traces = {}, ...more }: { traces?: Record<string, (
       return found ? Response.json({ data: [found] }) : Response.json({ errors: [{ msg: 'trace not found' }] }, { status: 404 })
     },
   ])
-  const jaeger = { '/api/services': () => Response.json({ data: ['order'] }), ...Object.fromEntries(routes) }
+  const jaeger = { '/api/services': () => Response.json({ data: ['booking'] }), ...Object.fromEntries(routes) }
   fake.listening.set('observability/jaeger-a:16686', await answering(jaeger))
   const exemplars = (query: URLSearchParams) =>
-    Response.json({ data: query.get('query') === 'http_server_request_duration_seconds_bucket{namespace="shop"}' ? more.exemplars?.() : [] })
+    Response.json({ data: query.get('query') === 'http_server_request_duration_seconds_bucket{namespace="acme"}' ? more.exemplars?.() : [] })
   fake.listening.set('observability/prometheus-a:9090', await answering({ '/api/v1/query_exemplars': exemplars }))
   return fake
 }
@@ -99,7 +98,7 @@ const taken = (service: ServiceDefinition, name: string, crosses: string[], trac
   ms: 1,
   traceId,
 })
-const TAKEN = [taken(user, 'logIn', [], 'of-a-step-that-crosses-nothing'), taken(orders, 'placeOrder', ['user'])]
+const TAKEN = [taken(stock, 'logIn', [], 'of-a-step-that-crosses-nothing'), taken(bookings, 'book', ['stock'])]
 const tripOf = (steps: Taken[]): Trip => ({ take: async () => steps })
 
 const run = (fake: FakeCluster, name: string, more = {}, signal?: AbortSignal) =>
@@ -107,21 +106,23 @@ const run = (fake: FakeCluster, name: string, more = {}, signal?: AbortSignal) =
 
 describe('trace', () => {
   test('is whole when it shows every edge that a step crosses, from the ingress on', async () => {
-    const fake = await clusterWith({ traces: { [TRACE_ID]: () => traceOf(...order) } })
-    expect(await run(fake, 'trace')).toBe('order.placeOrder, 4 spans: order -> user, traefik -> order')
+    const fake = await clusterWith({ traces: { [TRACE_ID]: () => traceOf(...booking) } })
+    expect(await run(fake, 'trace')).toBe('booking.book, 4 spans: booking -> stock, traefik -> booking')
   })
 
   test('is looked for of each step that crosses into another service', async () => {
     skipPauses()
-    const fake = await clusterWith({ traces: { [TRACE_ID]: () => traceOf(...order), second: () => traceOf(...order.slice(0, 3)) } })
-    const both = tripOf([...TAKEN, taken(orders, 'cancelOrder', ['user'], 'second')])
-    await expect(runCheck(traceChecks(contextOf(fake), both), 'trace')).rejects.toThrow('the trace second of order.cancelOrder lacks order -> user')
+    const fake = await clusterWith({ traces: { [TRACE_ID]: () => traceOf(...booking), second: () => traceOf(...booking.slice(0, 3)) } })
+    const both = tripOf([...TAKEN, taken(bookings, 'cancelBooking', ['stock'], 'second')])
+    await expect(runCheck(traceChecks(contextOf(fake), both), 'trace')).rejects.toThrow(
+      'the trace second of booking.cancelBooking lacks booking -> stock',
+    )
   })
 
   test('is that of the first step where none crosses into another service', async () => {
-    const fake = await clusterWith({ traces: { first: () => traceOf(...order.slice(0, 2)) } })
-    const trip = tripOf([taken(orders, 'listProducts', [], 'first'), taken(orders, 'listOrders', [], 'second')])
-    expect(await runCheck(traceChecks(contextOf(fake), trip), 'trace')).toBe('order.listProducts, 2 spans: traefik -> order')
+    const fake = await clusterWith({ traces: { first: () => traceOf(...booking.slice(0, 2)) } })
+    const trip = tripOf([taken(bookings, 'listProducts', [], 'first'), taken(bookings, 'listBookings', [], 'second')])
+    expect(await runCheck(traceChecks(contextOf(fake), trip), 'trace')).toBe('booking.listProducts, 2 spans: traefik -> booking')
   })
 
   test('is not looked for in a system without a journey', async () => {
@@ -133,29 +134,29 @@ describe('trace', () => {
 
   test('is waited for, and for the rest of it', async () => {
     skipPauses()
-    const answers = [undefined, traceOf(), traceOf(...order.slice(0, 3)), traceOf(...order)]
+    const answers = [undefined, traceOf(), traceOf(...booking.slice(0, 3)), traceOf(...booking)]
     let looks = 0
     const fake = await clusterWith({ traces: { [TRACE_ID]: () => answers[looks++] } })
-    expect(await run(fake, 'trace')).toBe('order.placeOrder, 4 spans: order -> user, traefik -> order')
+    expect(await run(fake, 'trace')).toBe('booking.book, 4 spans: booking -> stock, traefik -> booking')
     expect(looks).toBe(4)
   })
 
   test('lacks an edge, for what carries it is not as the graph gives it', async () => {
     skipPauses()
-    const fake = await clusterWith({ traces: { [TRACE_ID]: () => traceOf(...order.slice(1)) } })
+    const fake = await clusterWith({ traces: { [TRACE_ID]: () => traceOf(...booking.slice(1)) } })
     fake.objects.delete('NetworkPolicy ingress/traefik')
     await expect(run(fake, 'trace')).rejects.toEqual(
       new CommandError(
-        `the trace ${TRACE_ID} of order.placeOrder lacks traefik -> order; the cause: NetworkPolicy ingress/traefik is not there`,
+        `the trace ${TRACE_ID} of booking.book lacks traefik -> booking; the cause: NetworkPolicy ingress/traefik is not there`,
         'npx fairlead deploy',
       ),
     )
   })
 
   test('begins at the service where the ingress is not ours', async () => {
-    const fake = await clusterWith({ traces: { [TRACE_ID]: () => traceOf(...order.slice(1)) } })
+    const fake = await clusterWith({ traces: { [TRACE_ID]: () => traceOf(...booking.slice(1)) } })
     expect(await run(fake, 'trace', { settings: loadSettings({ ...EXISTING, TRACING_NAMESPACE: 'observability' }, system) })).toBe(
-      'order.placeOrder, 3 spans: order -> user',
+      'booking.book, 3 spans: booking -> stock',
     )
   })
 
@@ -167,8 +168,8 @@ describe('trace', () => {
     const fake = await clusterWith({ traces })
     await expect(run(fake, 'trace')).rejects.toEqual(
       new CommandError(
-        `the trace ${TRACE_ID} of order.placeOrder has not come to Jaeger`,
-        'kubectl -n shop logs -l app.kubernetes.io/name=order -c collector',
+        `the trace ${TRACE_ID} of booking.book has not come to Jaeger`,
+        'kubectl -n acme logs -l app.kubernetes.io/name=booking -c collector',
       ),
     )
   })
@@ -198,11 +199,11 @@ describe('trace', () => {
   })
 
   test('is not looked for when the journey failed', async () => {
-    const trip = { take: () => Promise.reject(new CommandError('register: POST /users answered 503 overloaded')) }
+    const trip = { take: () => Promise.reject(new CommandError('register: POST /stock answered 503 overloaded')) }
     const checks = traceChecks(contextOf(await clusterWith({ traces: { [TRACE_ID]: () => traceOf() } })), trip)
     await expect(runCheck(checks, 'trace')).rejects.toMatchObject({
       name: 'CommandError',
-      message: 'no journey was taken, whose traces would be looked for: register: POST /users answered 503 overloaded',
+      message: 'no journey was taken, whose traces would be looked for: register: POST /stock answered 503 overloaded',
     })
   })
 
@@ -231,22 +232,22 @@ otelcol_exporter_sent_spans_total{exporter="other"} 1
 otelcol_exporter_sent_spans_total 2
 `
 
-  /** Pods of orders, of which each collector has its figures, and others when it is asked again. */
+  /** Pods of bookings, of which each collector has its figures, and others when it is asked again. */
   async function withCollectors(...collectors: [before: Figures, after: Figures][]): Promise<FakeCluster> {
     skipPauses()
     const fake = fakeCluster()
     for (const [index, readings] of collectors.entries()) {
-      const name = `order-${index}`
+      const name = `booking-${index}`
       let asked = 0
-      fake.put(podOf('order', { name }))
-      fake.listening.set(`shop/${name}:8888`, await answering({ '/metrics': () => new Response(figures(readings[asked++] as Figures)) }))
+      fake.put(podOf('booking', { name }))
+      fake.listening.set(`acme/${name}:8888`, await answering({ '/metrics': () => new Response(figures(readings[asked++] as Figures)) }))
     }
     return fake
   }
 
   test('has sent all that it was given, as those of all pods together say', async () => {
     const fake = await withCollectors([{}, { sent: 4 }], [{ sent: 500 }, { sent: 1e3 }])
-    expect(await run(fake, 'collector of order')).toBe('1010 spans sent on by 2 pods')
+    expect(await run(fake, 'collector of booking')).toBe('1010 spans sent on by 2 pods')
     expect(fake.forwarded).toEqual([])
   })
 
@@ -257,7 +258,7 @@ otelcol_exporter_sent_spans_total 2
     ['what waits gets less', { queued: 9 }, { queued: 8 }],
     ['nothing waits any more', { queued: 9 }, {}],
   ])('is well though %s', async (_, before, after) => {
-    expect(await run(await withCollectors([before, after]), 'collector of order')).toBe('3 spans sent on by 1 pods')
+    expect(await run(await withCollectors([before, after]), 'collector of booking')).toBe('3 spans sent on by 1 pods')
   })
 
   test.each<[Figures, Figures, number, number]>([
@@ -268,10 +269,10 @@ otelcol_exporter_sent_spans_total 2
     [{ failed: 1 }, { failed: 8 }, 0, 7],
   ])('does not get rid of its spans: first %j, then %j', async (before, after, queued, lost) => {
     const fake = await withCollectors([{}, {}], [before, after])
-    await expect(run(fake, 'collector of order')).rejects.toEqual(
+    await expect(run(fake, 'collector of booking')).rejects.toEqual(
       new CommandError(
-        `the collector of order-1 does not get rid of its spans (${queued} batches wait, ${lost} spans were lost in 5 s)`,
-        'kubectl -n shop logs order-1 -c collector',
+        `the collector of booking-1 does not get rid of its spans (${queued} batches wait, ${lost} spans were lost in 5 s)`,
+        'kubectl -n acme logs booking-1 -c collector',
       ),
     )
     expect(fake.forwarded).toEqual([])
@@ -279,22 +280,22 @@ otelcol_exporter_sent_spans_total 2
 
   test('does not get rid of its spans, for its way to Jaeger is closed', async () => {
     const fake = await withCollectors([{ queued: 1 }, { queued: 1 }])
-    fake.objects.delete('NetworkPolicy shop/order')
-    await expect(run(fake, 'collector of order')).rejects.toThrow('were lost in 5 s); the cause: NetworkPolicy shop/order is not there')
+    fake.objects.delete('NetworkPolicy acme/booking')
+    await expect(run(fake, 'collector of booking')).rejects.toThrow('were lost in 5 s); the cause: NetworkPolicy acme/booking is not there')
   })
 
   test('does not answer', async () => {
     const fake = await withCollectors([{}, {}])
-    fake.listening.set('shop/order-0:8888', await hangingUp())
-    breakCollector(fake, 'order')
-    await expect(run(fake, 'collector of order')).rejects.toThrow(
-      /^the collector of order-0 does not answer; the cause: Deployment shop\/order: spec\.template\.spec\.initContainers\.0\.env\.4\.value is not what the graph says$/,
+    fake.listening.set('acme/booking-0:8888', await hangingUp())
+    breakCollector(fake, 'booking')
+    await expect(run(fake, 'collector of booking')).rejects.toThrow(
+      /^the collector of booking-0 does not answer; the cause: Deployment acme\/booking: spec\.template\.spec\.initContainers\.0\.env\.4\.value is not what the graph says$/,
     )
     expect(fake.forwarded).toEqual([])
   })
 
   test('is not there without a ready pod', async () => {
-    await expect(run(fakeCluster(), 'collector of order')).rejects.toEqual(new CommandError('order has no ready pod', 'npx fairlead status'))
+    await expect(run(fakeCluster(), 'collector of booking')).rejects.toEqual(new CommandError('booking has no ready pod', 'npx fairlead status'))
   })
 })
 
@@ -305,7 +306,7 @@ describe('exemplar', () => {
   test('of the newest leads to its trace', async () => {
     const fake = await clusterWith({
       exemplars: () => [...series(exemplar('old', 1), exemplar('gone', 9)), ...series(exemplar('new', 8), exemplar(undefined, 10))],
-      traces: { old: () => traceOf(...order), new: () => traceOf(...order) },
+      traces: { old: () => traceOf(...booking), new: () => traceOf(...booking) },
     })
     expect(await run(fake, 'exemplar')).toBe('new leads to its trace')
   })
@@ -313,7 +314,7 @@ describe('exemplar', () => {
   test('is waited for', async () => {
     skipPauses()
     let looks = 0
-    const fake = await clusterWith({ exemplars: () => (++looks < 3 ? [] : series(exemplar('a', 1))), traces: { a: () => traceOf(...order) } })
+    const fake = await clusterWith({ exemplars: () => (++looks < 3 ? [] : series(exemplar('a', 1))), traces: { a: () => traceOf(...booking) } })
     expect(await run(fake, 'exemplar')).toBe('a leads to its trace')
   })
 

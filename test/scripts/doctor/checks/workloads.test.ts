@@ -16,16 +16,16 @@ import {
 
 const run = (fake: FakeCluster, name: string, signal?: AbortSignal) => runCheck(workloadChecks(contextOf(fake)), name, signal)
 
-const keeping = (kind: string, name: string) => ({ apiVersion: 'v1', kind, metadata: { name, namespace: 'shop' } })
+const keeping = (kind: string, name: string) => ({ apiVersion: 'v1', kind, metadata: { name, namespace: 'acme' } })
 const secrets = [
-  'signing-keys',
+  'seals',
   'postgres',
   'postgres-roles',
   'postgres-tls',
-  'user-database',
-  'user-database-owner',
-  'order-database',
-  'order-database-owner',
+  'stock-database',
+  'stock-database-owner',
+  'booking-database',
+  'booking-database-owner',
 ].map(name => keeping('Secret', name))
 
 /** A cluster that has also what is not of the graph. */
@@ -40,18 +40,19 @@ test('every workload has a check, and those that an operator makes', () => {
   expect(names.filter(name => name.startsWith('pods of ')).sort()).toEqual(
     [
       'alertmanager-alertmanager',
+      'booking',
       'grafana',
+      'hello',
       'jaeger',
       'metrics-server',
-      'order',
       'postgres',
       'prometheus-operator',
       'prometheus-prometheus',
+      'stock',
       'traefik',
-      'user',
     ].map(name => `pods of ${name}`),
   )
-  expect(names.filter(name => name.startsWith('autoscaler'))).toEqual(['autoscaler of user', 'autoscaler of order'])
+  expect(names.filter(name => name.startsWith('autoscaler'))).toEqual(['autoscaler of hello', 'autoscaler of stock', 'autoscaler of booking'])
 })
 
 describe('images', () => {
@@ -61,9 +62,9 @@ describe('images', () => {
     const fake = fakeCluster()
     const elsewhere = podOf('other', { namespace: 'elsewhere' })
     elsewhere.status.containerStatuses = [waiting('other', 'ImagePullBackOff', 'other:1')]
-    const starting = podOf('user', { ready: false })
-    starting.status.containerStatuses = [waiting('user', 'ContainerCreating', 'fairlead/user:1')]
-    fake.put(podOf('order'), starting, podOf('jaeger', { namespace: 'observability' }), elsewhere)
+    const starting = podOf('stock', { ready: false })
+    starting.status.containerStatuses = [waiting('stock', 'ContainerCreating', 'registry.example/stock:1.0.0')]
+    fake.put(podOf('booking'), starting, podOf('jaeger', { namespace: 'observability' }), elsewhere)
     expect(await run(fake, 'images')).toBe('of 3 pods')
   })
 
@@ -81,30 +82,30 @@ describe('images', () => {
 
   test('are not had, for the Deployment names others', async () => {
     const fake = fakeCluster()
-    const pod = podOf('order', { ready: false })
-    pod.status.containerStatuses = [waiting('order', 'ErrImagePull', 'fairlead/order:gone')]
+    const pod = podOf('booking', { ready: false })
+    pod.status.containerStatuses = [waiting('booking', 'ErrImagePull', 'fairlead/booking:gone')]
     fake.put(pod)
-    fake.edit('Deployment shop/order', ({ spec }) => {
-      spec.template.spec.containers[0].image = 'fairlead/order:gone'
+    fake.edit('Deployment acme/booking', ({ spec }) => {
+      spec.template.spec.containers[0].image = 'fairlead/booking:gone'
     })
     await expect(run(fake, 'images')).rejects.toThrow(
-      'the node of pod shop/order-a cannot get fairlead/order:gone (ErrImagePull); the cause: Deployment shop/order: spec.template.spec.containers.0.image is "fairlead/order:gone", the graph says "fairlead/order:1"',
+      'the node of pod acme/booking-a cannot get fairlead/booking:gone (ErrImagePull); the cause: Deployment acme/booking: spec.template.spec.containers.0.image is "fairlead/booking:gone", the graph says "registry.example/booking:1.0.0"',
     )
   })
 
   test("are nobody's while there is no Deployment", async () => {
     const fake = fakeCluster()
-    fake.objects.delete('Deployment shop/order')
+    fake.objects.delete('Deployment acme/booking')
     expect(await run(fake, 'images')).toBe('of 0 pods')
   })
 
   test('are of other sources than these: that is told, and no trouble', async () => {
     const fake = fakeCluster()
-    fake.edit('Deployment shop/order', ({ spec }) => {
-      spec.template.spec.containers[0].image = 'fairlead/order:0'
+    fake.edit('Deployment acme/booking', ({ spec }) => {
+      spec.template.spec.containers[0].image = 'fairlead/booking:0'
     })
     expect(await run(fake, 'images')).toBe(
-      'of 0 pods; order runs fairlead/order:0; the sources here give fairlead/order:1, which npx fairlead deploy would bring',
+      'of 0 pods; booking runs fairlead/booking:0; the sources here give registry.example/booking:1.0.0, which npx fairlead deploy would bring',
     )
   })
 })
@@ -115,9 +116,9 @@ describe('mounted files', () => {
   })
 
   test.each([
-    ['Secret', 'shop/order-database', 'order', 'npx fairlead secrets --context kind-test'],
-    ['Secret', 'shop/postgres-roles', 'postgres', 'npx fairlead secrets --context kind-test'],
-    ['ConfigMap', 'shop/workload-issuer', 'user', 'npx fairlead deploy'],
+    ['Secret', 'acme/booking-database', 'booking', 'npx fairlead secrets --context kind-test'],
+    ['Secret', 'acme/postgres-roles', 'postgres', 'npx fairlead secrets --context kind-test'],
+    ['ConfigMap', 'acme/workload-issuer', 'stock', 'npx fairlead deploy'],
     ['ConfigMap', 'observability/grafana-datasources', 'grafana', 'npx fairlead deploy'],
   ])('%s %s is missed by %s', async (kind, name, by, remedy) => {
     const fake = wholeCluster()
@@ -131,7 +132,7 @@ describe('mounted files', () => {
     const deployment = {
       apiVersion: 'apps/v1',
       kind: 'Deployment',
-      metadata: { name: 'order', namespace: 'shop' },
+      metadata: { name: 'booking', namespace: 'acme' },
       spec: { template: { spec: { volumes: [{ secret: { secretName: 'a', optional: true } }, { configMap: { name: 'b', optional: true } }] } } },
     }
     const context = contextOf(fakeCluster([]), { manifests: [deployment] })
@@ -141,15 +142,15 @@ describe('mounted files', () => {
 
 const whole = { observedGeneration: 1, replicas: 2, updatedReplicas: 2, readyReplicas: 2 }
 
-/** The Deployment of orders in some state, with a pod that is not ready. */
+/** The Deployment of bookings in some state, with a pod that is not ready. */
 function rollingOut(status: object, pod: object = {}): FakeCluster {
   const fake = fakeCluster()
-  fake.edit('Deployment shop/order', live => {
+  fake.edit('Deployment acme/booking', live => {
     Object.assign(live.metadata, { generation: 1 })
     Object.assign(live, { status })
     live.spec.replicas = 2
   })
-  const starting = podOf('order', { ready: false })
+  const starting = podOf('booking', { ready: false })
   fake.put({ ...starting, status: { ...starting.status, containerStatuses: [], ...pod } } as Live)
   return fake
 }
@@ -157,8 +158,8 @@ function rollingOut(status: object, pod: object = {}): FakeCluster {
 const crashing = {
   containerStatuses: [
     {
-      name: 'order',
-      image: 'fairlead/order:1',
+      name: 'booking',
+      image: 'registry.example/booking:1.0.0',
       restartCount: 4,
       state: { waiting: { reason: 'CrashLoopBackOff' } },
       lastState: { terminated: { exitCode: 1 } },
@@ -168,16 +169,16 @@ const crashing = {
 
 describe('pods of a workload', () => {
   test('are counted when all are ready', async () => {
-    expect(await run(rollingOut(whole), 'pods of order')).toBe('2/2 ready')
+    expect(await run(rollingOut(whole), 'pods of booking')).toBe('2/2 ready')
   })
 
   test('that cannot start are told at once, with their last words and what is not as the graph gives it', async () => {
     const fake = rollingOut({ ...whole, readyReplicas: 1 }, crashing)
-    fake.logs = () => 'order cannot start: collector has no receiver'
-    breakCollector(fake, 'order')
-    await expect(run(fake, 'pods of order')).rejects.toMatchObject({
+    fake.logs = () => 'booking cannot start: collector has no receiver'
+    breakCollector(fake, 'booking')
+    await expect(run(fake, 'pods of booking')).rejects.toMatchObject({
       message: expect.stringMatching(
-        /^order: 1\/2 ready, pod order-a: order ended with 1, 4 restarts: order cannot start: collector has no receiver; the cause: Deployment shop\/order: spec\.template\.spec\.initContainers\.0\.env\.4\.value is not what the graph says$/,
+        /^booking: 1\/2 ready, pod booking-a: booking ended with 1, 4 restarts: booking cannot start: collector has no receiver; the cause: Deployment acme\/booking: spec\.template\.spec\.initContainers\.0\.env\.4\.value is not what the graph says$/,
       ),
       hint: 'npx fairlead deploy',
     })
@@ -186,19 +187,19 @@ describe('pods of a workload', () => {
   test("are nobody else's fault when all that they are made of is as the graph gives it", async () => {
     const fake = rollingOut({ ...whole, readyReplicas: 1 }, crashing)
     // Of another workload, of another namespace, and what no pod mounts.
-    for (const name of ['Deployment shop/user', 'ConfigMap observability/jaeger', 'ConfigMap shop/order-dashboard']) fake.objects.delete(name)
-    await expect(run(fake, 'pods of order')).rejects.toEqual(
-      new CommandError('order: 1/2 ready, pod order-a: order ended with 1, 4 restarts', 'npx fairlead status'),
+    for (const name of ['Deployment acme/stock', 'ConfigMap observability/jaeger', 'ConfigMap acme/booking-dashboard']) fake.objects.delete(name)
+    await expect(run(fake, 'pods of booking')).rejects.toEqual(
+      new CommandError('booking: 1/2 ready, pod booking-a: booking ended with 1, 4 restarts', 'npx fairlead status'),
     )
   })
 
   test('are not the fault of a workload whose name is the end of theirs', async () => {
-    const preOrder = { apiVersion: 'apps/v1', kind: 'Deployment', metadata: { name: 'pre-order', namespace: 'shop' }, spec: {} }
+    const preBooking = { apiVersion: 'apps/v1', kind: 'Deployment', metadata: { name: 'pre-booking', namespace: 'acme' }, spec: {} }
     const fake = fakeCluster()
-    fake.objects.delete('Deployment shop/order')
-    const checks = workloadChecks(contextOf(fake, { manifests: [...manifests, preOrder] }))
-    await expect(runCheck(checks, 'pods of pre-order')).rejects.toThrow(
-      /^pre-order: 0\/1 ready, is not there; the cause: Deployment shop\/pre-order is not there$/,
+    fake.objects.delete('Deployment acme/booking')
+    const checks = workloadChecks(contextOf(fake, { manifests: [...manifests, preBooking] }))
+    await expect(runCheck(checks, 'pods of pre-booking')).rejects.toThrow(
+      /^pre-booking: 0\/1 ready, is not there; the cause: Deployment acme\/pre-booking is not there$/,
     )
   })
 
@@ -214,8 +215,8 @@ describe('pods of a workload', () => {
 
   test('are not there when nobody has made the workload', async () => {
     const fake = fakeCluster()
-    fake.objects.delete('Deployment shop/order')
-    await expect(run(fake, 'pods of order')).rejects.toThrow('order: 0/1 ready, is not there; the cause: Deployment shop/order is not there')
+    fake.objects.delete('Deployment acme/booking')
+    await expect(run(fake, 'pods of booking')).rejects.toThrow('booking: 0/1 ready, is not there; the cause: Deployment acme/booking is not there')
   })
 
   test('that start are waited for', async () => {
@@ -224,65 +225,65 @@ describe('pods of a workload', () => {
     let looks = 0
     const { read } = fake.cluster
     fake.cluster.read = reference => {
-      if (++looks === 5) fake.edit('Deployment shop/order', live => Object.assign(live.status, whole))
+      if (++looks === 5) fake.edit('Deployment acme/booking', live => Object.assign(live.status, whole))
       return read(reference)
     }
-    expect(await run(fake, 'pods of order')).toBe('2/2 ready')
+    expect(await run(fake, 'pods of booking')).toBe('2/2 ready')
     expect(looks).toBe(5)
   })
 
   test('that start for too long are told', async () => {
     skipPauses()
-    await expect(run(rollingOut({ ...whole, readyReplicas: 1 }), 'pods of order')).rejects.toThrow(/^order: 1\/2 ready, pod order-a: starts$/)
+    await expect(run(rollingOut({ ...whole, readyReplicas: 1 }), 'pods of booking')).rejects.toThrow(/^booking: 1\/2 ready, pod booking-a: starts$/)
   })
 
   test('are not those that look at the network with the same label, and are never ready', async () => {
     skipPauses()
     const fake = rollingOut({ ...whole, readyReplicas: 1 })
-    const looking = podOf('order', { name: 'looking', ready: false })
+    const looking = podOf('booking', { name: 'looking', ready: false })
     looking.metadata.labels['fairlead.dev/probe'] = 'true'
-    const starting = fake.objects.get('Pod shop/order-a') as Live
-    fake.objects.delete('Pod shop/order-a')
+    const starting = fake.objects.get('Pod acme/booking-a') as Live
+    fake.objects.delete('Pod acme/booking-a')
     const involvedObject = { name: 'looking' }
     fake.put(looking, starting, {
       apiVersion: 'v1',
       kind: 'Event',
-      metadata: { name: 'looking.1', namespace: 'shop' },
+      metadata: { name: 'looking.1', namespace: 'acme' },
       ...{ type: 'Warning', reason: 'Unhealthy', message: 'Readiness probe failed', involvedObject },
     })
-    await expect(run(fake, 'pods of order')).rejects.toThrow(/^order: 1\/2 ready, pod order-a: starts$/)
+    await expect(run(fake, 'pods of booking')).rejects.toThrow(/^booking: 1\/2 ready, pod booking-a: starts$/)
   })
 
   test('are not waited for once it is interrupted', async () => {
-    await expect(run(rollingOut({ ...whole, readyReplicas: 1 }), 'pods of order', AbortSignal.abort(new Error('Ctrl-C')))).rejects.toThrow('Ctrl-C')
+    await expect(run(rollingOut({ ...whole, readyReplicas: 1 }), 'pods of booking', AbortSignal.abort(new Error('Ctrl-C')))).rejects.toThrow('Ctrl-C')
   })
 })
 
 describe('autoscaler of a service', () => {
   const scaling = (...conditions: object[]) => {
     const fake = fakeCluster()
-    fake.edit('HorizontalPodAutoscaler shop/order', live => Object.assign(live, { status: { currentReplicas: 3, conditions } }))
+    fake.edit('HorizontalPodAutoscaler acme/booking', live => Object.assign(live, { status: { currentReplicas: 3, conditions } }))
     return fake
   }
 
   test('tells its bounds when it works', async () => {
     const able = { type: 'AbleToScale', status: 'False' }
-    expect(await run(scaling(able, { type: 'ScalingActive', status: 'True' }), 'autoscaler of order')).toBe('3 pods of 2 to 6')
+    expect(await run(scaling(able, { type: 'ScalingActive', status: 'True' }), 'autoscaler of booking')).toBe('3 pods of 2 to 6')
   })
 
   test('is waited for while its metrics come, and then tells why it does not', async () => {
     skipPauses()
     const fake = scaling({ type: 'ScalingActive', status: 'False', message: 'unable to get metrics for resource cpu' })
-    await expect(run(fake, 'autoscaler of order')).rejects.toEqual(
+    await expect(run(fake, 'autoscaler of booking')).rejects.toEqual(
       new CommandError('nothing adds pods under load: unable to get metrics for resource cpu', 'kubectl get apiservice v1beta1.metrics.k8s.io'),
     )
     const { read } = fake.cluster
     let looks = 0
     fake.cluster.read = async reference => {
-      if (++looks === 3) fake.edit('HorizontalPodAutoscaler shop/order', live => Object.assign(live.status.conditions[0], { status: 'True' }))
+      if (++looks === 3) fake.edit('HorizontalPodAutoscaler acme/booking', live => Object.assign(live.status.conditions[0], { status: 'True' }))
       return read(reference)
     }
-    expect(await run(fake, 'autoscaler of order')).toBe('3 pods of 2 to 6')
+    expect(await run(fake, 'autoscaler of booking')).toBe('3 pods of 2 to 6')
   })
 
   test.each([
@@ -291,37 +292,37 @@ describe('autoscaler of a service', () => {
   ])('%s is waited for as long as metrics need', async (_, { metadata }, condition) => {
     skipPauses()
     const fake = scaling({ type: 'ScalingActive', status: 'False', message: 'no metrics yet', ...condition })
-    fake.edit('HorizontalPodAutoscaler shop/order', live => Object.assign(live.metadata, metadata))
+    fake.edit('HorizontalPodAutoscaler acme/booking', live => Object.assign(live.metadata, metadata))
     const { read } = fake.cluster
     const startedAt = performance.now()
     fake.cluster.read = async reference => {
       // Half a minute after `npx fairlead up`, and another after that.
       if (performance.now() - startedAt > 60_000)
-        fake.edit('HorizontalPodAutoscaler shop/order', live => Object.assign(live.status.conditions[0], { status: 'True' }))
+        fake.edit('HorizontalPodAutoscaler acme/booking', live => Object.assign(live.status.conditions[0], { status: 'True' }))
       return read(reference)
     }
-    expect(await run(fake, 'autoscaler of order')).toBe('3 pods of 2 to 6')
+    expect(await run(fake, 'autoscaler of booking')).toBe('3 pods of 2 to 6')
   })
 
   test('that has had no metrics for long is not waited for as if it were new', async () => {
     skipPauses()
     const fake = scaling({ type: 'ScalingActive', status: 'False', message: 'no metrics', lastTransitionTime: LONG_AGO })
     const startedAt = performance.now()
-    await expect(run(fake, 'autoscaler of order')).rejects.toThrow('nothing adds pods under load: no metrics')
+    await expect(run(fake, 'autoscaler of booking')).rejects.toThrow('nothing adds pods under load: no metrics')
     expect(performance.now() - startedAt).toBeLessThan(60_000)
   })
 
   test('that nobody has looked at is told as such', async () => {
     skipPauses()
-    await expect(run(scaling(), 'autoscaler of order')).rejects.toThrow('nothing adds pods under load: it has not been looked at yet')
+    await expect(run(scaling(), 'autoscaler of booking')).rejects.toThrow('nothing adds pods under load: it has not been looked at yet')
   })
 
   test('is not there', async () => {
     skipPauses()
     const fake = fakeCluster()
-    fake.objects.delete('HorizontalPodAutoscaler shop/order')
-    await expect(run(fake, 'autoscaler of order')).rejects.toEqual(
-      new CommandError('HorizontalPodAutoscaler order is not there: nothing adds pods under load', 'npx fairlead deploy'),
+    fake.objects.delete('HorizontalPodAutoscaler acme/booking')
+    await expect(run(fake, 'autoscaler of booking')).rejects.toEqual(
+      new CommandError('HorizontalPodAutoscaler booking is not there: nothing adds pods under load', 'npx fairlead deploy'),
     )
   })
 })
