@@ -15,6 +15,7 @@ const COMMANDS: Record<string, () => Promise<DefinedCommand>> = {
   doctor: async () => (await import('./commands/doctor.ts')).doctor,
   logs: async () => (await import('./commands/logs.ts')).logs,
   outbox: async () => (await import('./commands/outbox.ts')).outbox,
+  token: async () => (await import('./commands/token.ts')).token,
   secrets: async () => (await import('./commands/secrets.ts')).secrets,
   images: async () => (await import('./commands/images.ts')).images,
   synth: async () => (await import('./commands/synth.ts')).synth,

@@ -5,7 +5,16 @@ export { WATCHDOG } from './alerts/platform-alerts.ts'
 export type { App } from './app.ts'
 export { matches } from './checks/objects.ts'
 export { refuseImpossibleGraph } from './checks/refuse.ts'
-export { DATABASE_CA, DATABASE_CA_FILE, databaseSecret, OWNER_CA_FILE, ownerSecret, WORKLOAD_ISSUER } from './constructs/deployment.ts'
+export {
+  DATABASE_CA,
+  DATABASE_CA_FILE,
+  databaseSecret,
+  ISSUER_STAND_IN,
+  OWNER_CA_FILE,
+  ownerSecret,
+  usesStandIn,
+  WORKLOAD_ISSUER,
+} from './constructs/deployment.ts'
 export { environmentOf } from './constructs/environment.ts'
 export { certificateSecret, entryServices } from './constructs/ingress.ts'
 export { POSTGRES, POSTGRES_PORT, POSTGRES_TLS, ROLES_SECRET } from './constructs/postgres.ts'

@@ -8,6 +8,7 @@ import {
   DATABASE_CA,
   DATABASE_CA_FILE,
   databaseSecret,
+  ISSUER_STAND_IN,
   labelsOf,
   OWNER_CA_FILE,
   ownerSecret,
@@ -18,10 +19,12 @@ import {
   ROLES_SECRET,
   type Settings,
   systemOwner,
+  usesStandIn,
   WORKLOAD_ISSUER,
 } from '@fairlead/infra/tools'
 import { App, Chart } from 'cdk8s'
 import { newSigningKey } from '../local/credentials.ts'
+import { ensureUserIssuer, USER_ISSUER_DIR } from '../local/user-issuer.ts'
 import { CommandError } from '../terminal.ts'
 import { requireBrought, textOf } from './brought-secrets.ts'
 import { ensureAuthority, isLocal, issueCertificate, issueInternal, needsRenewal } from './certificates.ts'
@@ -30,6 +33,8 @@ import { AUTHORITY_DIR } from './ingress-url.ts'
 
 export interface SecretsOptions extends Pick<Project, 'system' | 'version'> {
   settings: Settings
+  /** Folder of the key that stands in for a foreign issuer. @default .data/issuer-stand-in */
+  userIssuerDir?: string
   /** Folder of this machine's certificate authority. @default .data/ca */
   authorityDir?: string
 }
@@ -51,7 +56,7 @@ export const namespaceManifests = ({ system, version, settings }: SecretsOptions
  * @throws CommandError naming a Secret that only the owner of the cluster can make, or a wrong WORKLOAD_ISSUER
  */
 export async function ensureSecrets(cluster: Cluster, options: SecretsOptions): Promise<string[]> {
-  const { system, version, settings, authorityDir = AUTHORITY_DIR } = options
+  const { system, version, settings, authorityDir = AUTHORITY_DIR, userIssuerDir = USER_ISSUER_DIR } = options
   const namespace = settings.NAMESPACE
   const said: string[] = []
   const labels = labelsOf(systemOwner({ system, version }))
@@ -64,6 +69,12 @@ export async function ensureSecrets(cluster: Cluster, options: SecretsOptions): 
   if (settings.WORKLOAD_JWKS === 'file') {
     const jwks = await cluster.apply({ ...reference('ConfigMap', WORKLOAD_ISSUER), data: { 'jwks.json': issuer.jwks } } as never)
     if (jwks !== 'unchanged') said.push(`ConfigMap ${WORKLOAD_ISSUER}: the cluster's token keys`)
+  }
+
+  const users = usesStandIn(system, settings) && (await ensureUserIssuer(userIssuerDir, system))
+  if (users) {
+    const jwks = await cluster.apply({ ...reference('ConfigMap', ISSUER_STAND_IN), data: { 'jwks.json': users.jwks } } as never)
+    if (jwks !== 'unchanged') said.push(`ConfigMap ${ISSUER_STAND_IN}: the key that stands in for that of users' own issuer`)
   }
 
   for (const service of system.services) {

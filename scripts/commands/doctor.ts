@@ -18,14 +18,15 @@ import { traceChecks } from '../doctor/checks/traces.ts'
 import { workloadChecks } from '../doctor/checks/workloads.ts'
 import { type Context, createContext } from '../doctor/context.ts'
 import { addressTo } from '../doctor/remedy.ts'
+import { type UserTokens, userTokensOn } from '../journey/user-tokens.ts'
 import { dim, green, red, say, seconds, usageError, yellow } from '../terminal.ts'
 import { CONTEXT, JSON_OUTPUT } from './options.ts'
 
 const OF_THE_JOURNEY = ['journey', 'trace']
 
 /** From the outside in: the first that fails is the one to begin with. */
-function checksOf(context: Context, journey: Journey | undefined): Check[] {
-  const trip = createTrip(context, journey, process.env)
+function checksOf(context: Context, journey: Journey | undefined, userTokens: UserTokens | undefined): Check[] {
+  const trip = createTrip(context, journey, userTokens)
   return [
     ...clusterChecks(context),
     ...workloadChecks(context),
@@ -81,7 +82,10 @@ It needs the rights to list and read what was deployed, nodes and their Secrets'
         `where the ingress is reached (default for a cluster of up: http://127.0.0.1:${INGRESS_PORTS.http}, and TLS at ${INGRESS_PORTS.https})`,
       )
       .option('--only <words>', 'only checks whose name contains one of these, separated by commas')
-      .option('--no-journey', 'take no journey, and look for none of its traces; one with user() needs an access token in FAIRLEAD_USER_TOKEN')
+      .option(
+        '--no-journey',
+        'take no journey, and look for none of its traces; one with user() needs an access token in FAIRLEAD_USER_TOKEN where no stand-in issues them',
+      )
       .addOption(JSON_OUTPUT),
   run: async (flags, { signal }) => {
     const { context } = flags
@@ -103,7 +107,9 @@ It needs the rights to list and read what was deployed, nodes and their Secrets'
     })
     const words = flags.only?.split(',').filter(Boolean)
     const left = flags.journey ? [] : OF_THE_JOURNEY
-    const checks = checksOf(checked, app.journey).filter(({ name }) => !left.includes(name) && (!words || words.some(word => name.includes(word))))
+    const userTokens = await userTokensOn(app.system, settings, process.env)
+    const isMeant = ({ name }: Check) => !left.includes(name) && (!words || words.some(word => name.includes(word)))
+    const checks = checksOf(checked, app.journey, userTokens).filter(isMeant)
     if (checks.length === 0) throw usageError(`--only ${flags.only} names no check`)
     const said = Object.keys(settings).flatMap(name => (process.env[name] ? [[name, process.env[name]]] : []))
     const address = addressTo(context, Object.fromEntries(said))

@@ -79,7 +79,8 @@ async function tryApp(app: App, program: string, maxExamples: number, signal: Ab
     const url = (name: string) => `http://127.0.0.1:${ports.get(name)?.port}`
     const target: Target = {
       url,
-      userToken: async () => journey && (await runJourney(journey, { origin: url, signal })).findLast(({ as }) => as)?.as,
+      userToken: async () =>
+        journey && (await runJourney(journey, { origin: url, signal, userToken: local.users?.tokenOf })).findLast(({ as }) => as)?.as,
       workloadToken: (caller, callee) => readFile(join(dir, 'workload-tokens', `${caller}-to-${callee}.token`), 'utf8'),
     }
     let passed = true

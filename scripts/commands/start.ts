@@ -1,33 +1,32 @@
 import { mkdir } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
-import { foreignIssuerOf, type ServiceDefinition } from '@fairlead/chassis'
+import type { ServiceDefinition } from '@fairlead/chassis'
 import { isFree, type Postgres, startPostgres } from '@fairlead/chassis/local'
 import { type App, refuseImpossibleGraph } from '@fairlead/infra/tools'
 import { loadApp } from '../app.ts'
 import { defineCommand, wholeNumber } from '../command.ts'
 import { curlLines } from '../journey/curl-lines.ts'
-import { obstacle } from '../journey/obstacle.ts'
+import { tokenInBash } from '../journey/user-tokens.ts'
 import { changeableNames, graphPorts, type LocalSystem, prepareLocalSystem, settingsFrom } from '../local/local-system.ts'
 import { holderOf } from '../local/processes.ts'
 import { endOrphans, openRunFile } from '../local/run-file.ts'
 import type { LocalPorts, ServiceProcess } from '../local/service-process.ts'
-import { openUserIssuer, type UserIssuer } from '../local/user-issuer.ts'
 import { CommandError, createSteps, say, usageError } from '../terminal.ts'
 
 const RENEW_TOKENS_MS = 20 * 60_000
 const MAX_PORT = 65_535
 
 interface Options {
-  dir: string
+  dataDir: string
   portsOf: (service: ServiceDefinition) => LocalPorts
 }
 
-async function runSystem({ system, root, journey }: App, { dir, portsOf }: Options, stopped: AbortSignal): Promise<void> {
+async function runSystem({ system, root, journey }: App, { dataDir, portsOf }: Options, stopped: AbortSignal): Promise<void> {
+  const dir = resolve(dataDir)
   const { step } = createSteps()
   let postgres: Postgres | undefined
   const running: ServiceProcess[] = []
   let renewal: NodeJS.Timeout | undefined
-  let users: UserIssuer | undefined
   refuseImpossibleGraph(system)
   settingsFrom(process.env, system)
   for (const ended of await endOrphans(dir)) say(`ended ${ended}, which an earlier start left behind`)
@@ -37,8 +36,6 @@ async function runSystem({ system, root, journey }: App, { dir, portsOf }: Optio
   try {
     if (system.services.some(({ database }) => database)) postgres = await step('Postgres', () => startPostgres({ dir: join(dir, 'postgres') }))
     stopped.throwIfAborted()
-    const foreign = foreignIssuerOf(system)
-    users = foreign && (await step(`a stand-in for ${foreign.issuer}`, () => openUserIssuer(foreign)))
     const local: LocalSystem = await step(postgres ? 'databases, migrations, keys and tokens' : 'keys and tokens', () =>
       prepareLocalSystem({
         system,
@@ -47,7 +44,6 @@ async function runSystem({ system, root, journey }: App, { dir, portsOf }: Optio
         postgres,
         portsOf,
         settings: process.env,
-        usersJwksUri: users?.jwksUri,
         signal: stopped,
         onSpawn: runFile.note,
       }),
@@ -65,9 +61,9 @@ async function runSystem({ system, root, journey }: App, { dir, portsOf }: Optio
     stopped.throwIfAborted()
     if (journey) {
       say('\nTry it in another terminal (bash):\n')
-      const userToken = users && ((name: string) => `$(curl -sS ${users?.tokenUrl(name)})`)
+      const userToken = local.users && ((name: string) => tokenInBash(name, dataDir))
       process.stdout.write(curlLines(journey, { origin: service => `http://127.0.0.1:${local.ports[service]?.port}`, userToken }))
-    } else say(`\n${obstacle(journey, process.env)}, so there are no lines to try`)
+    } else say('\nthe system has no journey (infra/journey.ts), so there are no lines to try')
     say('\nCtrl-C stops everything.')
     const died = running.map(({ ended }, i) => ended.then(code => `${system.services[i]?.name} ended by itself with ${code}; its log tells why`))
     const reason = await Promise.race([
@@ -80,7 +76,6 @@ async function runSystem({ system, root, journey }: App, { dir, portsOf }: Optio
     if (running.length > 0 || postgres) say('\nstopping')
     await Promise.all(running.map(service => service.stop()))
     await postgres?.stop()
-    await users?.close()
     await runFile.remove()
   }
 }
@@ -124,7 +119,7 @@ data stays for the next start.`,
     if (portOffset > most) throw usageError(`--port-offset ${portOffset} is not a whole number from 0 to ${most}`)
     const portsOf = ({ port }: ServiceDefinition) => graphPorts({ port: port + portOffset })
     try {
-      await runSystem(app, { dir: resolve(dataDir), portsOf }, stopped)
+      await runSystem(app, { dataDir, portsOf }, stopped)
     } catch (error) {
       // Ctrl-C is how it is meant to end.
       if (!stopped.aborted) throw error

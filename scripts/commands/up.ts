@@ -1,5 +1,5 @@
 import { Option } from '@commander-js/extra-typings'
-import { describeImages, ensureBase, imagesFor, redirectsHttp, settingsFor } from '@fairlead/infra/tools'
+import { describeImages, ensureBase, imagesFor, redirectsHttp, settingsFor, usesStandIn } from '@fairlead/infra/tools'
 import { loadApp } from '../app.ts'
 import { openCluster } from '../cluster/cluster.ts'
 import { crdSource, GATEWAY_API } from '../cluster/crds.ts'
@@ -9,8 +9,9 @@ import { buildImages, release } from '../cluster/release.ts'
 import { requireVersion } from '../cluster/version.ts'
 import { defineCommand, wholeNumber } from '../command.ts'
 import { curlLines } from '../journey/curl-lines.ts'
-import { obstacle, USER_TOKEN } from '../journey/obstacle.ts'
+import { obstacle } from '../journey/obstacle.ts'
 import { runJourney, type Taken } from '../journey/run-journey.ts'
+import { tokenInBash, userTokensOn } from '../journey/user-tokens.ts'
 import { createSteps, say, yellow } from '../terminal.ts'
 import { CRDS, CRDS_SHA256, GATEWAY_CRDS, GATEWAY_CRDS_SHA256, JSON_OUTPUT, SETTINGS, TIMEOUT } from './options.ts'
 
@@ -32,7 +33,10 @@ at any time: it goes on where it stopped, and changes only what is not as it sho
       .addOption(CRDS_SHA256)
       .addOption(GATEWAY_CRDS)
       .addOption(GATEWAY_CRDS_SHA256)
-      .option('--no-journey', 'do not take the journey at the end; one with user() needs an access token in FAIRLEAD_USER_TOKEN')
+      .option(
+        '--no-journey',
+        'do not take the journey at the end; one with user() needs an access token in FAIRLEAD_USER_TOKEN where no stand-in issues them',
+      )
       .addOption(JSON_OUTPUT),
   run: async (flags, { signal }) => {
     const { name } = flags
@@ -81,14 +85,14 @@ at any time: it goes on where it stopped, and changes only what is not as it sho
     const options = { project: app, settings, crds, gatewayCrds, timeoutMs: flags.timeout * 1_000, signal }
     const { changed, pruned } = await release(cluster, images, steps, options)
     const baseUrl = ingressUrl(settings)
-    const untaken = flags.journey ? obstacle(journey, process.env) : undefined
+    const userToken = await userTokensOn(system, settings, process.env)
+    const untaken = flags.journey ? obstacle(journey, userToken) : undefined
     if (untaken) say(`${yellow('-')} the journey through the ingress: ${untaken}`)
     const taken =
       journey && !untaken && flags.journey
         ? await step(
             'the journey through the ingress',
-            () =>
-              runJourney(journey, { origin: () => baseUrl, host: settings.HOST, signal, userToken: async () => process.env[USER_TOKEN] as string }),
+            () => runJourney(journey, { origin: () => baseUrl, host: settings.HOST, signal, userToken }),
             all => all.map(({ title }) => title).join(', '),
           )
         : undefined
@@ -102,7 +106,8 @@ at any time: it goes on where it stopped, and changes only what is not as it sho
         `\nThe ${system.name} is at ${[...new Set([url, https])].join(' and ')} (CA: ${AUTHORITY_DIR}/ca.crt).${journey ? ' Try it (bash):\n' : ''}`,
       )
       const curl = url === https ? `curl --cacert ${AUTHORITY_DIR}/ca.crt --resolve ${settings.HOST}:${INGRESS_PORTS.https}:127.0.0.1` : 'curl'
-      if (journey) process.stdout.write(curlLines(journey, { origin: () => url, curl }))
+      if (journey)
+        process.stdout.write(curlLines(journey, { origin: () => url, curl, ...(usesStandIn(system, settings) && { userToken: tokenInBash }) }))
       say('\nnpx fairlead status shows what runs, npx fairlead down removes it.')
     }
     return 0

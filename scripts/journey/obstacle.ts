@@ -1,4 +1,5 @@
 import { fill, type Journey } from '@fairlead/chassis'
+import type { UserTokens } from './user-tokens.ts'
 
 /** Environment variable with an access token for `user()` of a journey, whose issuer is not part of the system. */
 export const USER_TOKEN = 'FAIRLEAD_USER_TOKEN'
@@ -15,7 +16,7 @@ function needsUser({ steps }: Journey): boolean {
 }
 
 /** Why a system's journey cannot be taken here, in one line; nothing where it can. */
-export function obstacle(journey: Journey | undefined, env: Record<string, string | undefined>): string | undefined {
+export function obstacle(journey: Journey | undefined, userTokens: UserTokens | undefined): string | undefined {
   if (!journey) return 'the system has no journey (infra/journey.ts)'
-  return needsUser(journey) && !env[USER_TOKEN] ? `the journey is a user's, and ${USER_TOKEN} has no access token` : undefined
+  return needsUser(journey) && !userTokens ? `the journey is a user's, and ${USER_TOKEN} has no access token` : undefined
 }

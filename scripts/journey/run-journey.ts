@@ -3,6 +3,7 @@ import { type FreshKind, fill, isIdempotent, type Journey, type JourneyStep, new
 import { Agent, type Dispatcher, request } from 'undici'
 import { ingressAgent } from '../cluster/ingress-url.ts'
 import { CommandError } from '../terminal.ts'
+import type { UserTokens } from './user-tokens.ts'
 
 export interface RunOptions {
   /** Where a service is reached, e.g. `http://127.0.0.1:8000`. */
@@ -15,7 +16,7 @@ export interface RunOptions {
   /** The trace that a step is to be part of, as 32 hex digits. @default one of its own */
   traceId?: () => string
   /** Gives the access token of a user of a foreign issuer. @default nobody does */
-  userToken?: (name: string) => Promise<string>
+  userToken?: UserTokens | undefined
 }
 
 /** A step that was taken. */

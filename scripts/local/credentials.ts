@@ -1,6 +1,6 @@
 import { chmod, mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { workloadAudience, workloadSubject } from '@fairlead/chassis'
+import { type TokenAlgorithm, workloadAudience, workloadSubject } from '@fairlead/chassis'
 import { exportJWK, generateKeyPair, importJWK, type JWK, SignJWT } from 'jose'
 
 /** Who vouches for workloads where there is no cluster. */
@@ -9,17 +9,21 @@ export const LOCAL_NAMESPACE = 'local'
 const TOKEN_LIFETIME_SECONDS = 3_600
 
 /** Writes a file that only its owner reads, whole or not at all. */
-async function writeSecret(path: string, content: string): Promise<void> {
+export async function writeSecret(path: string, content: string): Promise<void> {
   await writeFile(`${path}.part`, content, { mode: 0o600 })
   await chmod(`${path}.part`, 0o600)
   await rename(`${path}.part`, path)
 }
 
 /** A private key as JWK with a kid. */
-async function newJwk(algorithm: 'EdDSA' | 'ES256', kid: string): Promise<JWK> {
+export async function newJwk(algorithm: TokenAlgorithm, kid: string): Promise<JWK> {
   const { privateKey } = await generateKeyPair(algorithm, { extractable: true, ...(algorithm === 'EdDSA' && { crv: 'Ed25519' }) })
   return { ...(await exportJWK(privateKey)), kid, alg: algorithm, use: 'sig' }
 }
+
+/** What of a key everybody may know: nothing of RFC 7518's private members. */
+export const publicPart = ({ kty, crv, x, y, n, e, kid, alg, use }: JWK): JWK =>
+  Object.fromEntries(Object.entries({ kty, crv, x, y, n, e, kid, alg, use }).filter(([, value]) => value !== undefined)) as unknown as JWK
 
 /** Makes the folder of access token signing keys with a first key, unless it has one. */
 export async function ensureSigningKeys(dir: string): Promise<string> {
@@ -56,8 +60,7 @@ export async function openLocalIssuer(dir: string): Promise<LocalIssuer> {
   const known = await readFile(keyFile, 'utf8').catch(() => undefined)
   const jwk: JWK = known ? JSON.parse(known) : await newJwk('ES256', 'local-1')
   if (!known) await writeSecret(keyFile, JSON.stringify(jwk))
-  const { d: _, ...publicJwk } = jwk
-  await writeFile(jwksFile, JSON.stringify({ keys: [publicJwk] }))
+  await writeFile(jwksFile, JSON.stringify({ keys: [publicPart(jwk)] }))
   const key = await importJWK(jwk, 'ES256')
   return {
     jwksFile,

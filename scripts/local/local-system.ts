@@ -1,25 +1,20 @@
 import { randomBytes } from 'node:crypto'
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import {
-  ConfigError,
-  edgeVariables,
-  fetchesUserKeys,
-  jwksOperation,
-  loadConfig,
-  type ServiceDefinition,
-  type SystemDefinition,
-  secretsOf,
-} from '@fairlead/chassis'
+import { pathToFileURL } from 'node:url'
+import { ConfigError, edgeVariables, jwksOperation, loadConfig, type ServiceDefinition, type SystemDefinition, secretsOf } from '@fairlead/chassis'
 import { ensureDatabase, type Postgres } from '@fairlead/chassis/local'
 import { commonSettings } from '@fairlead/chassis/run'
-import { environmentOf, misspeltSettings, serviceFields, serviceSettingsIn } from '@fairlead/infra/tools'
+import { environmentOf, ISSUER_STAND_IN, misspeltSettings, serviceFields, serviceSettingsIn } from '@fairlead/infra/tools'
 import { LOCAL_ISSUER, LOCAL_NAMESPACE, type LocalIssuer, openLocalIssuer } from './credentials.ts'
 import { localSecret } from './local-secrets.ts'
 import { type LocalPorts, migrate, type ServiceProcess, type StartOptions, startProcess } from './service-process.ts'
+import { ensureUserIssuer, type UserIssuer } from './user-issuer.ts'
 
 export interface LocalSystem {
   ports: Record<string, LocalPorts>
+  /** Who stands in for an issuer outside the system. @default the system's users are its own */
+  users: UserIssuer | undefined
   /** Path of a service's log. */
   logFile(service: string): string
   /** What `start` gives a service as its environment. */
@@ -41,8 +36,6 @@ export interface LocalOptions {
   portsOf?: (service: ServiceDefinition) => LocalPorts
   /** Where settings are that people may change. @default nowhere: each has its default */
   settings?: Record<string, string | undefined>
-  /** Where the keys of users' tokens are, in place of those of an issuer outside the system. */
-  usersJwksUri?: string | undefined
   /** Ends what is under way: migrations, and the wait for a service to be ready. */
   signal?: AbortSignal
   /** Told of the process of a service as soon as it is there, e.g. to find it again. */
@@ -50,6 +43,12 @@ export interface LocalOptions {
 }
 
 const NODE_OPTIONS = 'NODE_OPTIONS'
+
+/** @returns the file's URL */
+async function writeKeys(path: string, { jwks }: UserIssuer): Promise<string> {
+  await writeFile(path, jwks)
+  return pathToFileURL(path).href
+}
 
 /** Everything that the services need where there is no cluster, derived from the graph: databases, migrations, keys, tokens, settings. */
 export async function prepareLocalSystem({
@@ -59,13 +58,14 @@ export async function prepareLocalSystem({
   postgres,
   portsOf = graphPorts,
   settings = {},
-  usersJwksUri,
   signal = new AbortController().signal,
   onSpawn = async () => {},
 }: LocalOptions): Promise<LocalSystem> {
   const mainOf = ({ name }: ServiceDefinition) => join(root, 'services', name, 'main.ts')
   await mkdir(join(dir, 'database-urls'), { recursive: true, mode: 0o700 })
   const issuer = await openLocalIssuer(join(dir, 'workload-tokens'))
+  const users = await ensureUserIssuer(join(dir, ISSUER_STAND_IN), system)
+  const standInKeys = users && (await writeKeys(join(dir, ISSUER_STAND_IN, 'jwks.json'), users))
   const ports = Object.fromEntries(system.services.map(service => [service.name, portsOf(service)]))
   const given = settingsFrom(settings, system)
   const envs = new Map<string, Record<string, string>>()
@@ -77,6 +77,7 @@ export async function prepareLocalSystem({
       namespace: LOCAL_NAMESPACE,
       authIssuer: `https://${system.name}.localhost`,
       keysOf: ({ name }: ServiceDefinition) => `http://127.0.0.1:${ports[name]?.port}${jwksOperation.path}`,
+      standInKeys,
       workloadIssuer: LOCAL_ISSUER,
       workloadJwks: issuer.jwksFile,
       databaseUrlFile: service.database && postgres ? await writeDatabaseUrls(dir, postgres, service.name, service.database) : '',
@@ -89,7 +90,6 @@ export async function prepareLocalSystem({
       PORT: String(ports[service.name]?.port),
       ADMIN_PORT: String(ports[service.name]?.adminPort),
       ...environmentOf(system, service, places),
-      ...(usersJwksUri !== undefined && fetchesUserKeys(service) && { AUTH_JWKS_URI: usersJwksUri }),
       ...calleeHosts(service, ports),
     })
   }
@@ -100,6 +100,7 @@ export async function prepareLocalSystem({
   const environment = (service: ServiceDefinition) => ({ ...envs.get(service.name) })
   return {
     ports,
+    users,
     logFile,
     environment,
     renewTokens: async () => {

@@ -39,6 +39,7 @@ function made(system: typeof home | typeof abroad, env: Record<string, string> =
       const { env: variables } = find('Deployment', name).spec.template.spec.containers[0]
       return Object.fromEntries(variables.flatMap(({ name, value }: Record<string, string>) => (name?.startsWith('AUTH_') ? [[name, value]] : [])))
     },
+    volumes: (name: string) => find('Deployment', name).spec.template.spec.volumes,
     egress: (name: string) => find('NetworkPolicy', name).spec.egress,
     ingress: (name: string) => find('NetworkPolicy', name).spec.ingress,
   }
@@ -68,9 +69,11 @@ describe('users of a service of the system', () => {
   })
 })
 
+const REAL = { USERS_JWKS: 'issuer' }
+
 describe('users of a foreign issuer', () => {
   test('are known by its name, audience, keys and algorithms', () => {
-    expect(made(abroad).auth('diary')).toEqual({
+    expect(made(abroad, REAL).auth('diary')).toEqual({
       AUTH_ISSUER: foreign.issuer,
       AUTH_AUDIENCE: foreign.audience,
       AUTH_JWKS_URI: foreign.jwksUri,
@@ -79,10 +82,26 @@ describe('users of a foreign issuer', () => {
   })
 
   test('open the network to where its keys are', () => {
-    const where = { USERS_JWKS_CIDR: '192.0.2.0/24' }
+    const where = { ...REAL, USERS_JWKS_CIDR: '192.0.2.0/24' }
     expect(made(abroad, where).egress('diary')).toContainEqual({ to: [{ ipBlock: { cidr: '192.0.2.0/24' } }], ports: tcp(8_443) })
     expect(JSON.stringify(made(abroad, where).egress('news'))).not.toContain('8443')
-    expect(made(abroad).egress('diary')).toContainEqual({ ports: tcp(8_443) })
+    expect(made(abroad, REAL).egress('diary')).toContainEqual({ ports: tcp(8_443) })
+  })
+
+  test('are known on kind by the key of a stand-in, from a file: nothing leaves the cluster for it', () => {
+    const { auth, egress, volumes } = made(abroad)
+    expect(auth('diary')).toMatchObject({ AUTH_ISSUER: foreign.issuer, AUTH_JWKS_URI: 'file:///etc/fairlead/issuer-stand-in/jwks.json' })
+    expect(volumes('diary')).toContainEqual({ name: 'issuer-stand-in', configMap: { name: 'issuer-stand-in' } })
+    expect(JSON.stringify([volumes('news'), made(home).volumes('diary'), made(abroad, REAL).volumes('diary')])).not.toContain('issuer-stand-in')
+    expect(JSON.stringify(egress('diary'))).not.toContain('8443')
+  })
+
+  test.each([
+    { ...EXISTING, USERS_JWKS_CIDR: '192.0.2.0/24' },
+    { CLUSTER: 'other', PLATFORM: 'bundled' },
+  ])('have no stand-in anywhere else: %j', env => {
+    expect(loadSettings(env, abroad).USERS_JWKS).toBe('issuer')
+    expect(() => loadSettings({ ...env, USERS_JWKS: 'stand-in' }, abroad)).toThrow('USERS_JWKS is stand-in, which is for kind alone')
   })
 
   test('ask for those addresses on a cluster of its own', () => {

@@ -1,4 +1,15 @@
-import { ADMIN_PORT, DEFAULT_RESOURCES, jwksOperation, podsHost, type ServiceDefinition, secretsOf, workloadAudience } from '@fairlead/chassis'
+import {
+  ADMIN_PORT,
+  DEFAULT_RESOURCES,
+  fetchesUserKeys,
+  foreignIssuerOf,
+  jwksOperation,
+  podsHost,
+  type ServiceDefinition,
+  type SystemDefinition,
+  secretsOf,
+  workloadAudience,
+} from '@fairlead/chassis'
 import { k8s } from 'cdk8s-plus-27'
 import type { Construct } from 'constructs'
 import { type Context, MOUNTS, serviceOwner } from '../objects/context.ts'
@@ -25,6 +36,8 @@ export const ownerSecret = ({ name }: Pick<ServiceDefinition, 'name'>) => `${nam
 export const databaseSecret = ({ name }: Pick<ServiceDefinition, 'name'>) => `${name}-database`
 /** Name of the ConfigMap with the public keys of the cluster's token issuer. */
 export const WORKLOAD_ISSUER = 'workload-issuer'
+/** The ConfigMap with the public key of whoever stands in for a foreign issuer of users' tokens. */
+export const ISSUER_STAND_IN = 'issuer-stand-in'
 
 /** The pods of a service. How many is the autoscaler's to say: `replicas` is absent, since each apply would reset it. */
 export function addDeployment(scope: Construct, context: Context, service: ServiceDefinition): void {
@@ -99,6 +112,7 @@ function serving(context: Context, service: ServiceDefinition): k8s.Container {
       namespace: settings.NAMESPACE,
       authIssuer: `https://${settings.HOST}`,
       keysOf: issuer => `http://${podsHost(issuer)}:${issuer.port}${jwksOperation.path}`,
+      ...(settings.USERS_JWKS === 'stand-in' && { standInKeys: `file://${MOUNTS}/${ISSUER_STAND_IN}/jwks.json` }),
       workloadIssuer: settings.WORKLOAD_ISSUER,
       ...issuerKeys(settings),
       databaseUrlFile: DATABASE_URL_FILE,
@@ -157,6 +171,10 @@ const issuerKeys = ({ WORKLOAD_JWKS, WORKLOAD_JWKS_CA }: Settings) =>
     ? { workloadJwks: `${MOUNTS}/${WORKLOAD_ISSUER}/jwks.json` }
     : { workloadJwks: WORKLOAD_JWKS, ...(WORKLOAD_JWKS_CA && { workloadJwksCaFile: `${MOUNTS}/${WORKLOAD_ISSUER}/ca.crt` }) }
 
+/** Whether a key of the deployer's machine takes the place of a foreign issuer's. */
+export const usesStandIn = (system: SystemDefinition, { USERS_JWKS }: Settings): boolean =>
+  foreignIssuerOf(system) !== undefined && USERS_JWKS === 'stand-in'
+
 /** Files that a service reads, each with its volume; none is a subPath, which would never change again. */
 function mountsOf({ system, settings }: Context, service: ServiceDefinition): { volume: k8s.Volume; mount: k8s.VolumeMount }[] {
   const mounted = (name: string, source: Omit<k8s.Volume, 'name'>) => ({
@@ -168,6 +186,7 @@ function mountsOf({ system, settings }: Context, service: ServiceDefinition): { 
     ...(service.database ? [mounted('database', { secret: { secretName: databaseSecret(service), defaultMode: READ_ONLY } })] : []),
     ...secretsOf(service).map(({ name }) => mounted(name, { secret: { secretName: name, defaultMode: READ_ONLY } })),
     ...(keys && meetsWorkloads(system, service) ? [mounted(WORKLOAD_ISSUER, { configMap: { name: keys } })] : []),
+    ...(usesStandIn(system, settings) && fetchesUserKeys(service) ? [mounted(ISSUER_STAND_IN, { configMap: { name: ISSUER_STAND_IN } })] : []),
     ...(service.calls.length > 0
       ? [
           mounted('identity', {

@@ -25,10 +25,10 @@ const databaseRules = ({ DATABASE, DATABASE_CIDR, DATABASE_PORT }: Settings): Ru
 const issuerRules = ({ WORKLOAD_JWKS, WORKLOAD_JWKS_CIDR }: Settings): Rule[] =>
   WORKLOAD_JWKS === 'file' ? [] : WORKLOAD_JWKS_CIDR.map(cidr => ({ peer: addresses(cidr), ports: [Number(new URL(WORKLOAD_JWKS).port || 443)] }))
 
-/** Where services find a foreign issuer's keys: at any address on kind, as nobody says better. */
-function userKeysRules(system: SystemDefinition, { USERS_JWKS_CIDR }: Settings): Rule[] {
+/** Where services find a foreign issuer's keys, unless they have those of its stand-in as a file: at any address on kind, as nobody says better. */
+function userKeysRules(system: SystemDefinition, { USERS_JWKS, USERS_JWKS_CIDR }: Settings): Rule[] {
   const foreign = foreignIssuerOf(system)
-  if (!foreign) return []
+  if (!foreign || USERS_JWKS === 'stand-in') return []
   const ports = [Number(new URL(foreign.jwksUri).port || 443)]
   return USERS_JWKS_CIDR.length > 0 ? USERS_JWKS_CIDR.map(cidr => ({ peer: addresses(cidr), ports })) : [{ ports }]
 }

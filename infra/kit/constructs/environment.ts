@@ -19,6 +19,8 @@ export interface Places {
   authIssuer: string
   /** Where a service of the system publishes the keys of its access tokens. */
   keysOf(issuer: ServiceDefinition): string
+  /** Where the keys of a stand-in for a foreign issuer are, a URL. @default the issuer's own */
+  standInKeys?: string | undefined
   /** Who signs workload tokens, a URL. */
   workloadIssuer: string
   /** Where its keys are: the path of a file, or an https URL. */
@@ -64,5 +66,5 @@ function usersOf(system: SystemDefinition, service: ServiceDefinition, places: P
   const issuer = keysCalleeOf(system, service)
   if (issuer) return { ...realm, AUTH_JWKS_URI: places.keysOf(issuer) }
   if (!foreign || !fetchesUserKeys(service)) return realm
-  return { ...realm, AUTH_JWKS_URI: foreign.jwksUri, AUTH_ALGORITHMS: (foreign.algorithms ?? ['ES256', 'RS256']).join(',') }
+  return { ...realm, AUTH_JWKS_URI: places.standInKeys ?? foreign.jwksUri, AUTH_ALGORITHMS: (foreign.algorithms ?? ['ES256', 'RS256']).join(',') }
 }

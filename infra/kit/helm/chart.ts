@@ -97,6 +97,7 @@ const withExpressions = (settings: Settings, { services }: SystemDefinition): Se
   RUNBOOKS: text(at('monitoring', 'runbooks')),
   OTLP_ENDPOINT: { host: text(at('tracing', 'host')), port: bare(at('tracing', 'port')), insecure: bare(`not ${at('tracing', 'tls')}`) },
   TRUSTED_HOPS: text(at('trustedHops')) as never,
+  USERS_JWKS: 'issuer',
   WORKLOAD_ISSUER: text(at('workloadIssuer')),
   LOG_LEVEL: text(at('logLevel')) as Settings['LOG_LEVEL'],
   SERVICES: Object.fromEntries(

@@ -146,6 +146,12 @@ const settingFields = {
     formats.objectName,
     "a ConfigMap beside the services with the authorities' certificates for that URL in its key ca.crt, e.g. kube-root-ca.crt; by default the public ones",
   ),
+  USERS_JWKS: z
+    .enum(['issuer', 'stand-in'])
+    .default('issuer')
+    .describe(
+      "issuer (a foreign issuer's own keys, by its jwksUri) or stand-in (a key of this machine's takes its place, with which npx fairlead token makes users' tokens); by default stand-in on kind, and issuer anywhere else",
+    ),
   USERS_JWKS_CIDR: cidrs("where a foreign issuer's keys of users' tokens are; needed for PLATFORM=existing, by default any address"),
   LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error']).default('info').describe('debug, info, warn or error'),
 } as const
@@ -169,6 +175,8 @@ export const describeSettings = (system: Pick<SystemDefinition, 'services'>): st
 
 type Env = Record<string, string | undefined>
 
+const isKind = ({ CLUSTER }: Env): boolean => CLUSTER !== 'other'
+
 /** Whose name is in defaults, and whose services have settings of their own. */
 type Named = Pick<SystemDefinition, 'name' | 'services' | 'users'>
 
@@ -179,7 +187,7 @@ type Named = Pick<SystemDefinition, 'name' | 'services' | 'users'>
 function withDefaults(env: Env, { name }: Pick<Named, 'name'>): Env {
   const said = Object.fromEntries(Object.entries(env).filter(([, value]) => value))
   const named: Env = { HOST: `${name}.localhost`, NAMESPACE: name, GATEWAY: name, TLS_SECRET: `${name}-tls` }
-  const PLATFORM = env.PLATFORM || (env.CLUSTER === 'other' ? 'existing' : 'bundled')
+  const PLATFORM = env.PLATFORM || (isKind(env) ? 'bundled' : 'existing')
   // Who is outside is in no namespace.
   if (PLATFORM === 'existing')
     return { ...named, ...said, PLATFORM, ...(env.OTLP_CIDR && { TRACING_NAMESPACE: env.TRACING_NAMESPACE || env.MONITORING_NAMESPACE }) }
@@ -190,13 +198,16 @@ function withDefaults(env: Env, { name }: Pick<Named, 'name'>): Env {
     MONITORING_NAMESPACE: 'observability',
     TRACING_NAMESPACE,
     OTLP_ENDPOINT: `http://jaeger.${TRACING_NAMESPACE}:4317`,
+    ...(isKind(env) && { USERS_JWKS: 'stand-in' }),
   }
   return { ...named, ...bundled, ...said, PLATFORM }
 }
 
-/** On a cluster of one's own a service reaches no address that nobody named. */
-const usersKeysProblems = ({ PLATFORM, USERS_JWKS_CIDR }: OwnSettings, system: Named): string[] => {
+/** On a cluster of one's own a service reaches no address that nobody named, and believes no key of somebody's laptop. */
+const usersKeysProblems = ({ CLUSTER, PLATFORM, USERS_JWKS, USERS_JWKS_CIDR }: OwnSettings, system: Named): string[] => {
   const foreign = foreignIssuerOf(system)
+  if (USERS_JWKS === 'stand-in' && (CLUSTER !== 'kind' || PLATFORM !== 'bundled'))
+    return ['USERS_JWKS is stand-in, which is for kind alone: whoever has the key of this machine could be any user']
   if (!foreign || PLATFORM === 'bundled' || USERS_JWKS_CIDR.length > 0) return []
   return [
     `USERS_JWKS_CIDR is missing: it takes the addresses of ${new URL(foreign.jwksUri).host}, where users' keys are, as CIDRs such as 10.0.0.0/8 separated by commas`,

@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import { isKept, type Journey, KEPT_SHARE } from '@fairlead/chassis'
-import { obstacle, USER_TOKEN } from '../../journey/obstacle.ts'
+import { obstacle } from '../../journey/obstacle.ts'
 import { runJourney, type Taken } from '../../journey/run-journey.ts'
+import type { UserTokens } from '../../journey/user-tokens.ts'
 import { CommandError } from '../../terminal.ts'
 import { type Check, NotHere } from '../check.ts'
 import type { Context } from '../context.ts'
@@ -22,18 +23,18 @@ export interface Trip {
   take(signal: AbortSignal): Promise<Taken[]>
 }
 
-export function createTrip({ baseUrl, settings }: Context, journey: Journey | undefined, env: Record<string, string | undefined> = {}): Trip {
+export function createTrip({ baseUrl, settings }: Context, journey: Journey | undefined, userToken?: UserTokens): Trip {
   let taken: Promise<Taken[]> | undefined
   const options = {
     origin: () => baseUrl,
     host: settings.HOST,
     traceId: keptTraceId,
     stepTimeoutMs: STEP_MS,
-    userToken: async () => env[USER_TOKEN] as string,
+    userToken,
   }
   return {
     take: async signal => {
-      const untaken = obstacle(journey, env)
+      const untaken = obstacle(journey, userToken)
       if (!journey || untaken) throw new NotHere(untaken)
       taken ??= runJourney(journey, { ...options, signal })
       return taken

@@ -25,8 +25,11 @@ export async function downloadKeys(url: string, { timeoutMs, caFile, headers = {
   }
 }
 
+/** A key set from a file. */
+export const readKeys = async (path: string): Promise<JSONWebKeySet> => parseKeys(await readFile(path, 'utf8'))
+
 /** @throws Error when it is no key set, or an empty one: the last good keys are better */
-export function parseKeys(text: string): JSONWebKeySet {
+function parseKeys(text: string): JSONWebKeySet {
   const keys: JSONWebKeySet = JSON.parse(text)
   createLocalJWKSet(keys)
   if (keys.keys.length === 0) throw new Error('the key set is empty')

@@ -1,12 +1,9 @@
-import { readFile } from 'node:fs/promises'
-import { decodeJwt, errors, type FlattenedJWSInput, type JSONWebKeySet } from 'jose'
+import { decodeJwt, errors, type FlattenedJWSInput } from 'jose'
 import type { Runtime } from '../telemetry/runtime.ts'
-import { downloadKeys, parseKeys } from './download-keys.ts'
-import { createJwksCache, type JwksCache, type KeyLookup, keysUnavailable } from './jwks.ts'
+import { downloadKeys, readKeys } from './download-keys.ts'
+import { createJwksCache, FILE_TIMES, type JwksCache, type KeyLookup, keysUnavailable } from './jwks.ts'
 
 const FETCH_MS = 5_000
-/** A look at a file costs next to nothing, and the kubelet brings a new one without a word. */
-const FILE = { refreshMs: 5_000, unknownKidMs: 1_000 }
 
 export interface IssuerKeysOptions {
   issuer: string
@@ -35,7 +32,7 @@ export async function openIssuerKeys(
   const unknown = metrics.counter('workload_unknown_key_total', 'Workload tokens of the issuer whose key it does not publish', [], [{}])
   const cache = isUrl(source)
     ? createJwksCache({ log, fetch: () => downloadKeys(source, { timeoutMs: FETCH_MS, caFile }) })
-    : createJwksCache({ log, fetch: () => read(source), initial: await read(source), ...FILE })
+    : createJwksCache({ log, fetch: () => readKeys(source), initial: await readKeys(source), ...FILE_TIMES })
   const lookup = lookupOf(cache, issuer, kid => {
     unknown.inc()
     log.error({ kid: kid?.slice(0, 100), source }, 'workload token signed with a key that the issuer does not publish')
@@ -56,7 +53,5 @@ export const lookupOf =
       throw error
     }
   }
-
-const read = async (path: string): Promise<JSONWebKeySet> => parseKeys(await readFile(path, 'utf8'))
 
 const claimedIssuer = ({ payload }: FlattenedJWSInput) => decodeJwt(`.${payload}.`).iss

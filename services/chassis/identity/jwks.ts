@@ -29,6 +29,9 @@ export interface JwksOptions {
   retryMs?: number
 }
 
+/** How often a file is looked at: that costs next to nothing, and the kubelet brings a new one without a word. */
+export const FILE_TIMES = { refreshMs: 5_000, unknownKidMs: 1_000 }
+
 /**
  * Keys of an issuer, fetched in the background. The last ones stay while it is away; before the first ones arrive every
  * lookup is 503, never 401: the caller's token may be good.

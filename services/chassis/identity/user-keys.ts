@@ -1,16 +1,18 @@
+import { fileURLToPath } from 'node:url'
+import type { JSONWebKeySet } from 'jose'
 import type { TokenRealm } from '../contract/access-token.ts'
 import type { TokenAlgorithm } from '../contract/users.ts'
 import type { Runtime } from '../telemetry/runtime.ts'
 import { linkedSpan, traceHeaders } from '../telemetry/tracing.ts'
 import { createAccessTokenVerifier, type Verifier } from './auth.ts'
-import { downloadKeys } from './download-keys.ts'
+import { downloadKeys, readKeys } from './download-keys.ts'
 import { lookupOf } from './issuer-keys.ts'
-import { createJwksCache } from './jwks.ts'
+import { createJwksCache, FILE_TIMES } from './jwks.ts'
 
 const FETCH_MS = 1_500
 
 export interface UserVerifierOptions extends TokenRealm {
-  /** Where the issuer publishes its keys. */
+  /** Where the issuer's keys are: an http, https or file URL. */
   jwksUri: string
   /** Of a foreign issuer. @default a service of the system issues the tokens */
   algorithms?: readonly TokenAlgorithm[] | undefined
@@ -24,16 +26,15 @@ export function openUserVerifier(
   { jwksUri, ...realm }: UserVerifierOptions,
   { tracer, log }: Pick<Runtime, 'tracer' | 'log'>,
 ): { verify: Verifier; close(): void } {
-  const keys = createJwksCache({
-    log,
-    fetch: async () => {
-      const span = linkedSpan(tracer, 'fetch token keys', undefined)
-      try {
-        return await downloadKeys(jwksUri, { timeoutMs: FETCH_MS, headers: traceHeaders(span) })
-      } finally {
-        span.end()
-      }
-    },
-  })
+  const file = URL.parse(jwksUri)?.protocol === 'file:' ? fileURLToPath(jwksUri) : undefined
+  const download = async (): Promise<JSONWebKeySet> => {
+    const span = linkedSpan(tracer, 'fetch token keys', undefined)
+    try {
+      return await downloadKeys(jwksUri, { timeoutMs: FETCH_MS, headers: traceHeaders(span) })
+    } finally {
+      span.end()
+    }
+  }
+  const keys = createJwksCache(file ? { log, fetch: () => readKeys(file), ...FILE_TIMES } : { log, fetch: download })
   return { verify: createAccessTokenVerifier(lookupOf(keys, realm.issuer), realm), close: keys.close }
 }

@@ -23,7 +23,10 @@ export interface WatchOptions<T> {
 export async function watchPath<T>({ path, read, log, intervalMs = 5_000 }: WatchOptions<T>): Promise<Watched<T>> {
   let stamp = await stampOf(path)
   let value = await read(path)
+  let looking = false
   const timer = setInterval(async () => {
+    if (looking) return
+    looking = true
     try {
       const now = await stampOf(path)
       if (now === stamp) return
@@ -32,6 +35,8 @@ export async function watchPath<T>({ path, read, log, intervalMs = 5_000 }: Watc
       log.info({ path }, 're-read')
     } catch (error) {
       log.warn({ path, err: error }, 'cannot be re-read; the last value stays')
+    } finally {
+      looking = false
     }
   }, intervalMs).unref()
   return { current: () => value, close: () => clearInterval(timer) }

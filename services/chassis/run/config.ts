@@ -62,7 +62,7 @@ const realmConfig = {
 
 /** Of a service that verifies them by keys that it fetches. */
 const userKeysConfig = {
-  AUTH_JWKS_URI: z.url({ protocol: /^https?$/ }).describe('where the issuer publishes its keys, a URL'),
+  AUTH_JWKS_URI: z.url({ protocol: /^(https?|file)$/ }).describe("where the issuer's keys are: an http, https or file URL"),
   AUTH_ALGORITHMS: list('algorithms by which a foreign issuer signs')
     .pipe(z.array(z.enum(['EdDSA', 'ES256', 'PS256', 'RS256'])).min(1))
     .optional()

@@ -216,6 +216,20 @@ describe('secrets', () => {
     expect(objects.has('shop-tls')).toBe(false)
   })
 
+  test('have the public key of a stand-in on kind, where users come from elsewhere, and of none of a real issuer', async () => {
+    const users = { issuer: 'https://login.example.org', audience: 'acme', jwksUri: 'https://login.example.org/keys' }
+    const options = { ...project, system: { ...system, users }, authorityDir, userIssuerDir: join(authorityDir, 'stand-in') }
+    const { cluster, objects } = fakeCluster()
+    await ensureSecrets(cluster, { ...options, settings })
+    expect(await ensureSecrets(cluster, { ...options, settings })).toEqual([])
+    const [key] = JSON.parse(objects.get('issuer-stand-in')?.data?.['jwks.json'] ?? '').keys
+    expect(key).toMatchObject({ alg: 'ES256' })
+    expect(key).not.toHaveProperty('d')
+    const real = fakeCluster()
+    await ensureSecrets(real.cluster, { ...options, settings: loadSettings({ USERS_JWKS: 'issuer' }, { ...system, users }) })
+    expect(real.objects.has('issuer-stand-in')).toBe(false)
+  })
+
   test('follow the keys of the token issuer', async () => {
     const { cluster, objects, rotate } = fakeCluster()
     await ensure(cluster)

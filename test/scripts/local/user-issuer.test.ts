@@ -1,40 +1,63 @@
+import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { openUserIssuer } from '../../../scripts/local/user-issuer.ts'
+import { ensureUserIssuer, readUserIssuer } from '../../../scripts/local/user-issuer.ts'
 import type { ForeignIssuer, TokenAlgorithm } from '../../../services/chassis/contract/mod.ts'
 import { openUserVerifier } from '../../../services/chassis/identity/user-keys.ts'
 import { testRuntime } from '../../support/runtime.ts'
 
 const foreign: ForeignIssuer = { issuer: 'https://login.example.org', audience: 'acme', jwksUri: 'https://login.example.org/keys' }
-const open = async (options: Partial<ForeignIssuer> = {}) => {
-  const issuer = await openUserIssuer({ ...foreign, ...options })
-  onTestFinished(issuer.close)
-  return issuer
+
+async function folder(): Promise<string> {
+  const dir = await mkdtemp(join(tmpdir(), 'fairlead-'))
+  onTestFinished(() => rm(dir, { recursive: true }))
+  return join(dir, 'issuer-stand-in')
 }
 
-describe('openUserIssuer', () => {
+/** What a service that has the key as a file makes of a token. */
+async function verifierOf(jwks: string, algorithms: readonly TokenAlgorithm[] = ['ES256', 'RS256']) {
+  const file = join(await mkdtemp(join(tmpdir(), 'fairlead-')), 'jwks.json')
+  await writeFile(file, jwks)
+  const runtime = testRuntime()
+  const { verify, close } = openUserVerifier({ ...foreign, jwksUri: pathToFileURL(file).href, algorithms }, runtime)
+  onTestFinished(close)
+  return (token: string) => verify(token, runtime.scope()).catch(error => error.code)
+}
+
+describe('ensureUserIssuer', () => {
   test.each<[TokenAlgorithm[] | undefined]>([[undefined], [['EdDSA']], [['RS256', 'ES256']], [['PS256']]])(
-    'gives tokens that a service of algorithms %j takes, by keys that it fetches',
+    'gives tokens that a service of algorithms %j takes',
     async algorithms => {
-      const issuer = await open(algorithms && { algorithms })
-      const runtime = testRuntime()
-      const { verify, close } = openUserVerifier(
-        { jwksUri: issuer.jwksUri, issuer: foreign.issuer, audience: foreign.audience, algorithms: algorithms ?? ['ES256', 'RS256'] },
-        runtime,
-      )
-      onTestFinished(close)
-      const token = await (await fetch(issuer.tokenUrl('ada'))).text()
-      await expect.poll(() => verify(token, runtime.scope()).catch(error => error.code)).toMatchObject({ kind: 'user', id: 'ada' })
+      const issuer = await ensureUserIssuer(await folder(), { users: { ...foreign, ...(algorithms && { algorithms }) } })
+      if (!issuer) throw new Error('nobody stands in')
+      const verify = await verifierOf(issuer.jwks, algorithms)
+      const token = await issuer.tokenOf('ada')
+      await expect.poll(() => verify(token)).toMatchObject({ kind: 'user', id: 'ada' })
     },
   )
 
-  test('has nothing else', async () => {
-    const { jwksUri } = await open()
-    for (const path of ['/', '/tokens/', '/tokens/a/b', `/tokens/${'a'.repeat(65)}`]) {
-      const answer = await fetch(new URL(path, jwksUri))
-      expect([answer.status, await answer.text()]).toEqual([404, 'try /keys or /tokens/NAME\n'])
-    }
-    expect((await fetch(jwksUri, { method: 'POST' })).status).toBe(404)
-    const { keys } = (await (await fetch(jwksUri)).json()) as { keys: object[] }
-    expect(keys[0]).not.toHaveProperty('d')
+  test('keeps its key for the next time, in a file that only its owner reads, and publishes nothing private of it', async () => {
+    const dir = await folder()
+    const first = await ensureUserIssuer(dir, { users: foreign })
+    expect((await ensureUserIssuer(dir, { users: foreign }))?.jwks).toBe(first?.jwks)
+    expect((await readUserIssuer(dir, foreign))?.jwks).toBe(first?.jwks)
+    expect((await stat(join(dir, 'key.json'))).mode & 0o777).toBe(0o600)
+    expect(Object.keys(JSON.parse(first?.jwks ?? '').keys[0]).sort()).toEqual(['alg', 'crv', 'kid', 'kty', 'use', 'x', 'y'])
+  })
+
+  test('takes another key when the issuer signs in another way by now', async () => {
+    const dir = await folder()
+    await ensureUserIssuer(dir, { users: foreign })
+    expect(await readUserIssuer(dir, { ...foreign, algorithms: ['EdDSA'] })).toBeUndefined()
+    const changed = await ensureUserIssuer(dir, { users: { ...foreign, algorithms: ['EdDSA'] } })
+    expect(JSON.parse(changed?.jwks ?? '').keys[0].alg).toBe('EdDSA')
+  })
+
+  test('is not there for a system whose users are its own', async () => {
+    const dir = await folder()
+    expect(await ensureUserIssuer(dir, {})).toBeUndefined()
+    await expect(stat(dir)).rejects.toThrow('ENOENT')
   })
 })

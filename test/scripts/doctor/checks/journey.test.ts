@@ -75,9 +75,15 @@ describe('journey', () => {
     await expect(runCheck(journeyChecks(context, createTrip(context, mine)), 'journey')).rejects.toEqual(
       new NotHere("the journey is a user's, and FAIRLEAD_USER_TOKEN has no access token"),
     )
-    expect(await runCheck(journeyChecks(context, createTrip(context, mine, { FAIRLEAD_USER_TOKEN: 'abc' })), 'journey')).toBe(
-      'booking.listBookings 200',
-    )
+    expect(
+      await runCheck(
+        journeyChecks(
+          context,
+          createTrip(context, mine, async () => 'abc'),
+        ),
+        'journey',
+      ),
+    ).toBe('booking.listBookings 200')
     expect(seen).toEqual(['Bearer abc'])
   })
 })
