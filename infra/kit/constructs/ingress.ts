@@ -1,8 +1,8 @@
 import type { ServiceDefinition } from '@fairlead/chassis'
+import { k8s } from 'cdk8s-plus-27'
 import type { Construct } from 'constructs'
-import type { IIngress } from 'kubernetes-models/networking.k8s.io/v1/Ingress'
 import { type Context, serviceOwner } from '../objects/context.ts'
-import { kubeObject, type Owner } from '../objects/object.ts'
+import { kubeObject, make, type Owner } from '../objects/object.ts'
 import type { Settings } from '../settings/settings.ts'
 import { type PublicPath, publicPaths } from './public-paths.ts'
 
@@ -26,9 +26,7 @@ export function addRoute(scope: Construct, context: Context, service: ServiceDef
 }
 
 function addIngress(scope: Construct, { settings }: Context, owner: Owner, service: ServiceDefinition, paths: PublicPath[]): void {
-  kubeObject<IIngress>(scope, owner, {
-    apiVersion: 'networking.k8s.io/v1',
-    kind: 'Ingress',
+  make(k8s.KubeIngress, scope, owner, {
     metadata: { name: service.name, namespace: settings.NAMESPACE },
     spec: {
       ingressClassName: settings.INGRESS_CLASS,

@@ -1,11 +1,10 @@
 import { DEFAULT_POOL_SIZE, hasOutbox, type ServiceDefinition } from '@fairlead/chassis'
 import { ConfigMap, k8s } from 'cdk8s-plus-27'
 import type { Construct } from 'constructs'
-import type { IService } from 'kubernetes-models/v1/Service'
 import type { Context } from '../objects/context.ts'
 import { addNetworkPolicy, podsOf } from '../objects/network-policies.ts'
 import { nativeSidecar } from '../objects/newer-fields.ts'
-import { kubeObject, labelsOf, make, type Owner, selectorOf } from '../objects/object.ts'
+import { labelsOf, make, type Owner, selectorOf } from '../objects/object.ts'
 import { quantity } from '../objects/quantity.ts'
 import { containerSecurity, pinnedImages, podSecurity, resources, UID } from '../objects/restricted.ts'
 import { addServiceAccount } from '../objects/service-account.ts'
@@ -103,15 +102,13 @@ export function addPostgres(scope: Construct, context: Context): void {
       databases: clients.map(client => `${client.name} ${client.database} ${sessionsOf(client)}\n`).join(''),
     },
   })
-  kubeObject<IService>(scope, owner, {
-    apiVersion: 'v1',
-    kind: 'Service',
+  make(k8s.KubeService, scope, owner, {
     metadata: { name: POSTGRES, namespace },
     spec: {
       type: 'ClusterIP',
-      clusterIP: 'None',
+      clusterIp: 'None',
       selector: selectorOf(owner),
-      ports: [{ name: 'postgres', port: POSTGRES_PORT, targetPort: 'postgres' }],
+      ports: [{ name: 'postgres', port: POSTGRES_PORT, targetPort: k8s.IntOrString.fromString('postgres') }],
     },
   })
   make(k8s.KubeStatefulSet, scope, owner, {

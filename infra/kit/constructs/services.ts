@@ -1,8 +1,8 @@
 import { ADMIN_PORT, podsHost, type ServiceDefinition } from '@fairlead/chassis'
+import { k8s } from 'cdk8s-plus-27'
 import type { Construct } from 'constructs'
-import type { IService } from 'kubernetes-models/v1/Service'
 import { type Context, serviceOwner } from '../objects/context.ts'
-import { kubeObject, ownPods } from '../objects/object.ts'
+import { make, ownPods } from '../objects/object.ts'
 import { COLLECTOR_METRICS_PORT } from './tracing-sidecar.ts'
 
 /** Ports of the headless Service that Prometheus scrapes. */
@@ -15,25 +15,21 @@ export const SCRAPED_PORTS = ['admin', 'otel-metrics'] as const
 export function addServices(scope: Construct, context: Context, service: ServiceDefinition): void {
   const owner = serviceOwner(context, service)
   const namespace = context.settings.NAMESPACE
-  const http = { name: 'http', port: service.port, targetPort: 'http', appProtocol: 'http' }
-  kubeObject<IService>(scope, owner, {
-    apiVersion: 'v1',
-    kind: 'Service',
+  const http = { name: 'http', port: service.port, targetPort: k8s.IntOrString.fromString('http'), appProtocol: 'http' }
+  make(k8s.KubeService, scope, owner, {
     metadata: { name: service.name, namespace },
     spec: { type: 'ClusterIP', selector: ownPods(owner), ports: [http] },
   })
-  kubeObject<IService>(scope, owner, {
-    apiVersion: 'v1',
-    kind: 'Service',
+  make(k8s.KubeService, scope, owner, {
     metadata: { name: podsHost(service), namespace },
     spec: {
       type: 'ClusterIP',
-      clusterIP: 'None',
+      clusterIp: 'None',
       selector: ownPods(owner),
       ports: [
         http,
-        { name: 'admin', port: ADMIN_PORT, targetPort: 'admin' },
-        { name: 'otel-metrics', port: COLLECTOR_METRICS_PORT, targetPort: 'otel-metrics' },
+        { name: 'admin', port: ADMIN_PORT, targetPort: k8s.IntOrString.fromString('admin') },
+        { name: 'otel-metrics', port: COLLECTOR_METRICS_PORT, targetPort: k8s.IntOrString.fromString('otel-metrics') },
       ],
     },
   })
