@@ -1,34 +1,33 @@
+import { k8s } from 'cdk8s-plus-27'
 import type { Construct } from 'constructs'
-import type { INetworkPolicy } from 'kubernetes-models/networking.k8s.io/v1/NetworkPolicy'
-import type { INetworkPolicyPeer } from 'kubernetes-models/networking.k8s.io/v1/NetworkPolicyPeer'
 import type { Settings } from '../settings/settings.ts'
-import { kubeObject, type Owner, selectorOf } from './object.ts'
+import { make, type Owner, selectorOf } from './object.ts'
 
 /** Traffic between an owner's pods and a peer, on TCP ports of whoever is called. No peer: anybody. */
 export interface Rule {
-  peer?: INetworkPolicyPeer
+  peer?: k8s.NetworkPolicyPeer
   ports: readonly number[]
 }
 
 /** Pods of one name: in the policy's own namespace, or in another. */
-export const podsOf = (name: string, namespace?: string): INetworkPolicyPeer => ({
+export const podsOf = (name: string, namespace?: string): k8s.NetworkPolicyPeer => ({
   ...(namespace && { namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': namespace } } }),
   podSelector: { matchLabels: selectorOf({ name }) },
 })
 
 /** Every pod of a namespace. */
-export const allPodsIn = (namespace: string): INetworkPolicyPeer => ({
+export const allPodsIn = (namespace: string): k8s.NetworkPolicyPeer => ({
   namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': namespace } },
 })
 
 /** Addresses behind no selector, such as the API server's. */
-export const addresses = (cidr: string): INetworkPolicyPeer => ({ ipBlock: { cidr } })
+export const addresses = (cidr: string): k8s.NetworkPolicyPeer => ({ ipBlock: { cidr } })
 
-const dns = ({ DNS }: Pick<Settings, 'DNS'>) => ({ to: DNS, ports: [{ port: DNS_PORT, protocol: 'UDP' as const }, ...portsOf([DNS_PORT])] })
+const dns = ({ DNS }: Pick<Settings, 'DNS'>) => ({ to: DNS, ports: [...portsOf([DNS_PORT], 'UDP'), ...portsOf([DNS_PORT])] })
 
 export const DNS_PORT = 53
 
-const portsOf = (ports: readonly number[]) => ports.map(port => ({ port, protocol: 'TCP' as const }))
+const portsOf = (ports: readonly number[], protocol = 'TCP') => ports.map(port => ({ port: k8s.IntOrString.fromNumber(port), protocol }))
 
 /** What an owner's pods may do on the network: these rules and DNS, nothing else. */
 export function addNetworkPolicy(
@@ -38,9 +37,7 @@ export function addNetworkPolicy(
   namespace: string,
   { ingress, egress, annotations }: { ingress: readonly Rule[]; egress: readonly Rule[]; annotations?: Record<string, string> },
 ): void {
-  kubeObject<INetworkPolicy>(scope, owner, {
-    apiVersion: 'networking.k8s.io/v1',
-    kind: 'NetworkPolicy',
+  make(k8s.KubeNetworkPolicy, scope, owner, {
     metadata: { name: owner.name, namespace, ...(annotations && { annotations }) },
     spec: {
       podSelector: { matchLabels: selectorOf(owner) },
@@ -54,9 +51,7 @@ export function addNetworkPolicy(
 
 /** Nothing goes in or out of a namespace's pods but what another policy allows. */
 export function defaultDeny(scope: Construct, owner: Owner, namespace: string): void {
-  kubeObject<INetworkPolicy>(scope, owner, {
-    apiVersion: 'networking.k8s.io/v1',
-    kind: 'NetworkPolicy',
+  make(k8s.KubeNetworkPolicy, scope, owner, {
     metadata: { name: 'default-deny', namespace },
     spec: { podSelector: {}, policyTypes: ['Ingress', 'Egress'] },
   })

@@ -1,9 +1,9 @@
-import type { INetworkPolicyPeer } from 'kubernetes-models/networking.k8s.io/v1/NetworkPolicyPeer'
+import type { k8s } from 'cdk8s-plus-27'
 import { listOf, parseCidr, parseLabel } from './fields.ts'
 import { formats, isOf } from './formats.ts'
 
 /** Somebody on the network: an address range, or pods of one label, as `10.0.0.0/8` or `app=webhook@alerts`. */
-function parsePeer(text: string): INetworkPolicyPeer {
+function parsePeer(text: string): k8s.NetworkPolicyPeer {
   const at = text.lastIndexOf('@')
   if (at < 0 && text.includes('/') && !text.includes('=')) return { ipBlock: { cidr: parseCidr(text) } }
   if (at < 0) throw new Error(`${text} is neither an address range such as 10.0.0.0/8 nor a label of pods such as app=webhook@namespace`)
@@ -12,14 +12,14 @@ function parsePeer(text: string): INetworkPolicyPeer {
   return podsWith(namespace, Object.fromEntries([parseLabel(label)]))
 }
 
-const podsWith = (namespace: string, matchLabels: Record<string, string>): INetworkPolicyPeer => ({
+const podsWith = (namespace: string, matchLabels: Record<string, string>): k8s.NetworkPolicyPeer => ({
   namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': namespace } },
   podSelector: { matchLabels },
 })
 
 /** A peer and the TCP port at which it listens. */
 export interface Target {
-  peer: INetworkPolicyPeer
+  peer: k8s.NetworkPolicyPeer
   port: number
 }
 
@@ -34,7 +34,7 @@ const PEERS = 'address ranges or labels of pods, e.g. 10.0.0.0/8 or app=webhook@
 export const targets = (what: string) => listOf(parseTarget, `${what}, as ${PEERS}, each with :PORT`)
 
 /** Those who answer DNS, by the names of known arrangements. An address that is on every node is no pod's, so no selector finds it. */
-const RESOLVERS: Record<string, INetworkPolicyPeer[]> = {
+const RESOLVERS: Record<string, k8s.NetworkPolicyPeer[]> = {
   'kube-dns': [podsWith('kube-system', { 'k8s-app': 'kube-dns' })],
   /** https://kubernetes.io/docs/tasks/administer-cluster/nodelocaldns */
   nodelocal: [{ ipBlock: { cidr: '169.254.20.10/32' } }],
@@ -50,7 +50,7 @@ export const resolvers = () =>
     .prefault('kube-dns')
     .describe(`those who answer DNS: ${Object.keys(RESOLVERS).join(', ')}, ${PEERS}; separated by commas`)
 
-function presetOrPeer(text: string): INetworkPolicyPeer {
+function presetOrPeer(text: string): k8s.NetworkPolicyPeer {
   if (/^[a-z-]+$/.test(text)) throw new Error(`${text} is none of ${Object.keys(RESOLVERS).join(', ')}`)
   return parsePeer(text)
 }
