@@ -14,6 +14,12 @@ export const ACCEPTED: Difference[] = [
   { kind: 'ConfigMap', path: 'immutable', value: false, reason: 'the default of the API' },
   { kind: 'Secret', path: 'immutable', value: false, reason: 'the default of the API' },
   { kind: 'Namespace', path: 'spec', value: {}, reason: 'the API server fills in its finalizer, with an empty spec and with none' },
+  ...['scaleUp', 'scaleDown'].map(direction => ({
+    kind: 'HorizontalPodAutoscaler',
+    path: `spec.behavior.${direction}.selectPolicy`,
+    value: 'Max',
+    reason: 'the default of the API',
+  })),
 ]
 
 // biome-ignore lint/suspicious/noExplicitAny: fields of many kinds

@@ -1,39 +1,36 @@
 import type { ServiceDefinition } from '@fairlead/chassis'
+import { Duration } from 'cdk8s'
+import { Container, HorizontalPodAutoscaler, type IScalable, k8s, Metric, MetricTarget, Replicas } from 'cdk8s-plus-27'
 import type { Construct } from 'constructs'
-import type { IHorizontalPodAutoscaler } from 'kubernetes-models/autoscaling/v2/HorizontalPodAutoscaler'
-import type { IPodDisruptionBudget } from 'kubernetes-models/policy/v1/PodDisruptionBudget'
 import { type Context, serviceOwner } from '../objects/context.ts'
-import { kubeObject, ownPods } from '../objects/object.ts'
+import { make, ownPods } from '../objects/object.ts'
+
+const SCALE_AT_PERCENT = 70
 
 /** How many pods there are: between the graph's bounds by processor time, and one fewer at most while nodes are drained. */
 export function addScaling(scope: Construct, context: Context, service: ServiceDefinition): void {
   const owner = serviceOwner(context, service)
   const metadata = { name: service.name, namespace: context.settings.NAMESPACE }
-  kubeObject<IHorizontalPodAutoscaler>(scope, owner, {
-    apiVersion: 'autoscaling/v2',
-    kind: 'HorizontalPodAutoscaler',
+  const container = new Container({ name: service.name, image: service.name })
+  make(HorizontalPodAutoscaler, scope, owner, {
     metadata,
-    spec: {
-      scaleTargetRef: { apiVersion: 'apps/v1', kind: 'Deployment', name: service.name },
-      minReplicas: service.scale.min,
-      maxReplicas: service.scale.max,
-      // Of the service's own container: the collector's share would hide its load.
-      metrics: [
-        {
-          type: 'ContainerResource',
-          containerResource: { name: 'cpu', container: service.name, target: { type: 'Utilization', averageUtilization: 70 } },
-        },
-      ],
-      behavior: {
-        scaleUp: { stabilizationWindowSeconds: 0, policies: [{ type: 'Percent', value: 100, periodSeconds: 15 }] },
-        scaleDown: { stabilizationWindowSeconds: 60, policies: [{ type: 'Percent', value: 50, periodSeconds: 30 }] },
-      },
-    },
+    target: deploymentOf(service.name, container),
+    minReplicas: service.scale.min,
+    maxReplicas: service.scale.max,
+    // Of the service's own container: the collector's share would hide its load.
+    metrics: [Metric.containerCpu({ container, target: MetricTarget.averageUtilization(SCALE_AT_PERCENT) })],
+    scaleUp: { stabilizationWindow: Duration.seconds(0), policies: [{ replicas: Replicas.percent(100), duration: Duration.seconds(15) }] },
+    scaleDown: { stabilizationWindow: Duration.seconds(60), policies: [{ replicas: Replicas.percent(50), duration: Duration.seconds(30) }] },
   })
-  kubeObject<IPodDisruptionBudget>(scope, owner, {
-    apiVersion: 'policy/v1',
-    kind: 'PodDisruptionBudget',
+  make(k8s.KubePodDisruptionBudget, scope, owner, {
     metadata,
-    spec: { maxUnavailable: 1, unhealthyPodEvictionPolicy: 'AlwaysAllow', selector: { matchLabels: ownPods(owner) } },
+    spec: { maxUnavailable: k8s.IntOrString.fromNumber(1), unhealthyPodEvictionPolicy: 'AlwaysAllow', selector: { matchLabels: ownPods(owner) } },
   })
 }
+
+/** What the autoscaler asks of a Deployment that is no construct of cdk8s-plus. */
+const deploymentOf = (name: string, container: Container): IScalable => ({
+  hasAutoscaler: true,
+  markHasAutoscaler: () => {},
+  toScalingTarget: () => ({ ...k8s.KubeDeployment.GVK, name, containers: [container] }),
+})
