@@ -1,5 +1,5 @@
+import type { k8s } from 'cdk8s-plus-27'
 import type { Construct } from 'constructs'
-import type { IRole } from 'kubernetes-models/rbac.authorization.k8s.io/v1/Role'
 import { kubeObject, type Owner } from '../objects/object.ts'
 import type { PlatformContext } from '../objects/platform-owner.ts'
 import { TRAEFIK_PORTS } from '../settings/ports.ts'
@@ -41,17 +41,15 @@ export function addGateway(scope: Construct, { settings }: PlatformContext, owne
   } as never)
 }
 
-type Rules = NonNullable<IRole['rules']>
-
 /** What Traefik's provider watches in a namespace, whether there is any of it or not, and where it says what became of it. */
-export const gatewayRules: Rules = [
+export const gatewayRules: k8s.PolicyRule[] = [
   { apiGroups: [''], resources: ['services', 'configmaps'], verbs: READ },
   { apiGroups: ['discovery.k8s.io'], resources: ['endpointslices'], verbs: READ },
   { apiGroups: [GROUP], resources: ['gateways', 'httproutes', 'grpcroutes', 'referencegrants', 'backendtlspolicies'], verbs: READ },
   { apiGroups: [GROUP], resources: ['gateways/status', 'httproutes/status'], verbs: ['update'] },
 ]
 
-export const gatewayClusterRules: Rules = [
+export const gatewayClusterRules: k8s.PolicyRule[] = [
   { apiGroups: [''], resources: ['namespaces'], verbs: READ },
   { apiGroups: [GROUP], resources: ['gatewayclasses'], verbs: READ },
   { apiGroups: [GROUP], resources: ['gatewayclasses/status'], verbs: ['update'] },

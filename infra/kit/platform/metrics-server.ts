@@ -1,8 +1,7 @@
+import { k8s } from 'cdk8s-plus-27'
 import type { Construct } from 'constructs'
-import type { IAPIService } from 'kubernetes-models/apiregistration.k8s.io/v1/APIService'
-import type { IRoleBinding } from 'kubernetes-models/rbac.authorization.k8s.io/v1/RoleBinding'
 import { addNetworkPolicy } from '../objects/network-policies.ts'
-import { kubeObject } from '../objects/object.ts'
+import { make } from '../objects/object.ts'
 import { type PlatformContext, platformOwner } from '../objects/platform-owner.ts'
 import { resources } from '../objects/restricted.ts'
 import { addServiceAccount } from '../objects/service-account.ts'
@@ -27,9 +26,7 @@ export function addMetricsServer(scope: Construct, { settings }: PlatformContext
       { apiGroups: ['authorization.k8s.io'], resources: ['subjectaccessreviews'], verbs: ['create'] },
     ],
   })
-  kubeObject<IRoleBinding>(scope, owner, {
-    apiVersion: 'rbac.authorization.k8s.io/v1',
-    kind: 'RoleBinding',
+  make(k8s.KubeRoleBinding, scope, owner, {
     metadata: { name: 'metrics-server-auth-reader', namespace: NAMESPACE },
     roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'Role', name: 'extension-apiserver-authentication-reader' },
     subjects: [{ kind: 'ServiceAccount', name: owner.name, namespace: NAMESPACE }],
@@ -54,9 +51,7 @@ export function addMetricsServer(scope: Construct, { settings }: PlatformContext
     pod: { priorityClassName: 'system-cluster-critical' },
   })
   addService(scope, owner, NAMESPACE, { https: 443 })
-  kubeObject<IAPIService>(scope, owner, {
-    apiVersion: 'apiregistration.k8s.io/v1',
-    kind: 'APIService',
+  make(k8s.KubeApiService, scope, owner, {
     metadata: { name: 'v1beta1.metrics.k8s.io' },
     spec: {
       group: 'metrics.k8s.io',
@@ -64,7 +59,7 @@ export function addMetricsServer(scope: Construct, { settings }: PlatformContext
       groupPriorityMinimum: 100,
       versionPriority: 100,
       // The server makes its certificate when it starts.
-      insecureSkipTLSVerify: true,
+      insecureSkipTlsVerify: true,
       service: { name: owner.name, namespace: NAMESPACE },
     },
   })

@@ -1,5 +1,5 @@
+import type { k8s } from 'cdk8s-plus-27'
 import type { Construct } from 'constructs'
-import type { IRole } from 'kubernetes-models/rbac.authorization.k8s.io/v1/Role'
 import { addNetworkPolicy, podsOf } from '../objects/network-policies.ts'
 import { type PlatformContext, platformOwner } from '../objects/platform-owner.ts'
 import { resources } from '../objects/restricted.ts'
@@ -55,7 +55,7 @@ function addAccess(scope: Construct, context: PlatformContext): void {
   const owner = platformOwner('prometheus-operator', 'monitoring', 'prometheusOperator', settings)
   const read = ['get', 'list', 'watch']
   const write = [...read, 'create', 'update', 'patch', 'delete']
-  const monitoring: NonNullable<IRole['rules']>[number] = {
+  const monitoring: k8s.PolicyRule = {
     apiGroups: ['monitoring.coreos.com'],
     resources: ['*'],
     verbs: [...read, 'update', 'patch'],

@@ -1,9 +1,8 @@
 import { ADMIN_PORT } from '@fairlead/chassis'
 import type { IAlertmanager } from '@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1/Alertmanager'
 import type { IPrometheus } from '@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1/Prometheus'
-import { Secret } from 'cdk8s-plus-27'
+import { type k8s, Secret } from 'cdk8s-plus-27'
 import type { Construct } from 'constructs'
-import type { IRole } from 'kubernetes-models/rbac.authorization.k8s.io/v1/Role'
 import { stringify } from 'yaml'
 import { addPlatformAlerts } from '../alerts/platform-alerts.ts'
 import { PERIOD } from '../alerts/slo-alerts.ts'
@@ -41,7 +40,7 @@ function addPrometheus(scope: Construct, context: PlatformContext): void {
   const owner = platformOwner('prometheus', 'monitoring', 'prometheus', settings)
   const everywhere = { matchExpressions: [{ key: 'kubernetes.io/metadata.name', operator: 'In' as const, values: watchedNamespaces(context) }] }
   addServiceAccount(scope, owner, namespace)
-  const rules: IRole['rules'] = [
+  const rules: k8s.PolicyRule[] = [
     { apiGroups: [''], resources: ['services', 'pods'], verbs: ['get', 'list', 'watch'] },
     { apiGroups: ['discovery.k8s.io'], resources: ['endpointslices'], verbs: ['get', 'list', 'watch'] },
   ]

@@ -1,11 +1,8 @@
 import { isIP } from 'node:net'
+import { k8s } from 'cdk8s-plus-27'
 import type { Construct } from 'constructs'
-import type { IClusterRole } from 'kubernetes-models/rbac.authorization.k8s.io/v1/ClusterRole'
-import type { IClusterRoleBinding } from 'kubernetes-models/rbac.authorization.k8s.io/v1/ClusterRoleBinding'
-import type { IRole } from 'kubernetes-models/rbac.authorization.k8s.io/v1/Role'
-import type { IRoleBinding } from 'kubernetes-models/rbac.authorization.k8s.io/v1/RoleBinding'
 import { addresses, type Rule } from '../objects/network-policies.ts'
-import { kubeObject, type Owner } from '../objects/object.ts'
+import { make, type Owner } from '../objects/object.ts'
 import type { Settings } from '../settings/settings.ts'
 
 const GROUP = 'rbac.authorization.k8s.io'
@@ -20,13 +17,11 @@ export const apiServer = ({ API_SERVER }: Settings): Rule[] =>
 export function bindRole(
   scope: Construct,
   owner: Owner,
-  { namespace, account, rules }: { namespace: string; account: string; rules: IRole['rules'] },
+  { namespace, account, rules }: { namespace: string; account: string; rules: k8s.PolicyRule[] },
 ): void {
   const metadata = { name: owner.name, namespace }
-  kubeObject<IRole>(scope, owner, { apiVersion: `${GROUP}/v1`, kind: 'Role', metadata, rules })
-  kubeObject<IRoleBinding>(scope, owner, {
-    apiVersion: `${GROUP}/v1`,
-    kind: 'RoleBinding',
+  make(k8s.KubeRole, scope, owner, { metadata, rules })
+  make(k8s.KubeRoleBinding, scope, owner, {
     metadata,
     roleRef: { apiGroup: GROUP, kind: 'Role', name: owner.name },
     subjects: [{ kind: 'ServiceAccount', name: owner.name, namespace: account }],
@@ -34,12 +29,10 @@ export function bindRole(
 }
 
 /** What it may do in the whole cluster. */
-export function bindClusterRole(scope: Construct, owner: Owner, { account, rules }: { account: string; rules: IClusterRole['rules'] }): void {
+export function bindClusterRole(scope: Construct, owner: Owner, { account, rules }: { account: string; rules: k8s.PolicyRule[] }): void {
   const metadata = { name: `${owner.partOf}-${owner.name}` }
-  kubeObject<IClusterRole>(scope, owner, { apiVersion: `${GROUP}/v1`, kind: 'ClusterRole', metadata, rules })
-  kubeObject<IClusterRoleBinding>(scope, owner, {
-    apiVersion: `${GROUP}/v1`,
-    kind: 'ClusterRoleBinding',
+  make(k8s.KubeClusterRole, scope, owner, { metadata, rules })
+  make(k8s.KubeClusterRoleBinding, scope, owner, {
     metadata,
     roleRef: { apiGroup: GROUP, kind: 'ClusterRole', name: metadata.name },
     subjects: [{ kind: 'ServiceAccount', name: owner.name, namespace: account }],

@@ -1,14 +1,12 @@
-import { ConfigMap } from 'cdk8s-plus-27'
+import { ConfigMap, k8s } from 'cdk8s-plus-27'
 import type { Construct } from 'constructs'
-import type { IIngressClass } from 'kubernetes-models/networking.k8s.io/v1/IngressClass'
-import type { IRole } from 'kubernetes-models/rbac.authorization.k8s.io/v1/Role'
 import { stringify } from 'yaml'
 import { addIngressAlerts } from '../alerts/ingress-alerts.ts'
 import { entryServices } from '../constructs/ingress.ts'
 import { addNamespace } from '../objects/namespace.ts'
 import { addNetworkPolicy, podsOf } from '../objects/network-policies.ts'
 import { sleepBeforeStop } from '../objects/newer-fields.ts'
-import { kubeObject, make } from '../objects/object.ts'
+import { make } from '../objects/object.ts'
 import { type PlatformContext, platformOwner } from '../objects/platform-owner.ts'
 import { resources } from '../objects/restricted.ts'
 import { addServiceAccount } from '../objects/service-account.ts'
@@ -82,20 +80,18 @@ export function addTraefik(scope: Construct, context: PlatformContext): void {
 }
 
 function addIngressClass(scope: Construct, settings: Settings): void {
-  kubeObject<IIngressClass>(scope, traefik(settings), {
-    apiVersion: 'networking.k8s.io/v1',
-    kind: 'IngressClass',
+  make(k8s.KubeIngressClass, scope, traefik(settings), {
     metadata: { name: settings.INGRESS_CLASS },
     spec: { controller: 'traefik.io/ingress-controller' },
   })
 }
 
-const ingressRules: IRole['rules'] = [
+const ingressRules: k8s.PolicyRule[] = [
   { apiGroups: [''], resources: ['services'], verbs: READ },
   { apiGroups: ['discovery.k8s.io'], resources: ['endpointslices'], verbs: READ },
   { apiGroups: ['networking.k8s.io'], resources: ['ingresses'], verbs: READ },
 ]
-const ingressClusterRules: IRole['rules'] = [
+const ingressClusterRules: k8s.PolicyRule[] = [
   { apiGroups: [''], resources: ['nodes'], verbs: READ },
   { apiGroups: ['networking.k8s.io'], resources: ['ingressclasses'], verbs: READ },
 ]
@@ -108,7 +104,7 @@ function addAccess(scope: Construct, { settings }: PlatformContext): void {
   const account = settings.INGRESS_NAMESPACE
   const gateway = settings.ROUTE === 'gateway'
   bindRole(scope, traefik(settings), { namespace: settings.NAMESPACE, account, rules: gateway ? gatewayRules : ingressRules })
-  const own: IRole['rules'] = [
+  const own: k8s.PolicyRule[] = [
     { apiGroups: [''], resources: ['secrets'], verbs: READ },
     // For its traces, in which it names its pod.
     { apiGroups: [''], resources: ['pods'], verbs: ['get'] },
