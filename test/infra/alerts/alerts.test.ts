@@ -1,15 +1,10 @@
-import { execFile } from 'node:child_process'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { promisify } from 'node:util'
-import { describe, expect, onTestFinished, test } from 'vitest'
-import { stringify } from 'yaml'
+import { describe, expect, test } from 'vitest'
 import { bucketLabel } from '../../../infra/kit/alerts/slo-alerts.ts'
 import { loadSettings } from '../../../infra/kit/settings/settings.ts'
 import { synthesize } from '../../../infra/kit/synth/synth.ts'
 import { defineService, type SystemDefinition } from '../../../services/chassis/contract/graph.ts'
 import { booking, project, runbookAt, stock, system } from '../../support/acme.ts'
+import { hasPromtool, lintRules, promQl, type Series } from '../../support/promtool.ts'
 
 interface Rule {
   alert?: string
@@ -33,53 +28,13 @@ const groupsOf = (of: SystemDefinition): Group[] => {
 const groups = groupsOf(system)
 const alerts = groups.flatMap(({ rules }) => rules).filter(({ alert }) => alert)
 
-const run = promisify(execFile)
-const hasPromtool = await run('promtool', ['--version']).then(
-  () => true,
-  () => false,
-)
-if (!hasPromtool) process.stderr.write('SKIPPED: alerts are not evaluated, for promtool is not installed\n')
-
-/** Runs promtool on the rules. @returns what it said when it refused */
-async function promtool(args: (rules: string, dir: string) => Promise<string[]>, of: readonly Group[] = groups): Promise<string | undefined> {
-  const dir = await mkdtemp(join(tmpdir(), 'fairlead-alerts-'))
-  onTestFinished(() => rm(dir, { recursive: true, force: true }))
-  const rules = join(dir, 'rules.yaml')
-  await writeFile(rules, stringify({ groups: of }))
-  return run('promtool', await args(rules, dir)).then(
-    () => undefined,
-    ({ stdout, stderr }) => `${stdout}${stderr}`,
-  )
-}
-
-type Series = Record<string, string>
-
 /** Whether an alert of a service fires after a time with these series, one sample a minute. */
-async function fires(alert: string, service: string, minutes: number, input: Series, labels: Record<string, string> = {}): Promise<boolean> {
+async function fires(alert: string, service: string, minutes: number, series: Series, labels: Record<string, string> = {}): Promise<boolean> {
   const firing = alerts.filter(rule => rule.alert === alert && rule.labels.service === service)
   expect(firing.length).toBeGreaterThan(0)
   const more = Object.entries(labels).map(([name, value]) => `,${name}="${value}"`)
-  const firingNow = `count(ALERTS{alertname="${alert}",service="${service}",alertstate="firing"${more.join('')}}) or vector(0)`
-  return !(await evaluates(firingNow, minutes, input, {}, 0))
-}
-
-/** Whether a query gives one value, with these labels, after a time with these series, one sample a minute. */
-async function evaluates(expr: string, minutes: number, input: Series, labels: Record<string, string>, value: number): Promise<boolean> {
-  const refused = await promtool(async (rules, dir) => {
-    const file = join(dir, 'test.yaml')
-    const wanted = `{${Object.entries(labels).map(([name, label]) => `${name}="${label}"`)}}`
-    const tests = [
-      {
-        interval: '1m',
-        input_series: Object.entries(input).map(([series, values]) => ({ series, values })),
-        promql_expr_test: [{ expr, eval_time: `${minutes}m`, exp_samples: [{ labels: wanted, value }] }],
-      },
-    ]
-    await writeFile(file, stringify({ rule_files: [rules], evaluation_interval: '1m', tests }))
-    return ['test', 'rules', file]
-  })
-  if (refused !== undefined && !/got:/.test(refused)) throw new Error(refused)
-  return refused === undefined
+  const found = await promQl(`ALERTS{alertname="${alert}",service="${service}",alertstate="firing"${more.join('')}}`, { series, minutes, groups })
+  return found.length > 0
 }
 
 const of = 'namespace="acme",pod="p",instance="i"'
@@ -149,7 +104,7 @@ describe('alerts', () => {
 
 describe.runIf(hasPromtool)('by promtool', () => {
   test('the rules pass every lint', async () => {
-    expect(await promtool(async rules => ['check', 'rules', '--lint=all', '--lint-fatal', rules])).toBeUndefined()
+    expect(await lintRules(groups)).toBeUndefined()
   })
 
   test('the rules of a service with two dependencies that it can do without pass as well, and know no outbox', async () => {
@@ -165,7 +120,7 @@ describe.runIf(hasPromtool)('by promtool', () => {
       scale: { min: 1, max: 2 },
     })
     const grown = groupsOf({ ...system, services: [...system.services, front] })
-    expect(await promtool(async rules => ['check', 'rules', '--lint=all', '--lint-fatal', rules], grown)).toBeUndefined()
+    expect(await lintRules(grown)).toBeUndefined()
     const own = grown.filter(({ name }) => name.startsWith('front-')).flatMap(({ rules }) => rules)
     expect(own.filter(({ alert }) => alert === 'CircuitOpen').map(({ labels }) => labels.peer_service)).toEqual(['stock', 'booking'])
     expect(own.filter(({ alert }) => alert?.startsWith('Outbox'))).toEqual([])
@@ -264,12 +219,17 @@ describe.runIf(hasPromtool)('by promtool', () => {
     ['errors', 'twice as many fail', { failed: 0.2 }, 2],
     ['slow', 'half a percent is slow', { slow: 0.5 }, 0.5],
   ])('the budget for %s when %s', async (metric, _, bad, gone) => {
-    expect(await evaluates(spent(metric), 120, traffic('stock', '0.25', bad, 120), labels, gone)).toBe(true)
+    expect(await promQl(spent(metric), { series: traffic('stock', '0.25', bad, 120), minutes: 120, groups })).toEqual([{ labels, value: gone }])
   })
 
   test('a service of two hours that fails twice as often as it may has most of its month left', async () => {
-    const query = 'service:http_server_errors:budget_left{service="stock"} > bool 0.99'
-    expect(await evaluates(query, 120, traffic('stock', '0.25', { failed: 0.2 }, 120), labels, 1)).toBe(true)
+    const [left] = await promQl('service:http_server_errors:budget_left{service="stock"}', {
+      series: traffic('stock', '0.25', { failed: 0.2 }, 120),
+      minutes: 120,
+      groups,
+    })
+    expect(left?.value).toBeGreaterThan(0.99)
+    expect(left?.value).toBeLessThan(1)
   })
 
   const soldOut = (values: string) => ({ [`sold_out_total{job="stock",${of}}`]: values })

@@ -3,9 +3,8 @@ import { loadSettings } from '../../../infra/kit/settings/settings.ts'
 import { withApiServer } from '../../../scripts/cluster/api-server.ts'
 import type { Cluster, Reference } from '../../../scripts/cluster/cluster.ts'
 import { ApiError } from '../../../scripts/cluster/rest.ts'
-import { EXISTING } from '../../support/existing-platform.ts'
+import { EXISTING, system } from '../../support/acme.ts'
 import { fakeCluster } from '../../support/fake-cluster.ts'
-import { system } from '../../support/graph.ts'
 
 const settings = loadSettings({}, system)
 const endpointsOf = async (cluster: Cluster, env: Record<string, string> = {}) => (await withApiServer(cluster, loadSettings(env, system))).API_SERVER

@@ -6,16 +6,16 @@ import { applyAll, inParallel, nameOf, waves } from '../../../scripts/cluster/ap
 import type { Cluster, Reference } from '../../../scripts/cluster/cluster.ts'
 import { readInventory, toPrune, withInventory } from '../../../scripts/cluster/inventory.ts'
 import { ApiError } from '../../../scripts/cluster/rest.ts'
-import { project, system } from '../../support/graph.ts'
+import { images, project, system } from '../../support/acme.ts'
 
-const { own, platform } = synthesize({ ...project, settings: loadSettings({}, system), images: { user: 'a/user:1', order: 'a/order:1' } })
+const { own, platform } = synthesize({ ...project, settings: loadSettings({}, system), images })
 const manifests = [...platform, ...own]
 const { signal } = new AbortController()
 
 const object = (kind: string, name: string): Manifest => ({
   apiVersion: kind === 'ConfigMap' ? 'v1' : 'apps/v1',
   kind,
-  metadata: { name, namespace: 'shop' },
+  metadata: { name, namespace: 'acme' },
 })
 
 /** An API server that remembers what it was sent, in order. */
@@ -59,7 +59,7 @@ describe('the order of an apply', () => {
     const { cluster } = fakeCluster([object('Deployment', 'a')])
     const { counts, changed } = await applyAll(cluster, [object('Deployment', 'a'), object('ConfigMap', 'b')], { signal })
     expect(counts).toEqual({ created: 1, configured: 1, unchanged: 0 })
-    expect(changed).toEqual(['ConfigMap shop/b', 'Deployment shop/a'])
+    expect(changed).toEqual(['ConfigMap acme/b', 'Deployment acme/a'])
   })
 
   test('says which object was refused, why, and what to do', async () => {
@@ -67,7 +67,7 @@ describe('the order of an apply', () => {
     const refusing = { ...cluster, apply: () => Promise.reject(new ApiError(404, 'the cluster knows no ServiceMonitor in monitoring.coreos.com/v1')) }
     await expect(applyAll(refusing, [object('ServiceMonitor', 'user')], { signal })).rejects.toMatchObject({
       message:
-        'ServiceMonitor shop/user cannot be applied: the cluster knows no ServiceMonitor in monitoring.coreos.com/v1: apply its CustomResourceDefinition first (--crds)',
+        'ServiceMonitor acme/user cannot be applied: the cluster knows no ServiceMonitor in monitoring.coreos.com/v1: apply its CustomResourceDefinition first (--crds)',
       hint: 'kubectl --context kind-test explain servicemonitor',
     })
   })
@@ -82,10 +82,10 @@ describe('the order of an apply', () => {
     const all = [...['a', 'b', 'c'].map(name => object('Deployment', name)), object('ConfigMap', 'd')]
     await expect(applyAll(refusing, all, { signal })).rejects.toMatchObject({
       message:
-        'Deployment shop/a, Deployment shop/c: what the graph says now cannot be changed in what is there; delete them, which stops the pods, and deploy again',
-      hint: 'kubectl --context kind-test -n shop delete deployment a && kubectl --context kind-test -n shop delete deployment c',
+        'Deployment acme/a, Deployment acme/c: what the graph says now cannot be changed in what is there; delete them, which stops the pods, and deploy again',
+      hint: 'kubectl --context kind-test -n acme delete deployment a && kubectl --context kind-test -n acme delete deployment c',
     })
-    expect(log).toEqual(['apply ConfigMap shop/d', 'apply Deployment shop/b'])
+    expect(log).toEqual(['apply ConfigMap acme/d', 'apply Deployment acme/b'])
   })
 
   test.each([
@@ -96,7 +96,7 @@ describe('the order of an apply', () => {
     const refusing = { ...fakeCluster().cluster, apply: () => Promise.reject(new ApiError(422, message)) }
     await expect(applyAll(refusing, [object('StatefulSet', 'a')], { signal })).rejects.toMatchObject({
       message: expect.stringContaining('cannot be changed in what is there; delete it'),
-      hint: 'kubectl --context kind-test -n shop delete statefulset a',
+      hint: 'kubectl --context kind-test -n acme delete statefulset a',
     })
   })
 
@@ -140,63 +140,63 @@ describe('the inventory', () => {
       b,
       object('Secret', 's'),
       object('PersistentVolumeClaim', 'p'),
-      { apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'shop' } },
+      { apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'acme' } },
     ]
-    expect(toPrune(known, [b]).map(nameOf)).toEqual(['Deployment shop/a'])
+    expect(toPrune(known, [b]).map(nameOf)).toEqual(['Deployment acme/a'])
     expect(toPrune(known, [a, b])).toEqual([])
   })
 
   test('knows old and new objects while they are applied, and only the new ones afterwards', async () => {
     const { cluster, objects } = fakeCluster()
     const listed = () =>
-      (objects.get('ConfigMap shop/fairlead-inventory') as unknown as { data: { objects: string } }).data.objects.trim().split('\n')
-    await withInventory(cluster, 'shop', [a], async () => {}, remove(cluster))
-    expect(listed()).toEqual(['apps/v1|Deployment|shop|a'])
+      (objects.get('ConfigMap acme/fairlead-inventory') as unknown as { data: { objects: string } }).data.objects.trim().split('\n')
+    await withInventory(cluster, 'acme', [a], async () => {}, remove(cluster))
+    expect(listed()).toEqual(['apps/v1|Deployment|acme|a'])
     let during: string[] = []
     const { pruned } = await withInventory(
       cluster,
-      'shop',
+      'acme',
       [b],
       async () => {
         during = listed()
       },
       remove(cluster),
     )
-    expect(during).toEqual(['apps/v1|Deployment|shop|a', 'v1|ConfigMap|shop|b'])
-    expect(listed()).toEqual(['v1|ConfigMap|shop|b'])
+    expect(during).toEqual(['apps/v1|Deployment|acme|a', 'v1|ConfigMap|acme|b'])
+    expect(listed()).toEqual(['v1|ConfigMap|acme|b'])
     expect(pruned).toEqual([])
   })
 
   test('goes on knowing a namespace that the graph no longer has', async () => {
     const { cluster } = fakeCluster()
     const ingress: Manifest = { apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'ingress' } }
-    await withInventory(cluster, 'shop', [a, ingress], async () => {}, remove(cluster))
-    await withInventory(cluster, 'shop', [b], async () => {}, remove(cluster))
-    expect((await readInventory(cluster, 'shop')).map(nameOf)).toEqual(['ConfigMap shop/b', 'Namespace ingress'])
+    await withInventory(cluster, 'acme', [a, ingress], async () => {}, remove(cluster))
+    await withInventory(cluster, 'acme', [b], async () => {}, remove(cluster))
+    expect((await readInventory(cluster, 'acme')).map(nameOf)).toEqual(['ConfigMap acme/b', 'Namespace ingress'])
   })
 
   test('deletes what the last apply brought, after the new is there', async () => {
     const { cluster, log } = fakeCluster()
-    await withInventory(cluster, 'shop', [a], async () => void (await cluster.apply(a)), remove(cluster))
+    await withInventory(cluster, 'acme', [a], async () => void (await cluster.apply(a)), remove(cluster))
     log.length = 0
-    const { pruned } = await withInventory(cluster, 'shop', [b], async () => void (await cluster.apply(b)), remove(cluster))
-    expect(pruned).toEqual(['Deployment shop/a'])
-    expect(log.indexOf('apply ConfigMap shop/b')).toBeLessThan(log.indexOf('remove Deployment shop/a'))
+    const { pruned } = await withInventory(cluster, 'acme', [b], async () => void (await cluster.apply(b)), remove(cluster))
+    expect(pruned).toEqual(['Deployment acme/a'])
+    expect(log.indexOf('apply ConfigMap acme/b')).toBeLessThan(log.indexOf('remove Deployment acme/a'))
   })
 
   test('loses track of nothing when the apply fails', async () => {
     const { cluster } = fakeCluster()
-    await withInventory(cluster, 'shop', [a], async () => void (await cluster.apply(a)), remove(cluster))
-    await expect(withInventory(cluster, 'shop', [b], () => Promise.reject(new Error('killed')), remove(cluster))).rejects.toThrow('killed')
-    const { pruned } = await withInventory(cluster, 'shop', [b], async () => {}, remove(cluster))
-    expect(pruned).toEqual(['Deployment shop/a'])
+    await withInventory(cluster, 'acme', [a], async () => void (await cluster.apply(a)), remove(cluster))
+    await expect(withInventory(cluster, 'acme', [b], () => Promise.reject(new Error('killed')), remove(cluster))).rejects.toThrow('killed')
+    const { pruned } = await withInventory(cluster, 'acme', [b], async () => {}, remove(cluster))
+    expect(pruned).toEqual(['Deployment acme/a'])
   })
 
   test('writes nothing when nothing changes', async () => {
     const { cluster, log } = fakeCluster()
-    await withInventory(cluster, 'shop', [a], async () => {}, remove(cluster))
+    await withInventory(cluster, 'acme', [a], async () => {}, remove(cluster))
     log.length = 0
-    await withInventory(cluster, 'shop', [a], async () => {}, remove(cluster))
+    await withInventory(cluster, 'acme', [a], async () => {}, remove(cluster))
     expect(log).toEqual([])
   })
 })

@@ -11,7 +11,7 @@ import { ensureAuthority, issueCertificate, needsRenewal } from '../../../script
 
 const DAY_MS = 86_400_000
 const now = new Date('2026-11-24T12:00:00Z')
-const HOSTS = ['shop.localhost', 'localhost']
+const HOSTS = ['acme.localhost', 'localhost']
 const inDays = (days: number) => new Date(now.getTime() + days * DAY_MS)
 
 let dir: string
@@ -30,13 +30,13 @@ const handshake = (port: number, servername: string, ca?: string) =>
 describe('the local authority', () => {
   test('signs certificates for the hosts that are asked for, for 90 days', async () => {
     const authority = await ensureAuthority(dir, HOSTS, now)
-    const { certificate } = await issueCertificate(authority, ['shop.localhost', 'localhost'], now)
+    const { certificate } = await issueCertificate(authority, ['acme.localhost', 'localhost'], now)
     const leaf = new X509Certificate(certificate)
     const root = new X509Certificate(authority.certificate)
     expect([root.ca, leaf.ca]).toEqual([true, false])
     expect(leaf.checkIssued(root) && leaf.verify(root.publicKey)).toBe(true)
-    expect([leaf.checkHost('shop.localhost'), leaf.checkHost('localhost'), leaf.checkHost('example.org')]).toEqual([
-      'shop.localhost',
+    expect([leaf.checkHost('acme.localhost'), leaf.checkHost('localhost'), leaf.checkHost('example.org')]).toEqual([
+      'acme.localhost',
       'localhost',
       undefined,
     ])
@@ -46,24 +46,24 @@ describe('the local authority', () => {
 
   test('is believed by a TLS client that trusts it, and by no other', async () => {
     const authority = await ensureAuthority(dir, HOSTS)
-    const { certificate, key } = await issueCertificate(authority, ['shop.localhost'])
+    const { certificate, key } = await issueCertificate(authority, ['acme.localhost'])
     const server = createServer({ cert: certificate, key }, socket => socket.end('hello'))
     await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
     const { port } = server.address() as AddressInfo
-    expect(await handshake(port, 'shop.localhost', authority.certificate)).toBe('trusted')
-    expect(await handshake(port, 'shop.localhost')).toBe('SELF_SIGNED_CERT_IN_CHAIN')
+    expect(await handshake(port, 'acme.localhost', authority.certificate)).toBe('trusted')
+    expect(await handshake(port, 'acme.localhost')).toBe('SELF_SIGNED_CERT_IN_CHAIN')
     server.close()
   })
 
-  test.each(['shop.localhost', 'a.shop.localhost', 'shop.example.org', 'localhost.example.org'])(
+  test.each(['acme.localhost', 'a.acme.localhost', 'shop.example.org', 'localhost.example.org'])(
     'is believed for %s only if that is its own',
     async name => {
-      const authority = await ensureAuthority(dir, ['shop.localhost'])
+      const authority = await ensureAuthority(dir, ['acme.localhost'])
       const { certificate, key } = await issueCertificate(authority, [name])
       const server = createServer({ cert: certificate, key }, socket => socket.end())
       await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
       const { port } = server.address() as AddressInfo
-      const own = name.endsWith('shop.localhost')
+      const own = name.endsWith('acme.localhost')
       expect(await handshake(port, name, authority.certificate)).toBe(own ? 'trusted' : 'permitted subtree violation')
       server.close()
     },
@@ -80,9 +80,9 @@ describe('the local authority', () => {
 
   test('is made again for a host that it may not sign for, and keeps those that it may', async () => {
     const first = await ensureAuthority(dir, HOSTS)
-    const second = await ensureAuthority(dir, ['store.localhost', 'localhost'])
+    const second = await ensureAuthority(dir, ['depot.localhost', 'localhost'])
     expect([first.made, second.made]).toEqual([true, true])
-    for (const host of ['shop.localhost', 'store.localhost']) expect((await ensureAuthority(dir, [host])).certificate).toBe(second.certificate)
+    for (const host of ['acme.localhost', 'depot.localhost']) expect((await ensureAuthority(dir, [host])).certificate).toBe(second.certificate)
   })
 
   test('without constraints, as earlier ones were, is made again', async () => {
@@ -102,21 +102,21 @@ describe('the local authority', () => {
 
 describe('a certificate is renewed', () => {
   test.each<[string, number, string, boolean]>([
-    ['not while more than 30 days remain', 59, 'shop.localhost', false],
-    ['when fewer remain', 61, 'shop.localhost', true],
-    ['when it is over', 91, 'shop.localhost', true],
-    ['when the host is another', 0, 'store.localhost', true],
+    ['not while more than 30 days remain', 59, 'acme.localhost', false],
+    ['when fewer remain', 61, 'acme.localhost', true],
+    ['when it is over', 91, 'acme.localhost', true],
+    ['when the host is another', 0, 'depot.localhost', true],
   ])('%s', async (_, days, host, renewed) => {
     const authority = await ensureAuthority(dir, HOSTS, now)
-    const { certificate } = await issueCertificate(authority, ['shop.localhost', 'localhost'], now)
+    const { certificate } = await issueCertificate(authority, ['acme.localhost', 'localhost'], now)
     expect(needsRenewal(certificate, authority, host, inDays(days))).toBe(renewed)
   })
 
   test('when another authority signed it, or it is none', async () => {
     const authority = await ensureAuthority(dir, HOSTS, now)
     const other = await ensureAuthority(join(dir, 'other'), HOSTS, now)
-    const { certificate } = await issueCertificate(other, ['shop.localhost'], now)
-    expect(needsRenewal(certificate, authority, 'shop.localhost', now)).toBe(true)
-    expect(needsRenewal('nonsense', authority, 'shop.localhost', now)).toBe(true)
+    const { certificate } = await issueCertificate(other, ['acme.localhost'], now)
+    expect(needsRenewal(certificate, authority, 'acme.localhost', now)).toBe(true)
+    expect(needsRenewal('nonsense', authority, 'acme.localhost', now)).toBe(true)
   })
 })

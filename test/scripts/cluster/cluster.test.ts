@@ -16,7 +16,7 @@ let answers: Record<string, object>
 let asked: IncomingMessage[]
 
 const resources = (name: string, kind: string) => ({ resources: [{ name, kind, namespaced: true }] })
-const secret = { apiVersion: 'v1', kind: 'Secret', metadata: { name: 'a', namespace: 'shop' } }
+const secret = { apiVersion: 'v1', kind: 'Secret', metadata: { name: 'a', namespace: 'acme' } }
 
 beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), 'fairlead-cluster-'))
@@ -42,7 +42,7 @@ beforeAll(async () => {
 })
 beforeEach(() => {
   asked = []
-  answers = { '/api/v1': resources('secrets', 'Secret'), '/api/v1/namespaces/shop/secrets/a': { metadata: { name: 'a' } } }
+  answers = { '/api/v1': resources('secrets', 'Secret'), '/api/v1/namespaces/acme/secrets/a': { metadata: { name: 'a' } } }
 })
 afterAll(async () => {
   vi.unstubAllEnvs()
@@ -55,14 +55,14 @@ describe('a cluster', () => {
   test('tells whether an object is there, and has nothing of its content sent', async () => {
     expect(await cluster.exists(secret)).toBe(true)
     expect(asked.at(-1)).toMatchObject({
-      url: '/api/v1/namespaces/shop/secrets/a',
+      url: '/api/v1/namespaces/acme/secrets/a',
       headers: { accept: 'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1' },
     })
-    expect(await cluster.exists({ ...secret, metadata: { name: 'b', namespace: 'shop' } })).toBe(false)
+    expect(await cluster.exists({ ...secret, metadata: { name: 'b', namespace: 'acme' } })).toBe(false)
   })
 
   test('has no object of a kind that it does not know', async () => {
-    const reference = { apiVersion: 'monitoring.coreos.com/v1', kind: 'ServiceMonitor', metadata: { name: 'order', namespace: 'shop' } }
+    const reference = { apiVersion: 'monitoring.coreos.com/v1', kind: 'ServiceMonitor', metadata: { name: 'order', namespace: 'acme' } }
     expect(await cluster.exists(reference)).toBe(false)
     expect(await cluster.read(reference)).toBeUndefined()
   })

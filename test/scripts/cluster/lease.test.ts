@@ -17,7 +17,7 @@ function fakeCluster(spec?: object) {
   const put = (live: Reference, changed: object) => {
     state.live = { ...live, metadata: { ...live.metadata, resourceVersion: String(version++) }, spec: changed }
   }
-  if (spec) put({ apiVersion: 'coordination.k8s.io/v1', kind: 'Lease', metadata: { name: 'fairlead-deploy', namespace: 'shop' } }, spec)
+  if (spec) put({ apiVersion: 'coordination.k8s.io/v1', kind: 'Lease', metadata: { name: 'fairlead-deploy', namespace: 'acme' } }, spec)
   const cluster = {
     context: 'kind-test',
     read: async () => {
@@ -50,7 +50,7 @@ const STALE = '2026-01-01T09:58:59.000000Z'
 describe('the lease of a deploy', () => {
   test('is held while the work runs, and free afterwards', async () => {
     const { cluster, state } = fakeCluster()
-    const done = await withLease(cluster, 'shop', signal, async () => {
+    const done = await withLease(cluster, 'acme', signal, async () => {
       expect(state.live?.spec).toEqual({
         holderIdentity: expect.stringContaining(`@${hostname()} (process ${process.pid})`),
         acquireTime: '2026-01-01T10:00:00.000000Z',
@@ -61,21 +61,21 @@ describe('the lease of a deploy', () => {
     })
     expect(done).toBe('done')
     expect(state.live?.spec).not.toHaveProperty('holderIdentity')
-    await withLease(cluster, 'shop', signal, async () => expect(state.live?.spec.holderIdentity).toContain(hostname()))
+    await withLease(cluster, 'acme', signal, async () => expect(state.live?.spec.holderIdentity).toContain(hostname()))
   })
 
   test('is free after work that failed', async () => {
     const { cluster, state } = fakeCluster()
-    await expect(withLease(cluster, 'shop', signal, () => Promise.reject(new Error('not ready')))).rejects.toThrow('not ready')
+    await expect(withLease(cluster, 'acme', signal, () => Promise.reject(new Error('not ready')))).rejects.toThrow('not ready')
     expect(state.live?.spec).not.toHaveProperty('holderIdentity')
   })
 
   test('is refused while another holds it, and says who, since when, and where to look', async () => {
     const { cluster, state } = fakeCluster(other(FRESH))
     const work = vi.fn()
-    await expect(withLease(cluster, 'shop', signal, work)).rejects.toMatchObject({
+    await expect(withLease(cluster, 'acme', signal, work)).rejects.toMatchObject({
       message: `another deploy by ada@elsewhere (process 7) runs since 2026-01-01T09:58:00.000000Z; it was last heard of at ${FRESH}`,
-      hint: 'kubectl --context kind-test --namespace shop get lease fairlead-deploy -o yaml',
+      hint: 'kubectl --context kind-test --namespace acme get lease fairlead-deploy -o yaml',
     })
     expect(work).not.toHaveBeenCalled()
     expect(state.live?.spec.holderIdentity).toBe('ada@elsewhere (process 7)')
@@ -83,7 +83,7 @@ describe('the lease of a deploy', () => {
 
   test('is taken over from one that was not heard of for longer than it lasts', async () => {
     const { cluster, state } = fakeCluster(other(STALE))
-    await withLease(cluster, 'shop', signal, async () => expect(state.live?.spec.holderIdentity).toContain(hostname()))
+    await withLease(cluster, 'acme', signal, async () => expect(state.live?.spec.holderIdentity).toContain(hostname()))
   })
 
   test('goes to one of two that take it over at once', async () => {
@@ -96,12 +96,12 @@ describe('the lease of a deploy', () => {
         return patch(reference, change)
       },
     }
-    await expect(withLease(faster, 'shop', signal, async () => {})).rejects.toThrow('another deploy by ada@elsewhere')
+    await expect(withLease(faster, 'acme', signal, async () => {})).rejects.toThrow('another deploy by ada@elsewhere')
   })
 
   test('is renewed for as long as the work runs, also after the API server did not answer for a while', async () => {
     const { cluster, state } = fakeCluster()
-    await withLease(cluster, 'shop', signal, async held => {
+    await withLease(cluster, 'acme', signal, async held => {
       state.answers = false
       await vi.advanceTimersByTimeAsync(40_000)
       state.answers = true
@@ -113,7 +113,7 @@ describe('the lease of a deploy', () => {
 
   test('that another has taken over stops the work, and stays with the other', async () => {
     const { cluster, state, put } = fakeCluster()
-    const working = withLease(cluster, 'shop', signal, async held => {
+    const working = withLease(cluster, 'acme', signal, async held => {
       put(state.live as Live, other(FRESH))
       await vi.advanceTimersByTimeAsync(15_000)
       held.throwIfAborted()
@@ -125,7 +125,7 @@ describe('the lease of a deploy', () => {
   test('leaves an interrupted run what it was', async () => {
     const { cluster } = fakeCluster()
     const interrupt = new AbortController()
-    const working = withLease(cluster, 'shop', interrupt.signal, async held => {
+    const working = withLease(cluster, 'acme', interrupt.signal, async held => {
       interrupt.abort(new Error('interrupted'))
       held.throwIfAborted()
     })

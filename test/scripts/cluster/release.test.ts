@@ -11,13 +11,13 @@ const steps = { done: [], step: <T>(_title: string, work: () => Promise<T>) => w
 const deployment = (name: string, image: string): Manifest => ({
   apiVersion: 'apps/v1',
   kind: 'Deployment',
-  metadata: { name, namespace: 'shop', labels: { app: name } },
+  metadata: { name, namespace: 'acme', labels: { app: name } },
   spec: { replicas: 1, selector: { matchLabels: { app: name } }, template: { image } },
 })
 const policy = (name: string, ...peers: string[]): Manifest => ({
   apiVersion: 'networking.k8s.io/v1',
   kind: 'NetworkPolicy',
-  metadata: { name, namespace: 'shop' },
+  metadata: { name, namespace: 'acme' },
   spec: {
     podSelector: { matchLabels: { app: name } },
     policyTypes: ['Ingress', 'Egress'],
@@ -25,9 +25,9 @@ const policy = (name: string, ...peers: string[]): Manifest => ({
   },
 })
 
-/** The order service reaches its database through a proxy, and then by itself. */
-const before = [policy('order', 'proxy'), policy('proxy', 'postgres'), deployment('order', '1'), deployment('proxy', '1')]
-const after = [policy('order', 'postgres'), deployment('order', '2')]
+/** The booking service reaches its database through a proxy, and then by itself. */
+const before = [policy('booking', 'proxy'), policy('proxy', 'postgres'), deployment('booking', '1'), deployment('proxy', '1')]
+const after = [policy('booking', 'postgres'), deployment('booking', '2')]
 
 /** An API server with controllers: a new template replaces the pod, and a pod that leaves is there for a while. */
 function liveCluster({ stuck = false, lingering = false } = {}) {
@@ -40,10 +40,10 @@ function liveCluster({ stuck = false, lingering = false } = {}) {
   const pod = (name: string, image: string): Live => ({
     apiVersion: 'v1',
     kind: 'Pod',
-    metadata: { name: `${name}-${image}`, namespace: 'shop', labels: { app: name } },
+    metadata: { name: `${name}-${image}`, namespace: 'acme', labels: { app: name } },
   })
   const leave = (name: string, image: string) => {
-    const old = fake.objects.get(`Pod shop/${name}-${image}`)
+    const old = fake.objects.get(`Pod acme/${name}-${image}`)
     if (old) old.metadata.deletionTimestamp = 'now'
   }
   const { read, list, remove } = fake.cluster
@@ -87,12 +87,12 @@ function liveCluster({ stuck = false, lingering = false } = {}) {
       return remove(reference)
     },
   }
-  const release = (manifests: Manifest[], timeoutMs = 60_000) => rollOut(cluster, manifests, steps, { namespace: 'shop', timeoutMs, signal })
+  const release = (manifests: Manifest[], timeoutMs = 60_000) => rollOut(cluster, manifests, steps, { namespace: 'acme', timeoutMs, signal })
   return { fake, log, release, control }
 }
 
 const egressOf = ({ objects }: FakeCluster, name: string): string[] =>
-  objects.get(`NetworkPolicy shop/${name}`)?.spec.egress.map((rule: { to: { podSelector: { app: string } }[] }) => rule.to[0]?.podSelector.app)
+  objects.get(`NetworkPolicy acme/${name}`)?.spec.egress.map((rule: { to: { podSelector: { app: string } }[] }) => rule.to[0]?.podSelector.app)
 
 describe('a release', () => {
   test('adds and widens, rolls out, and takes away only once the pods that need it have gone', async () => {
@@ -102,18 +102,18 @@ describe('a release', () => {
     log.length = 0
     const { changed, pruned } = await release(after)
     expect(log).toEqual([
-      'NetworkPolicy shop/order: proxy and postgres',
-      'Deployment shop/order: 2',
-      'begins Deployment shop/order',
-      'ready Deployment shop/order',
-      'gone Pod shop/order-1',
-      'NetworkPolicy shop/order: postgres',
-      'remove Deployment shop/proxy',
-      'gone Pod shop/proxy-1',
-      'remove NetworkPolicy shop/proxy',
+      'NetworkPolicy acme/booking: proxy and postgres',
+      'Deployment acme/booking: 2',
+      'begins Deployment acme/booking',
+      'ready Deployment acme/booking',
+      'gone Pod acme/booking-1',
+      'NetworkPolicy acme/booking: postgres',
+      'remove Deployment acme/proxy',
+      'gone Pod acme/proxy-1',
+      'remove NetworkPolicy acme/proxy',
     ])
-    expect(changed).toEqual(['NetworkPolicy shop/order', 'Deployment shop/order'])
-    expect(pruned).toEqual(['Deployment shop/proxy', 'NetworkPolicy shop/proxy'])
+    expect(changed).toEqual(['NetworkPolicy acme/booking', 'Deployment acme/booking'])
+    expect(pruned).toEqual(['Deployment acme/proxy', 'NetworkPolicy acme/proxy'])
   })
 
   test('that fails halfway has taken nothing away, and the next one goes on', async () => {
@@ -123,12 +123,12 @@ describe('a release', () => {
     control.stuck = true
     log.length = 0
     await expect(release(after, 0)).rejects.toThrow('not ready after 0 s')
-    expect(egressOf(fake, 'order')).toEqual(['proxy', 'postgres'])
+    expect(egressOf(fake, 'booking')).toEqual(['proxy', 'postgres'])
     expect(egressOf(fake, 'proxy')).toEqual(['postgres'])
     expect(log.filter(line => /^(remove|gone)/.test(line))).toEqual([])
     control.stuck = false
-    expect((await release(after)).pruned).toEqual(['Deployment shop/proxy', 'NetworkPolicy shop/proxy'])
-    expect(egressOf(fake, 'order')).toEqual(['postgres'])
+    expect((await release(after)).pruned).toEqual(['Deployment acme/proxy', 'NetworkPolicy acme/proxy'])
+    expect(egressOf(fake, 'booking')).toEqual(['postgres'])
   })
 
   test('takes nothing away from a pod that does not leave, and names it', async () => {
@@ -136,10 +136,10 @@ describe('a release', () => {
     const { fake, release } = liveCluster({ lingering: true })
     await release(before)
     await expect(release(after, 30_000)).rejects.toMatchObject({
-      message: 'after 30 s still there: Pod shop/order-1; nothing was taken away that they may need',
-      hint: 'kubectl --context kind-test --namespace shop describe pod order-1',
+      message: 'after 30 s still there: Pod acme/booking-1; nothing was taken away that they may need',
+      hint: 'kubectl --context kind-test --namespace acme describe pod booking-1',
     })
-    expect(egressOf(fake, 'order')).toEqual(['proxy', 'postgres'])
-    expect(fake.objects.has('Deployment shop/proxy')).toBe(true)
+    expect(egressOf(fake, 'booking')).toEqual(['proxy', 'postgres'])
+    expect(fake.objects.has('Deployment acme/proxy')).toBe(true)
   })
 })

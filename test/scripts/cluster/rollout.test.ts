@@ -5,8 +5,8 @@ import { describeState, followRollouts, programOf, progressOf, reasonOfPod, stat
 const deployment = (status: object, { replicas = 2, generation = 3 } = {}): Live => ({
   apiVersion: 'apps/v1',
   kind: 'Deployment',
-  metadata: { name: 'order', namespace: 'shop', generation },
-  spec: { replicas, selector: { matchLabels: { 'app.kubernetes.io/name': 'order' } } },
+  metadata: { name: 'booking', namespace: 'acme', generation },
+  spec: { replicas, selector: { matchLabels: { 'app.kubernetes.io/name': 'booking' } } },
   status,
 })
 const whole = { observedGeneration: 3, replicas: 2, updatedReplicas: 2, readyReplicas: 2 }
@@ -30,8 +30,15 @@ describe('a workload', () => {
   })
 })
 
-const pod = (status: object): Live => ({ apiVersion: 'v1', kind: 'Pod', metadata: { name: 'order-x', namespace: 'shop' }, status })
-const container = (state: object, more: object = {}) => ({ name: 'order', image: 'fairlead/order:1', ready: false, restartCount: 0, state, ...more })
+const pod = (status: object): Live => ({ apiVersion: 'v1', kind: 'Pod', metadata: { name: 'booking-x', namespace: 'acme' }, status })
+const container = (state: object, more: object = {}) => ({
+  name: 'booking',
+  image: 'registry.example/booking:1.0.0',
+  ready: false,
+  restartCount: 0,
+  state,
+  ...more,
+})
 
 describe('the reason of a pod', () => {
   test.each<[string, object, object | undefined]>([
@@ -43,24 +50,24 @@ describe('the reason of a pod', () => {
     [
       'an image that cannot be pulled',
       { containerStatuses: [container({ waiting: { reason: 'ImagePullBackOff', message: 'Back-off' } })] },
-      { text: 'ImagePullBackOff fairlead/order:1', container: 'order' },
+      { text: 'ImagePullBackOff registry.example/booking:1.0.0', container: 'booking' },
     ],
     [
       'a crash loop',
       {
         containerStatuses: [container({ waiting: { reason: 'CrashLoopBackOff' } }, { restartCount: 3, lastState: { terminated: { exitCode: 1 } } })],
       },
-      { text: 'order ended with 1, 3 restarts', container: 'order', crashed: true },
+      { text: 'booking ended with 1, 3 restarts', container: 'booking', crashed: true },
     ],
     [
       'too much memory',
       { containerStatuses: [container({ running: {} }, { restartCount: 1, lastState: { terminated: { exitCode: 137, reason: 'OOMKilled' } } })] },
-      { text: 'order was killed for using too much memory, 1 restarts', container: 'order', crashed: true },
+      { text: 'booking was killed for using too much memory, 1 restarts', container: 'booking', crashed: true },
     ],
     [
       'a missing secret',
-      { containerStatuses: [container({ waiting: { reason: 'CreateContainerConfigError', message: 'secret "user-database" not found' } })] },
-      { text: 'CreateContainerConfigError: secret "user-database" not found', container: 'order' },
+      { containerStatuses: [container({ waiting: { reason: 'CreateContainerConfigError', message: 'secret "stock-database" not found' } })] },
+      { text: 'CreateContainerConfigError: secret "stock-database" not found', container: 'booking' },
     ],
     [
       'a migration that failed',
@@ -88,18 +95,20 @@ const fake = (live: () => Live | undefined, pods: Live[] = [stuck], events: obje
     context: 'kind-test',
     read: async () => live(),
     list: async (_: string, kind: string) => (kind === 'Pod' ? pods : events),
-    logTail: async () => 'user cannot start: AUTH_ISSUER is missing',
+    logTail: async () => 'stock cannot start: AUTH_ISSUER is missing',
   }) as unknown as Cluster
 
-const order = { apiVersion: 'apps/v1', kind: 'Deployment', metadata: { name: 'order', namespace: 'shop' } }
+const booking = { apiVersion: 'apps/v1', kind: 'Deployment', metadata: { name: 'booking', namespace: 'acme' } }
 
 describe('following rollouts', () => {
   test('says how many are ready, which pod is not, why, and its last words', async () => {
     const state = await stateOf(
       fake(() => deployment({ ...whole, readyReplicas: 1 })),
-      order,
+      booking,
     )
-    expect(describeState(state)).toBe('order: 1/2 ready, pod order-x: order ended with 1, 0 restarts: user cannot start: AUTH_ISSUER is missing')
+    expect(describeState(state)).toBe(
+      'booking: 1/2 ready, pod booking-x: booking ended with 1, 0 restarts: stock cannot start: AUTH_ISSUER is missing',
+    )
   })
 
   test('falls back to the newest warning about the pod', async () => {
@@ -107,43 +116,43 @@ describe('following rollouts', () => {
       type: 'Warning',
       reason: 'Unhealthy',
       message: 'Readiness probe failed',
-      involvedObject: { name: 'order-x' },
+      involvedObject: { name: 'booking-x' },
       lastTimestamp: '2026-01-02T00:00:00Z',
     }
     const older = { ...event, message: 'older', lastTimestamp: '2026-01-01T00:00:00Z' }
-    const other = { ...event, involvedObject: { name: 'user-x' }, lastTimestamp: '2026-01-03T00:00:00Z' }
+    const other = { ...event, involvedObject: { name: 'stock-x' }, lastTimestamp: '2026-01-03T00:00:00Z' }
     const state = await stateOf(
       fake(() => deployment({}), [pod({})], [older, event, other]),
-      order,
+      booking,
     )
-    expect(state.reason).toBe('pod order-x: Unhealthy: Readiness probe failed')
+    expect(state.reason).toBe('pod booking-x: Unhealthy: Readiness probe failed')
   })
 
   test('ends when all are done', async () => {
     let asked = 0
     const states = [{}, whole]
     const cluster = fake(() => deployment(states[Math.min(asked++, 1)] as object))
-    await followRollouts(cluster, [order], { timeoutMs: 10_000, signal: new AbortController().signal })
+    await followRollouts(cluster, [booking], { timeoutMs: 10_000, signal: new AbortController().signal })
     expect(asked).toBeGreaterThan(1)
   })
 
   test('fails at the deadline with the last thing seen and a command', async () => {
     const failed = followRollouts(
       fake(() => deployment({ ...whole, readyReplicas: 1 })),
-      [order],
+      [booking],
       { timeoutMs: 0, signal: new AbortController().signal },
     )
     await expect(failed).rejects.toMatchObject({
-      message: expect.stringMatching(/^not ready after 0 s:\n {2}order: 1\/2 ready, pod order-x: order ended with 1/),
-      hint: 'kubectl --context kind-test --namespace shop describe deployment order',
+      message: expect.stringMatching(/^not ready after 0 s:\n {2}booking: 1\/2 ready, pod booking-x: booking ended with 1/),
+      hint: 'kubectl --context kind-test --namespace acme describe deployment booking',
     })
   })
 
   test('does not wait for what is optional', async () => {
     await followRollouts(
       fake(() => undefined),
-      [order],
-      { timeoutMs: 0, signal: new AbortController().signal, optional: ['order'] },
+      [booking],
+      { timeoutMs: 0, signal: new AbortController().signal, optional: ['booking'] },
     )
   })
 })
@@ -160,7 +169,7 @@ test('workloads are found, and those that an operator makes', () => {
 })
 
 test.each([
-  ['Deployment', 'pre-order', 'pre-order'],
+  ['Deployment', 'pre-booking', 'pre-booking'],
   ['Deployment', 'prometheus-operator', 'prometheus-operator'],
   ['StatefulSet', 'prometheus-prometheus', 'prometheus'],
   ['StatefulSet', 'alertmanager-main', 'main'],

@@ -8,7 +8,7 @@ import { beforeEach, describe, expect, test } from 'vitest'
 import { loadSettings } from '../../../infra/kit/settings/settings.ts'
 import type { Cluster, Live, Reference } from '../../../scripts/cluster/cluster.ts'
 import { ensureSecrets, rotateSigningKey } from '../../../scripts/cluster/secrets.ts'
-import { project, system } from '../../support/graph.ts'
+import { project, system } from '../../support/acme.ts'
 
 const settings = loadSettings({}, system)
 const ISSUER = 'https://kubernetes.default.svc.cluster.local'
@@ -68,15 +68,15 @@ describe('secrets', () => {
     const said = await ensure(cluster)
     expect(said.map(line => line.split(':')[0])).toEqual([
       'ConfigMap workload-issuer',
-      'Secret signing-keys',
+      'Secret seals',
       'Secret postgres',
       'Secret postgres-roles',
       'Secret postgres-tls',
-      'Secret user-database',
-      'Secret user-database-owner',
-      'Secret order-database',
-      'Secret order-database-owner',
-      'Secret shop-tls',
+      'Secret stock-database',
+      'Secret stock-database-owner',
+      'Secret booking-database',
+      'Secret booking-database-owner',
+      'Secret acme-tls',
     ])
     const before = JSON.stringify([...objects])
     expect(await ensure(cluster)).toEqual([])
@@ -86,7 +86,7 @@ describe('secrets', () => {
   test('are never said aloud', async () => {
     const { cluster, text } = fakeCluster()
     const said = (await ensure(cluster)).join('\n')
-    for (const name of ['user', 'order']) expect(said).not.toContain(text('postgres-roles', name))
+    for (const name of ['stock', 'booking']) expect(said).not.toContain(text('postgres-roles', name))
     expect(said).not.toContain(text('postgres', 'password'))
     expect(text('postgres', 'password')).toMatch(/^[\w-]{32}$/)
   })
@@ -94,8 +94,8 @@ describe('secrets', () => {
   test('are a signing key in a file of its kid, which signs from now on', async () => {
     const { cluster, objects, text } = fakeCluster()
     await ensure(cluster)
-    const [file = ''] = Object.keys(objects.get('signing-keys')?.data ?? {})
-    const jwk = JSON.parse(text('signing-keys', file))
+    const [file = ''] = Object.keys(objects.get('seals')?.data ?? {})
+    const jwk = JSON.parse(text('seals', file))
     expect(jwk).toMatchObject({ kty: 'OKP', crv: 'Ed25519', alg: 'EdDSA', kid: file.replace('.json', '') })
     expect(jwk.nbf).toBeLessThanOrEqual(Date.now() / 1_000)
   })
@@ -103,31 +103,31 @@ describe('secrets', () => {
   test('give each service the URL of its own database with the password of its role', async () => {
     const { cluster, text } = fakeCluster()
     await ensure(cluster)
-    expect(text('order-database', 'url')).toBe(
-      `postgres://order:${text('postgres-roles', 'order')}@postgres.shop:5432/order?sslmode=verify-full&sslrootcert=/etc/fairlead/database/ca.crt`,
+    expect(text('booking-database', 'url')).toBe(
+      `postgres://booking:${text('postgres-roles', 'booking')}@postgres.acme:5432/booking?sslmode=verify-full&sslrootcert=/etc/fairlead/database/ca.crt`,
     )
-    expect(text('order-database-owner', 'url')).toBe(
-      `postgres://order-owner:${text('postgres-roles', 'order-owner')}@postgres.shop:5432/order?sslmode=verify-full&sslrootcert=/etc/fairlead/database-owner/ca.crt`,
+    expect(text('booking-database-owner', 'url')).toBe(
+      `postgres://booking-owner:${text('postgres-roles', 'booking-owner')}@postgres.acme:5432/booking?sslmode=verify-full&sslrootcert=/etc/fairlead/database-owner/ca.crt`,
     )
-    const passwords = ['user', 'user-owner', 'order', 'order-owner'].map(role => text('postgres-roles', role))
+    const passwords = ['stock', 'stock-owner', 'booking', 'booking-owner'].map(role => text('postgres-roles', role))
     expect(new Set(passwords).size).toBe(4)
   })
 
   test('bring a URL with another password into line with its role', async () => {
     const { cluster, objects, text } = fakeCluster()
     await ensure(cluster)
-    objects.delete('order-database')
-    expect(await ensure(cluster)).toEqual(['Secret order-database: its URL'])
-    expect(text('order-database', 'url')).toContain(text('postgres-roles', 'order'))
+    objects.delete('booking-database')
+    expect(await ensure(cluster)).toEqual(['Secret booking-database: its URL'])
+    expect(text('booking-database', 'url')).toContain(text('postgres-roles', 'booking'))
     objects.delete('postgres-roles')
     expect((await ensure(cluster)).map(line => line.split(':')[0])).toEqual([
       'Secret postgres-roles',
-      'Secret user-database',
-      'Secret user-database-owner',
-      'Secret order-database',
-      'Secret order-database-owner',
+      'Secret stock-database',
+      'Secret stock-database-owner',
+      'Secret booking-database',
+      'Secret booking-database-owner',
     ])
-    expect(text('order-database', 'url')).toContain(text('postgres-roles', 'order'))
+    expect(text('booking-database', 'url')).toContain(text('postgres-roles', 'booking'))
   })
 
   test("make a certificate for the database's server, and give who reads its URLs the authority to believe", async () => {
@@ -135,66 +135,66 @@ describe('secrets', () => {
     await ensure(cluster)
     const leaf = new X509Certificate(text('postgres-tls', 'tls.crt'))
     const authority = new X509Certificate(text('postgres-tls', 'ca.crt'))
-    expect(leaf.checkHost('postgres.shop')).toBe('postgres.shop')
+    expect(leaf.checkHost('postgres.acme')).toBe('postgres.acme')
     expect(leaf.verify(authority.publicKey)).toBe(true)
-    for (const name of ['user-database', 'user-database-owner']) expect(text(name, 'ca.crt')).toBe(text('postgres-tls', 'ca.crt'))
+    for (const name of ['stock-database', 'stock-database-owner']) expect(text(name, 'ca.crt')).toBe(text('postgres-tls', 'ca.crt'))
     objects.delete('postgres-tls')
     const [first, ...others] = await ensure(cluster)
-    expect(first).toBe('Secret postgres-tls: a certificate for postgres.shop')
+    expect(first).toBe('Secret postgres-tls: a certificate for postgres.acme')
     expect(others).toHaveLength(4)
-    for (const name of ['user-database', 'user-database-owner']) expect(text(name, 'ca.crt')).toBe(text('postgres-tls', 'ca.crt'))
+    for (const name of ['stock-database', 'stock-database-owner']) expect(text(name, 'ca.crt')).toBe(text('postgres-tls', 'ca.crt'))
   })
 
   test('give a new service a password and leave the others theirs', async () => {
     const { cluster, objects, text } = fakeCluster()
     await ensure(cluster)
-    const known = text('postgres-roles', 'user')
-    delete objects.get('postgres-roles')?.data?.order
+    const known = text('postgres-roles', 'stock')
+    delete objects.get('postgres-roles')?.data?.booking
     await ensure(cluster)
-    expect(text('postgres-roles', 'user')).toBe(known)
-    expect(text('order-database', 'url')).toContain(`:${text('postgres-roles', 'order')}@`)
+    expect(text('postgres-roles', 'stock')).toBe(known)
+    expect(text('booking-database', 'url')).toContain(`:${text('postgres-roles', 'booking')}@`)
   })
 
   test("leave an operator's own database and certificate alone", async () => {
     const { cluster, text } = fakeCluster()
     const own = (name: string, stringData: Record<string, string>) =>
       cluster.create({ apiVersion: 'v1', kind: 'Secret', metadata: { name }, stringData } as never)
-    await own('user-database', { url: 'postgres://user:theirs@db.example.org/user' })
-    await own('shop-tls', { 'tls.crt': 'theirs' })
+    await own('stock-database', { url: 'postgres://stock:theirs@db.example.org/stock' })
+    await own('acme-tls', { 'tls.crt': 'theirs' })
     await ensure(cluster)
-    expect([text('user-database', 'url'), text('shop-tls', 'tls.crt')]).toEqual(['postgres://user:theirs@db.example.org/user', 'theirs'])
-    expect(text('user-database-owner', 'url')).toBe('postgres://user:theirs@db.example.org/user')
+    expect([text('stock-database', 'url'), text('acme-tls', 'tls.crt')]).toEqual(['postgres://stock:theirs@db.example.org/stock', 'theirs'])
+    expect(text('stock-database-owner', 'url')).toBe('postgres://stock:theirs@db.example.org/stock')
   })
 
   test('put the certificate beside the ingress that uses it, and nothing else there', async () => {
     const { cluster, objects } = fakeCluster()
     await ensure(cluster)
     expect([...objects.values()].filter(({ metadata }) => metadata.namespace === 'ingress').map(({ metadata }) => metadata.name)).toEqual([
-      'shop-tls',
+      'acme-tls',
     ])
     const existing = fakeCluster()
     await ensure(existing.cluster, { PLATFORM: 'existing' })
-    expect(existing.objects.get('shop-tls')?.metadata.namespace).toBe('shop')
+    expect(existing.objects.get('acme-tls')?.metadata.namespace).toBe('acme')
   })
 
   test('leave a certificate alone that cert-manager has put into the Secret, whose labels are still ours', async () => {
     const { cluster, objects, text } = fakeCluster()
     await ensure(cluster)
-    const secret = objects.get('shop-tls') as Stored
+    const secret = objects.get('acme-tls') as Stored
     const theirs = await issuedBy('CN=letsencrypt')
     secret.metadata.labels = { ...secret.metadata.labels, 'controller.cert-manager.io/fao': 'true' }
-    secret.metadata.annotations = { 'cert-manager.io/certificate-name': 'shop' }
+    secret.metadata.annotations = { 'cert-manager.io/certificate-name': 'acme' }
     secret.data = { 'tls.crt': Buffer.from(theirs).toString('base64') }
     expect(secret.metadata.labels['app.kubernetes.io/managed-by']).toBe('fairlead')
     expect(await ensure(cluster)).toEqual([])
-    expect(text('shop-tls', 'tls.crt')).toBe(theirs)
-    expect(await ensure(cluster, { HOST: 'store.localhost' })).toEqual([])
+    expect(text('acme-tls', 'tls.crt')).toBe(theirs)
+    expect(await ensure(cluster, { HOST: 'depot.localhost' })).toEqual([])
   })
 
   test.each(['', 'nonsense'])('leave a certificate alone that cannot be read: %j', async certificate => {
     const { cluster, objects } = fakeCluster()
     await ensure(cluster)
-    const secret = objects.get('shop-tls') as Stored
+    const secret = objects.get('acme-tls') as Stored
     secret.data = { 'tls.crt': Buffer.from(certificate).toString('base64') }
     expect(await ensure(cluster)).toEqual([])
   })
@@ -202,18 +202,18 @@ describe('secrets', () => {
   test('replace a certificate of a local authority that is gone', async () => {
     const { cluster, text } = fakeCluster()
     await ensure(cluster)
-    const before = text('shop-tls', 'tls.crt')
+    const before = text('acme-tls', 'tls.crt')
     await rm(authorityDir, { recursive: true })
     expect(await ensure(cluster)).toEqual([
-      expect.stringMatching(/^Secret shop-tls: a certificate for shop\.localhost, signed by the new .*ca\.crt$/),
+      expect.stringMatching(/^Secret acme-tls: a certificate for acme\.localhost, signed by the new .*ca\.crt$/),
     ])
-    expect(text('shop-tls', 'tls.crt')).not.toBe(before)
+    expect(text('acme-tls', 'tls.crt')).not.toBe(before)
   })
 
   test('make no certificate, and look at none, where it comes from elsewhere', async () => {
     const { cluster, objects } = fakeCluster()
     expect(await ensure(cluster, { TLS: 'external' })).toHaveLength(9)
-    expect(objects.has('shop-tls')).toBe(false)
+    expect(objects.has('acme-tls')).toBe(false)
   })
 
   test('have the public key of a stand-in on kind, where users come from elsewhere, and of none of a real issuer', async () => {
@@ -241,25 +241,25 @@ describe('secrets', () => {
   test('a signing key that is added signs in ten minutes, and the one before may go when its last token can have expired', async () => {
     const { cluster, objects } = fakeCluster()
     await ensure(cluster)
-    const [old] = Object.keys(objects.get('signing-keys')?.data ?? {})
-    const said = await rotateSigningKey(cluster, 'signing-keys', settings, Date.parse('2026-11-26T08:00:00Z') / 1_000)
-    expect(Object.keys(objects.get('signing-keys')?.data ?? {})).toHaveLength(2)
-    expect(said).toMatch(/^Secret signing-keys: key 2026-11-26-\w+ signs from 2026-11-26T08:10:00Z; /)
+    const [old] = Object.keys(objects.get('seals')?.data ?? {})
+    const said = await rotateSigningKey(cluster, 'seals', settings, Date.parse('2026-11-26T08:00:00Z') / 1_000)
+    expect(Object.keys(objects.get('seals')?.data ?? {})).toHaveLength(2)
+    expect(said).toMatch(/^Secret seals: key 2026-11-26-\w+ signs from 2026-11-26T08:10:00Z; /)
     expect(said).toContain(`remove ${old} after 2026-11-26T08:25:05Z`)
   })
 
   test('are renewed when the host changes', async () => {
     const { cluster } = fakeCluster()
     await ensure(cluster)
-    expect(await ensure(cluster, { HOST: 'store.localhost' })).toEqual([
-      expect.stringMatching(/^Secret shop-tls: a certificate for store\.localhost, signed by the new .*ca\.crt$/),
+    expect(await ensure(cluster, { HOST: 'depot.localhost' })).toEqual([
+      expect.stringMatching(/^Secret acme-tls: a certificate for depot\.localhost, signed by the new .*ca\.crt$/),
     ])
   })
 
   test('are not made for an external database', async () => {
     const { cluster, objects } = fakeCluster()
     await ensure(cluster, { DATABASE: 'external' })
-    expect([...objects.keys()]).toEqual(['workload-issuer', 'signing-keys', 'shop-tls'])
+    expect([...objects.keys()]).toEqual(['workload-issuer', 'seals', 'acme-tls'])
   })
 
   test('have no copy of keys that the issuer publishes', async () => {
@@ -271,8 +271,8 @@ describe('secrets', () => {
   test.each([
     [
       { OTLP_HEADERS: ['authorization'] },
-      'Secret shop/otlp-headers, which OTLP_HEADERS asks for',
-      'kubectl --context kind-test -n shop create secret generic otlp-headers --from-file=authorization',
+      'Secret acme/otlp-headers, which OTLP_HEADERS asks for',
+      'kubectl --context kind-test -n acme create secret generic otlp-headers --from-file=authorization',
     ],
     [
       { ALERTS_SECRET: 'receivers' },
@@ -300,11 +300,11 @@ describe('secrets', () => {
 
   test('of a kind that only the operator knows are asked for by name', async () => {
     const { cluster } = fakeCluster()
-    const [user, order] = system.services
-    const services = [{ ...user, secrets: { ...user.secrets, payment: {} } }, order]
+    const [hello, stock, booking] = system.services
+    const services = [hello, { ...stock, secrets: { ...stock.secrets, payment: {} } }, booking]
     await expect(ensureSecrets(cluster, { ...project, system: { ...system, services }, settings, authorityDir })).rejects.toMatchObject({
-      message: 'Secret shop/payment, which user declares, is not there: make it',
-      hint: 'kubectl --context kind-test -n shop create secret generic payment --from-file=DIR',
+      message: 'Secret acme/payment, which stock declares, is not there: make it',
+      hint: 'kubectl --context kind-test -n acme create secret generic payment --from-file=DIR',
     })
   })
 })

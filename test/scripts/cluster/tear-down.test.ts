@@ -7,13 +7,13 @@ import { tearDown } from '../../../scripts/cluster/tear-down.ts'
 import { fakeCluster } from '../../support/fake-cluster.ts'
 
 const options = { timeoutMs: 1_000, signal: new AbortController().signal }
-const ours = { 'app.kubernetes.io/managed-by': 'fairlead', 'app.kubernetes.io/part-of': 'shop' }
+const ours = { 'app.kubernetes.io/managed-by': 'fairlead', 'app.kubernetes.io/part-of': 'acme' }
 
 const namespace = (name: string): Manifest => ({ apiVersion: 'v1', kind: 'Namespace', metadata: { name, labels: ours } })
 const object = (kind: string, name: string, labels = {}): Reference & { metadata: { labels: object } } => ({
   apiVersion: kind === 'StatefulSet' ? 'apps/v1' : 'v1',
   kind,
-  metadata: { name, namespace: 'shop', labels },
+  metadata: { name, namespace: 'acme', labels },
 })
 
 /** Applies as a field manager does: what another has set stays. */
@@ -39,12 +39,12 @@ function deployed(adopted: readonly Reference[]) {
 }
 
 async function deploy(cluster: Cluster, put: (...objects: Reference[]) => void): Promise<void> {
-  await ensureNamespaces(cluster, [namespace('shop'), namespace('ingress')])
+  await ensureNamespaces(cluster, [namespace('acme'), namespace('ingress')])
   const set = { ...object('StatefulSet', 'postgres'), spec: { selector: {}, volumeClaimTemplates: [{ metadata: { name: 'data' } }] } }
-  put(set, object('Secret', 'signing-keys', ours), object('PersistentVolumeClaim', 'data-postgres-0'))
-  put({ apiVersion: 'coordination.k8s.io/v1', kind: 'Lease', metadata: { name: 'fairlead-deploy', namespace: 'shop' } })
+  put(set, object('Secret', 'seals', ours), object('PersistentVolumeClaim', 'data-postgres-0'))
+  put({ apiVersion: 'coordination.k8s.io/v1', kind: 'Lease', metadata: { name: 'fairlead-deploy', namespace: 'acme' } })
   put(object('Secret', 'of-others'), object('PersistentVolumeClaim', 'of-others'))
-  const inventory = ['v1|Namespace||shop', 'v1|Namespace||ingress', 'apps/v1|StatefulSet|shop|postgres'].join('\n')
+  const inventory = ['v1|Namespace||acme', 'v1|Namespace||ingress', 'apps/v1|StatefulSet|acme|postgres'].join('\n')
   put({ ...object('ConfigMap', 'fairlead-inventory'), data: { objects: inventory } } as Reference)
 }
 
@@ -52,26 +52,26 @@ describe('tearing down', () => {
   test('deletes the namespaces that were made for the system', async () => {
     const { fake, cluster } = deployed([])
     await deploy(cluster, fake.put)
-    const { removed, kept } = await tearDown(cluster, { system: 'shop', namespace: 'shop' }, options)
-    expect(removed).toEqual(['StatefulSet shop/postgres', 'Namespace shop', 'Namespace ingress'])
+    const { removed, kept } = await tearDown(cluster, { system: 'acme', namespace: 'acme' }, options)
+    expect(removed).toEqual(['StatefulSet acme/postgres', 'Namespace acme', 'Namespace ingress'])
     expect(kept).toEqual([])
   })
 
   test('leaves a namespace that was there before, with what others have in it and without what was ours', async () => {
-    const { fake, cluster } = deployed([{ apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'shop', labels: { team: 'a' } } } as Reference])
+    const { fake, cluster } = deployed([{ apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'acme', labels: { team: 'a' } } } as Reference])
     await deploy(cluster, fake.put)
-    const { removed, kept } = await tearDown(cluster, { system: 'shop', namespace: 'shop' }, options)
-    expect(kept).toEqual(['shop'])
+    const { removed, kept } = await tearDown(cluster, { system: 'acme', namespace: 'acme' }, options)
+    expect(kept).toEqual(['acme'])
     expect(removed.sort()).toEqual([
-      'ConfigMap shop/fairlead-inventory',
-      'Lease shop/fairlead-deploy',
+      'ConfigMap acme/fairlead-inventory',
+      'Lease acme/fairlead-deploy',
       'Namespace ingress',
-      'PersistentVolumeClaim shop/data-postgres-0',
-      'Secret shop/signing-keys',
-      'StatefulSet shop/postgres',
+      'PersistentVolumeClaim acme/data-postgres-0',
+      'Secret acme/seals',
+      'StatefulSet acme/postgres',
     ])
-    expect(fake.objects.get('Namespace shop')?.metadata.labels).toEqual({ team: 'a' })
-    expect([...fake.objects.keys()].sort()).toEqual(['Namespace shop', 'PersistentVolumeClaim shop/of-others', 'Secret shop/of-others'])
+    expect(fake.objects.get('Namespace acme')?.metadata.labels).toEqual({ team: 'a' })
+    expect([...fake.objects.keys()].sort()).toEqual(['Namespace acme', 'PersistentVolumeClaim acme/of-others', 'Secret acme/of-others'])
   })
 
   test('takes the certificate out of an adopted namespace of the ingress', async () => {
@@ -79,17 +79,17 @@ describe('tearing down', () => {
     await deploy(cluster, fake.put)
     const certificate = (name: string, labels: object): Reference =>
       ({ apiVersion: 'v1', kind: 'Secret', metadata: { name, namespace: 'ingress', labels } }) as Reference
-    fake.put(certificate('shop-tls', ours), certificate('blog-tls', { ...ours, 'app.kubernetes.io/part-of': 'blog' }))
-    const { removed, kept } = await tearDown(cluster, { system: 'shop', namespace: 'shop' }, options)
+    fake.put(certificate('acme-tls', ours), certificate('blog-tls', { ...ours, 'app.kubernetes.io/part-of': 'blog' }))
+    const { removed, kept } = await tearDown(cluster, { system: 'acme', namespace: 'acme' }, options)
     expect(kept).toEqual(['ingress'])
-    expect(removed).toContain('Secret ingress/shop-tls')
+    expect(removed).toContain('Secret ingress/acme-tls')
     expect(fake.objects.has('Secret ingress/blog-tls')).toBe(true)
   })
 
   test('knows a namespace of its own again after another deploy', async () => {
     const { fake, cluster } = deployed([])
     await deploy(cluster, fake.put)
-    await ensureNamespaces(cluster, [namespace('shop')])
-    expect((await tearDown(cluster, { system: 'shop', namespace: 'shop' }, options)).kept).toEqual([])
+    await ensureNamespaces(cluster, [namespace('acme')])
+    expect((await tearDown(cluster, { system: 'acme', namespace: 'acme' }, options)).kept).toEqual([])
   })
 })

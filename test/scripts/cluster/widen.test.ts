@@ -7,7 +7,7 @@ import { fakeCluster, manifests } from '../../support/fake-cluster.ts'
 const policy = (spec: object): Manifest & Live => ({
   apiVersion: 'networking.k8s.io/v1',
   kind: 'NetworkPolicy',
-  metadata: { name: 'order', namespace: 'shop' },
+  metadata: { name: 'booking', namespace: 'acme' },
   spec: { podSelector: {}, ...spec },
 })
 const both = { policyTypes: ['Ingress', 'Egress'] }

@@ -77,8 +77,8 @@ describe('runJourney', () => {
       },
     })
     const traceId = '1'.repeat(32)
-    await run(look, url, { host: 'shop.localhost', traceId: () => traceId, userToken })
-    expect(seen).toEqual([['shop.localhost', `00-${traceId}-`, 'Bearer token-of-ada']])
+    await run(look, url, { host: 'acme.localhost', traceId: () => traceId, userToken })
+    expect(seen).toEqual([['acme.localhost', `00-${traceId}-`, 'Bearer token-of-ada']])
   })
 
   test('wants somebody who gives the tokens of users', async () => {

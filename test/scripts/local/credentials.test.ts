@@ -32,10 +32,10 @@ describe('ensureSigningKeys', () => {
 describe('openLocalIssuer', () => {
   test('writes tokens that its published keys verify, for one caller and one callee', async () => {
     const issuer = await openLocalIssuer(dir)
-    const path = await issuer.writeToken('order', 'user')
+    const path = await issuer.writeToken('booking', 'stock')
     const keys = createLocalJWKSet(JSON.parse(await readFile(issuer.jwksFile, 'utf8')))
-    const { payload } = await jwtVerify(await readFile(path, 'utf8'), keys, { issuer: LOCAL_ISSUER, audience: 'user.local', algorithms: ['ES256'] })
-    expect(payload.sub).toBe('system:serviceaccount:local:order')
+    const { payload } = await jwtVerify(await readFile(path, 'utf8'), keys, { issuer: LOCAL_ISSUER, audience: 'stock.local', algorithms: ['ES256'] })
+    expect(payload.sub).toBe('system:serviceaccount:local:booking')
     expect((payload.exp as number) - (payload.iat as number)).toBe(3_600)
     expect((await stat(path)).mode & 0o077).toBe(0)
   })

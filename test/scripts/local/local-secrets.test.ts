@@ -36,6 +36,6 @@ test('the one folder of earlier versions is taken over', async () => {
   const dir = await folder()
   await mkdir(join(dir, 'keys'))
   await writeFile(join(dir, 'keys', 'old.json'), '{}')
-  expect(await readdir(await localSecret(dir, 'user', keys))).toEqual(['old.json'])
+  expect(await readdir(await localSecret(dir, 'stock', keys))).toEqual(['old.json'])
   expect(await readdir(dir)).toEqual(['secrets'])
 })

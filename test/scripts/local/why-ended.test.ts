@@ -45,8 +45,8 @@ describe('whyEnded()', () => {
   })
 
   test('leaves all else as it is, the end of it', () => {
-    expect(whyEnded('order cannot start: the environment has 1 problem:\n  A is missing\n')).toBe(
-      'order cannot start: the environment has 1 problem:\n  A is missing',
+    expect(whyEnded('booking cannot start: the environment has 1 problem:\n  A is missing\n')).toBe(
+      'booking cannot start: the environment has 1 problem:\n  A is missing',
     )
     expect(whyEnded('1\n2\n3\n4\n5\n6\n')).toBe('2\n3\n4\n5\n6')
     expect(whyEnded('')).toBe('')
