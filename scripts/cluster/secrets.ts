@@ -10,6 +10,8 @@ import {
   databaseSecret,
   ISSUER_STAND_IN,
   labelsOf,
+  type Manifest,
+  type Overlay,
   OWNER_CA_FILE,
   ownerSecret,
   POSTGRES,
@@ -35,19 +37,20 @@ export interface SecretsOptions extends Pick<Project, 'system' | 'version'> {
   settings: Settings
   /** Folder of the key that stands in for a foreign issuer. @default .data/issuer-stand-in */
   userIssuerDir?: string
+  overlay?: Overlay
   /** Folder of this machine's certificate authority. @default .data/ca */
   authorityDir?: string
 }
 
 /** The namespaces of the services, of the certificate and of other Secrets, as dist/ has them. */
-export const namespaceManifests = ({ system, version, settings }: SecretsOptions) => {
+export const namespaceManifests = ({ system, version, settings, overlay = object => object }: SecretsOptions): Manifest[] => {
   const chart = new Chart(new App(), 'namespace')
   addNamespace(chart, { ...systemOwner({ system, version }), name: settings.NAMESPACE }, 'restricted')
   if (settings.PLATFORM === 'bundled') {
     addIngressNamespace(chart, settings)
     if (settings.ALERTS_SECRET) addMonitoringNamespaces(chart, settings)
   }
-  return chart.toJson()
+  return (chart.toJson() as Manifest[]).map(overlay)
 }
 
 /**

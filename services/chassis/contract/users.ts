@@ -11,7 +11,7 @@ export interface ForeignIssuer {
   issuer: string
   /** Their `aud`: this system's name there. It tells them from tokens for others, ID tokens among them. */
   audience: string
-  /** Where its keys are, an https URL. While it publishes more than one, its tokens have to name theirs (`kid`). */
+  /** Where its keys are, an https URL. A token has to name its key (`kid`) where more than one of them fits its algorithm. */
   jwksUri: string
   /** @default ES256 and RS256 */
   algorithms?: readonly TokenAlgorithm[]

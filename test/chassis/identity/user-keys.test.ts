@@ -20,9 +20,9 @@ type Key = Awaited<ReturnType<typeof newKey>>
 const eddsa = await newKey('EdDSA')
 const rs256 = await newKey('RS256')
 
-const token = ({ algorithm, privateKey }: Key, claims: JWTPayload = {}, typ = 'JWT') =>
+const token = ({ algorithm, privateKey }: Key, claims: JWTPayload = {}, typ = 'JWT', kid: string | null = algorithm) =>
   new SignJWT({ ...claims })
-    .setProtectedHeader({ alg: algorithm, kid: algorithm, typ })
+    .setProtectedHeader({ alg: algorithm, typ, ...(kid !== null && { kid }) })
     .setIssuer(REALM.issuer)
     .setAudience((claims.aud as string) ?? REALM.audience)
     .setSubject('ada')
@@ -35,11 +35,11 @@ const own = (key: Key, typ = 'at+jwt') => token(key, { jti: '1', client_id: 'acm
 
 /** An issuer that a test switches off and on. */
 async function issuer() {
-  const state = { up: true, asked: [] as (string | undefined)[] }
+  const state = { up: true, keys: [eddsa.jwk, rs256.jwk] as object[], asked: [] as (string | undefined)[] }
   const server = await listen((req, res) => {
     state.asked.push(req.headers.traceparent as string | undefined)
     if (!state.up) res.writeHead(503).end()
-    else res.end(JSON.stringify({ keys: [eddsa.jwk, rs256.jwk] }))
+    else res.end(JSON.stringify({ keys: state.keys }))
   })
   onTestFinished(server.close)
   return { state, jwksUri: `${server.url}/keys` }
@@ -101,6 +101,16 @@ describe('tokens of users', () => {
     const { verify } = open(jwksUri, ['RS256'])
     await vi.waitFor(async () => expect(await verify(token(rs256))).toEqual({ kind: 'user', id: 'ada' }), soon)
     for (const wrong of [token(eddsa), token(rs256, { aud: 'a-client' })]) await expect(verify(wrong)).rejects.toMatchObject(unauthorized)
+  })
+
+  test('need no kid where one key alone fits their algorithm, and are 401 where two do', async () => {
+    const { state, jwksUri } = await issuer()
+    const { verify } = open(jwksUri, ['RS256', 'EdDSA'])
+    await vi.waitFor(async () => expect(await verify(token(rs256, {}, 'JWT', null))).toEqual({ kind: 'user', id: 'ada' }), soon)
+    state.keys = [rs256.jwk, { ...(await newKey('RS256')).jwk, kid: 'next' }]
+    const { verify: rotating } = open(jwksUri, ['RS256'])
+    await vi.waitFor(async () => expect(await rotating(token(rs256))).toMatchObject({ id: 'ada' }), soon)
+    await expect(rotating(token(rs256, {}, 'JWT', null))).rejects.toMatchObject(unauthorized)
   })
 
   test('are verified by keys whose fetch is a trace of its own', async () => {

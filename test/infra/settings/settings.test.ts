@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { descriptionsOf, schemaOf, valuesOf } from '../../../infra/kit/helm/values.ts'
+import { descriptionsOf, schemaOf } from '../../../infra/kit/helm/value.ts'
+import { valuesOf } from '../../../infra/kit/helm/values.ts'
 import { formats, isOf } from '../../../infra/kit/settings/formats.ts'
 import * as settings from '../../../infra/kit/settings/settings.ts'
 import { system } from '../../support/acme.ts'
@@ -186,7 +187,7 @@ describe('someSettings', () => {
 
 describe("the chart's schema", () => {
   test('has the very patterns of the settings', () => {
-    const values = valuesOf(system, loadSettings({}), { hello: '1', stock: '1', booking: '1' })
+    const values = valuesOf(system, loadSettings({}), { hello: '1', stock: '1', booking: '1' }, [])
     expect(descriptionsOf(values).length).toBeGreaterThan(20)
     // biome-ignore lint/suspicious/noExplicitAny: a JSON Schema of many levels
     const { properties } = schemaOf(values) as any

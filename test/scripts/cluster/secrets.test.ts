@@ -5,9 +5,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { X509CertificateGenerator } from '@peculiar/x509'
 import { beforeEach, describe, expect, test } from 'vitest'
+import type { Manifest } from '../../../infra/kit/objects/manifest.ts'
 import { loadSettings } from '../../../infra/kit/settings/settings.ts'
 import type { Cluster, Live, Reference } from '../../../scripts/cluster/cluster.ts'
-import { ensureSecrets, rotateSigningKey } from '../../../scripts/cluster/secrets.ts'
+import { ensureSecrets, namespaceManifests, rotateSigningKey } from '../../../scripts/cluster/secrets.ts'
 import { project, system } from '../../support/acme.ts'
 
 const settings = loadSettings({}, system)
@@ -307,4 +308,14 @@ describe('secrets', () => {
       hint: 'kubectl --context kind-test -n acme create secret generic payment --from-file=DIR',
     })
   })
+})
+
+test('the namespaces are as an overlay leaves them', () => {
+  const overlay = (object: Manifest) =>
+    object.kind === 'Namespace' ? { ...object, metadata: { ...object.metadata, labels: { ...object.metadata.labels, team: 'blue' } } } : object
+  const namespaces = namespaceManifests({ ...project, settings, overlay }).filter(({ kind }) => kind === 'Namespace')
+  expect(namespaces.map(({ metadata }) => [metadata.name, metadata.labels?.team])).toEqual([
+    [settings.NAMESPACE, 'blue'],
+    [settings.INGRESS_NAMESPACE, 'blue'],
+  ])
 })

@@ -1,0 +1,72 @@
+import { type ServiceDefinition, secretsOf, takesOf } from '@fairlead/chassis'
+import type { Manifest } from '../objects/manifest.ts'
+import { formats } from '../settings/formats.ts'
+import { defaultOf, isRequired, settingSchema } from '../settings/service-settings.ts'
+import { NAME, type Schema, schemaFor, type Values, value } from './value.ts'
+
+// biome-ignore lint/suspicious/noExplicitAny: the places of values are deep in objects of many kinds
+type Loose = any
+
+const QUANTITY = { type: ['string', 'integer'], pattern: '^[0-9]+(\\.[0-9]+)?(m|k|M|G|Ki|Mi|Gi)?$' }
+/** Every kind of amount that there is has to stay: a limit of memory, say. */
+const resourcesSchema = (resources: Record<string, object>): Schema => ({
+  type: 'object',
+  required: Object.keys(resources),
+  additionalProperties: false,
+  properties: Object.fromEntries(
+    Object.entries(resources).map(([kind, amounts]) => [kind, { type: 'object', required: Object.keys(amounts), additionalProperties: QUANTITY }]),
+  ),
+})
+
+/** The volumes that the kit mounts from Secrets, each with what its Secret holds. */
+export const volumesOfSecrets = (service: ServiceDefinition): Map<string, string> =>
+  new Map([
+    ...(service.database
+      ? [
+          ['database', "The Secret with its database's url"] as const,
+          ['database-owner', "The Secret with its database's url for migrations, as the owner of the tables"] as const,
+        ]
+      : []),
+    ...secretsOf(service).map(({ name }) => [name, `The Secret with the ${name} of ${service.name}`] as const),
+  ])
+
+export const servingContainer = ({ containers = [] }: Loose, { name }: ServiceDefinition): Loose | undefined =>
+  containers.find((container: Loose) => container.name === name)
+
+/** What the objects of a service leave to the chart's values, as they are when an overlay has had its say. */
+function changeable(service: ServiceDefinition, objects: readonly Manifest[]): Values {
+  const find = (wanted: string): Loose => objects.find(({ kind, metadata }) => kind === wanted && metadata.name === service.name)?.spec
+  const pods = find('Deployment')?.template.spec ?? {}
+  const { minReplicas, maxReplicas } = find('HorizontalPodAutoscaler') ?? {}
+  const bound = { type: 'integer', minimum: 1 }
+  const given = servingContainer(pods, service)?.resources ?? {}
+  const resources = Object.fromEntries(
+    ['requests', 'limits'].flatMap(kind => {
+      const { 'ephemeral-storage': _, ...amounts } = given[kind] ?? {}
+      return given[kind] ? [[kind, amounts]] : []
+    }),
+  )
+  const secrets = [...volumesOfSecrets(service)].flatMap(([volume, description]) => {
+    const name = pods.volumes?.find((mounted: Loose) => mounted.name === volume)?.secret?.secretName
+    return name ? [[volume, value(name, NAME, description)]] : []
+  })
+  return {
+    ...(minReplicas !== undefined && { minReplicas: value(minReplicas, bound, 'Fewest pods') }),
+    ...(maxReplicas !== undefined && { maxReplicas: value(maxReplicas, bound, 'Most pods') }),
+    ...(Object.keys(resources).length > 0 && { resources: value(resources, resourcesSchema(resources), 'Of its container') }),
+    secrets: Object.fromEntries(secrets),
+  }
+}
+
+/** What the chart lets people set of one service. */
+export function serviceValues(service: ServiceDefinition, tag: string | undefined, objects: readonly Manifest[]): Values {
+  const own = Object.entries(service.settings ?? {}).map(([name, schema]) => {
+    const fallback = defaultOf(schema) ?? (isRequired(schema) ? undefined : '')
+    return [name, value(fallback, settingSchema(schema), takesOf(schema))] as const
+  })
+  return {
+    tag: value(tag, { ...schemaFor(formats.imageTag), not: { const: 'latest' } }, 'Tag of its image'),
+    ...changeable(service, objects),
+    ...(own.length > 0 && { settings: Object.fromEntries(own) }),
+  }
+}
