@@ -1,3 +1,4 @@
+import type { ServiceDefinition } from '@fairlead/chassis'
 import { COLLECTOR_METRICS_PORT, JAEGER, type Manifest } from '@fairlead/infra/tools'
 import type { Taken } from '../../journey/run-journey.ts'
 import { CommandError } from '../../terminal.ts'
@@ -55,6 +56,24 @@ async function findTrace(context: Context, traceId: string): Promise<Trace | und
   return trace && trace.spans.length > 0 ? trace : undefined
 }
 
+const LINKED_WITHIN_MS = 300_000
+const MAX_LINKED = 100
+
+/** What a service's outbox delivered because of a request: traces of their own, which link to the request's. */
+async function findLinked(context: Context, { name, calls }: ServiceDefinition, traceId: string): Promise<Trace[]> {
+  const operations = calls.flatMap(({ to, commands = [] }) => commands.map(command => `outbox ${to.name}.${command}`))
+  const now = Date.now()
+  const during = { service: name, start: `${(now - LINKED_WITHIN_MS) * 1_000}`, end: `${now * 1_000}`, limit: `${MAX_LINKED}` }
+  const answers = await Promise.all(
+    operations.map(
+      operation => askJaeger(context, `/api/traces?${new URLSearchParams({ ...during, operation })}`) as Promise<{ data?: Trace[] | null }>,
+    ),
+  )
+  return answers
+    .flatMap(({ data }) => data ?? [])
+    .filter(({ spans }) => spans.some(({ references }) => references.some(({ traceID }) => traceID === traceId)))
+}
+
 const wayOfTraces = ({ kind, metadata: { name } }: Manifest): boolean =>
   (['ConfigMap', 'Deployment', 'Service'].includes(kind) && name === 'jaeger') || kind === 'NetworkPolicy'
 
@@ -81,14 +100,16 @@ async function traceIsWhole(context: Context, { step, title, traceId }: Taken, s
   const { settings, blame } = context
   const entry = step.service.name
   const wanted = [...step.crosses.map(callee => `${entry} -> ${callee}`), ...(settings.PLATFORM === 'bundled' ? [`traefik -> ${entry}`] : [])]
-  const trace = await until(
-    () => findTrace(context, traceId),
-    found => found !== undefined && wanted.every(edge => edgesOf(found).includes(edge)),
-    TRACE_MS,
-    signal,
-  )
-  const seen = trace ? edgesOf(trace) : []
-  const missing = wanted.filter(edge => !seen.includes(edge))
+  const look = async () => {
+    const trace = await findTrace(context, traceId)
+    const direct = trace ? edgesOf(trace) : []
+    const isWhole = wanted.every(edge => direct.includes(edge))
+    const linked = trace && !isWhole ? await findLinked(context, step.service, traceId) : []
+    const seen = [...new Set([...direct, ...linked.flatMap(edgesOf)])].sort()
+    return { trace, seen, missing: wanted.filter(edge => !seen.includes(edge)) }
+  }
+  const isWhole = ({ trace, missing }: Awaited<ReturnType<typeof look>>) => trace !== undefined && missing.length === 0
+  const { trace, seen, missing } = await until(look, isWhole, TRACE_MS, signal)
   if (trace && missing.length === 0) return `${title}, ${trace.spans.length} spans: ${seen.join(', ')}`
   throw await blame(
     trace ? `the trace ${traceId} of ${title} lacks ${missing.join(', ')}` : `the trace ${traceId} of ${title} has not come to Jaeger`,

@@ -45,8 +45,8 @@ const booking: Row[] = [
 
 describe('edgesOf(trace)', () => {
   test.each<[string, Row[], string[]]>([
-    ['an booking', booking, ['booking -> stock', 'traefik -> booking']],
-    ['spans in any booking, and each edge once', [['5', 'stock', '3'], ...booking.toReversed()], ['booking -> stock', 'traefik -> booking']],
+    ['a booking', booking, ['booking -> stock', 'traefik -> booking']],
+    ['spans in any order, and each edge once', [['5', 'stock', '3'], ...booking.toReversed()], ['booking -> stock', 'traefik -> booking']],
     [
       'one service',
       [
@@ -71,7 +71,16 @@ describe('edgesOf(trace)', () => {
 })
 
 /** acme with a Jaeger that has some traces, and a Prometheus. */
-async function clusterWith({ traces = {}, ...more }: { traces?: Record<string, () => Trace | undefined>; exemplars?: () => object[] }) {
+async function clusterWith({
+  traces = {},
+  delivered = () => [],
+  ...more
+}: {
+  traces?: Record<string, () => Trace | undefined>
+  /** Of the commands of an outbox. */
+  delivered?: (query: URLSearchParams) => Trace[]
+  exemplars?: () => object[]
+}) {
   const fake = fakeCluster()
   for (const name of ['jaeger', 'prometheus']) fake.put(podOf(name, { namespace: 'observability' }))
   const routes = Object.entries(traces).map(([id, trace]): [string, Routes[string]] => [
@@ -81,7 +90,11 @@ async function clusterWith({ traces = {}, ...more }: { traces?: Record<string, (
       return found ? Response.json({ data: [found] }) : Response.json({ errors: [{ msg: 'trace not found' }] }, { status: 404 })
     },
   ])
-  const jaeger = { '/api/services': () => Response.json({ data: ['booking'] }), ...Object.fromEntries(routes) }
+  const jaeger: Routes = {
+    '/api/services': () => Response.json({ data: ['booking'] }),
+    '/api/traces': query => Response.json({ data: delivered(query) }),
+    ...Object.fromEntries(routes),
+  }
   fake.listening.set('observability/jaeger-a:16686', await answering(jaeger))
   const exemplars = (query: URLSearchParams) =>
     Response.json({ data: query.get('query') === 'http_server_request_duration_seconds_bucket{namespace="acme"}' ? more.exemplars?.() : [] })
@@ -108,6 +121,28 @@ describe('trace', () => {
   test('is whole when it shows every edge that a step crosses, from the ingress on', async () => {
     const fake = await clusterWith({ traces: { [TRACE_ID]: () => traceOf(...booking) } })
     expect(await run(fake, 'trace')).toBe('booking.book, 4 spans: booking -> stock, traefik -> booking')
+  })
+
+  test('is whole when a command that links to it shows the edge', async () => {
+    skipPauses()
+    const command = (cause: string): Trace => {
+      const trace = traceOf(['a', 'booking'], ['b', 'stock', 'a'])
+      trace.spans[0]?.references.push({ refType: 'FOLLOWS_FROM', traceID: cause, spanID: '3' })
+      return trace
+    }
+    const traces = { [TRACE_ID]: () => traceOf(...booking.slice(0, 3)) }
+    const asked: (string | null)[] = []
+    const fake = await clusterWith({
+      traces,
+      delivered: query => {
+        asked.push(query.get('service'), query.get('operation'))
+        return [command('another'), command(TRACE_ID)]
+      },
+    })
+    expect(await run(fake, 'trace')).toBe('booking.book, 3 spans: booking -> stock, traefik -> booking')
+    expect(new Set(asked)).toEqual(new Set(['booking', 'outbox stock.reserve', 'outbox stock.release']))
+    const strange = await clusterWith({ traces, delivered: () => [command('another')] })
+    await expect(run(strange, 'trace')).rejects.toThrow(`the trace ${TRACE_ID} of booking.book lacks booking -> stock`)
   })
 
   test('is looked for of each step that crosses into another service', async () => {
