@@ -71,7 +71,9 @@ async function findLinked(context: Context, { name, calls }: ServiceDefinition, 
   )
   return answers
     .flatMap(({ data }) => data ?? [])
-    .filter(({ spans }) => spans.some(({ references }) => references.some(({ traceID }) => traceID === traceId)))
+    .filter(({ spans }) =>
+      spans.some(({ references }) => references.some(({ refType, traceID }) => refType === 'FOLLOWS_FROM' && traceID === traceId)),
+    )
 }
 
 const wayOfTraces = ({ kind, metadata: { name } }: Manifest): boolean =>
