@@ -224,7 +224,7 @@ export function loadSettings(env: Env, system: Named): Settings {
     ...twice.map(name => `${name} is a setting of a service and of the kit: give the service's another name`),
     ...usersKeysProblems(config, system),
     ...misspeltSettings(env, system, Object.keys(settingFields)),
-    ...settingsProblems(settings),
+    ...settingsProblems(settings, system),
   ]
   if (problems.length > 0) throw new ConfigError(problems)
   return settings

@@ -1,5 +1,4 @@
 import type { Tracer } from '@opentelemetry/api'
-import pg from 'pg'
 import type { Logger } from 'pino'
 import { DEFAULT_POOL_SIZE } from '../contract/graph.ts'
 import type { Scope } from '../contract/scope.ts'
@@ -53,13 +52,6 @@ export interface DatabaseOptions {
   /** Longest time for one statement outside a transaction, in milliseconds; inside, what is left of the deadline counts. */
   statementTimeoutMs: number
 }
-
-// bigint: amounts are kept below 2^53, see money.ts. A larger one is a defect that must not be rounded away.
-pg.types.setTypeParser(pg.types.builtins.INT8, text => {
-  const value = Number(text)
-  if (!Number.isSafeInteger(value)) throw new RangeError('a bigint exceeds 2^53')
-  return value
-})
 
 export function openDatabase({ url: given, tracer, poolSize = DEFAULT_POOL_SIZE, ...options }: DatabaseOptions): Database {
   const { service, log, statementTimeoutMs } = options

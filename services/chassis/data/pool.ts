@@ -2,6 +2,7 @@ import pg from 'pg'
 import type { Logger } from 'pino'
 import { atMost } from '../contract/deadline.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
+import { columnTypes } from './column-types.ts'
 import { isConnectionLost, toDatabaseFailure, unreachable } from './database-failure.ts'
 
 export interface PoolOptions {
@@ -43,6 +44,7 @@ export function openPool({ url, service, log, metrics, poolSize, statementTimeou
     ...connectionSettings(service, statementTimeoutMs),
     Client,
     max: poolSize,
+    types: columnTypes,
     // A pool of one size: what was opened stays open for the next burst.
     idleTimeoutMillis: 0,
     statement_timeout: statementTimeoutMs,

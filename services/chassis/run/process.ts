@@ -27,15 +27,14 @@ export interface ProcessOptions {
   wire: (resources: Resources) => Promise<Wired>
 }
 
-// V8 allocates what seems to live long straight into the old generation. Under load it comes to think so of whole requests, which
-// then drag their neighbours along: see docs/decisions/2026-11-24-no-pretenuring.md.
-setFlagsFromString('--no-allocation-site-pretenuring')
-
 /**
  * The life of a service process: settings, log, telemetry, database, app, both servers, drain. With the argument `migrate` it
  * migrates its database and ends. Exits 1 with one clear message when it cannot start.
  */
 export async function startProcess({ service, migrations, env, argv, wire }: ProcessOptions): Promise<Running | undefined> {
+  // V8 allocates what seems to live long straight into the old generation. Under load it comes to think so of whole requests, which
+  // then drag their neighbours along: see docs/decisions/2026-11-24-no-pretenuring.md.
+  setFlagsFromString('--no-allocation-site-pretenuring')
   const log = createLog({ service: service.name })
   try {
     if (argv[2] === 'migrate') {

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { fileURLToPath } from 'node:url'
 import pg from 'pg'
 import type { Logger } from 'pino'
+import { columnTypes } from '../data/column-types.ts'
 import { migrate } from '../data/migrate.ts'
 
 /** Where the run's Postgres is: the URL of a superuser, without a database. */
@@ -32,7 +33,7 @@ export async function testDatabase(migrations: URL, log: Logger): Promise<TestDa
     await drop()
     throw error
   }
-  const pool = new pg.Pool({ connectionString: url, max: 2 })
+  const pool = new pg.Pool({ connectionString: url, max: 2, types: columnTypes })
   pool.on('error', () => {})
   return {
     url,

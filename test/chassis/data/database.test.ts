@@ -4,6 +4,7 @@ import { connect, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { SpanKind, SpanStatusCode } from '@opentelemetry/api'
+import pg from 'pg'
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { Failure } from '../../../services/chassis/contract/failure.ts'
 import type { Scope } from '../../../services/chassis/contract/scope.ts'
@@ -166,6 +167,10 @@ describe('database.query', () => {
     expect(span).toMatchObject({ attributes: { 'error.type': '23505', 'db.response.status_code': '23505' }, status: { code: SpanStatusCode.ERROR } })
     expect(JSON.stringify([span?.attributes, span?.events, span?.status])).not.toMatch(/secret|duplicate/)
     expect(database.stats()).toEqual({ total: 1, idle: 1, waiting: 0 })
+  })
+
+  test('a bigint is a text to other connections of the process', () => {
+    expect(pg.types.getTypeParser(pg.types.builtins.INT8)('7')).toBe('7')
   })
 
   test('a bigint is a number up to 2^53 - 1', async () => {

@@ -3,11 +3,11 @@ import { descriptionsOf, schemaOf } from '../../../infra/kit/helm/value.ts'
 import { valuesOf } from '../../../infra/kit/helm/values.ts'
 import { formats, isOf } from '../../../infra/kit/settings/formats.ts'
 import * as settings from '../../../infra/kit/settings/settings.ts'
-import { system } from '../../support/acme.ts'
+import { hello, stock, system } from '../../support/acme.ts'
 import { EXISTING } from '../../support/existing-platform.ts'
 
 type Env = Parameters<typeof settings.loadSettings>[0]
-const acme = { name: 'acme', services: [] }
+const acme = { name: 'acme', services: [stock] }
 const loadSettings = (env: Env) => settings.loadSettings(env, acme)
 const settingsFor = (context: string, env: Env) => settings.settingsFor(context, env, acme)
 
@@ -183,6 +183,11 @@ describe('someSettings', () => {
     expect(settings.someSettings({ PLATFORM: 'existing', HOST: 'Bad_Host', NAMESPACE: 'depot' }, acme, 'NAMESPACE')).toEqual({ NAMESPACE: 'depot' })
     expect(() => settings.someSettings({ NAMESPACE: 'Acme_1' }, acme, 'NAMESPACE')).toThrow('NAMESPACE is wrong')
   })
+})
+
+test('a system without databases is asked for none', () => {
+  const stateless = { name: 'acme', services: [hello] }
+  expect(settings.loadSettings({ DATABASE: 'external' }, stateless).DATABASE_CIDR).toEqual([])
 })
 
 describe("the chart's schema", () => {
