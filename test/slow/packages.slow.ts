@@ -81,6 +81,14 @@ describe('a repository outside of this one', () => {
     60_000,
   )
 
+  test('makes a service in a chart of its own and adds to its Deployment', async () => {
+    const { code, stdout, stderr } = await runNode(['infra/own.ts'], { cwd: consumer })
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    const deployment = JSON.parse(stdout).find(({ kind }: { kind: string }) => kind === 'Deployment')
+    expect(deployment.metadata).toMatchObject({ name: 'hello', annotations: { team: 'blue' } })
+    expect(deployment.spec.template.spec.initContainers[0].restartPolicy).toBe('Always')
+  }, 60_000)
+
   test('starts its service, which answers and drains', async () => {
     const child = spawn(process.execPath, ['services/hello/main.ts'], {
       cwd: consumer,

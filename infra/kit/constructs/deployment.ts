@@ -12,7 +12,7 @@ import {
 } from '@fairlead/chassis'
 import { k8s } from 'cdk8s-plus-27'
 import type { Construct } from 'constructs'
-import { type Context, MOUNTS, serviceOwner } from '../objects/context.ts'
+import { MOUNTS, type ServiceProps, serviceOwner } from '../objects/context.ts'
 import { sleepBeforeStop } from '../objects/newer-fields.ts'
 import { labelsOf, make, ownPods } from '../objects/object.ts'
 import { quantity } from '../objects/quantity.ts'
@@ -24,7 +24,6 @@ import { collectorSidecar, collectorVolumes, OTLP_URL } from './tracing-sidecar.
 
 /** Time in which every kube-proxy and ingress hears that a pod leaves, before it is told so itself. */
 const PRE_STOP_SECONDS = 5
-const GRACE_SECONDS = 30
 /** How long a token for a callee lives; the kubelet renews it at 80 %. */
 const TOKEN_SECONDS = 3_600
 
@@ -39,10 +38,20 @@ export const WORKLOAD_ISSUER = 'workload-issuer'
 /** The ConfigMap with the public key of whoever stands in for a foreign issuer of users' tokens. */
 export const ISSUER_STAND_IN = 'issuer-stand-in'
 
+export interface DeploymentProps extends ServiceProps {
+  /** Reference of its image, with a tag or digest that does not move. */
+  readonly image: string
+  /**
+   * How long a pod that leaves may finish its requests, the sleep before included.
+   * @default 30
+   */
+  readonly graceSeconds?: number
+}
+
 /** The pods of a service. How many is the autoscaler's to say: `replicas` is absent, since each apply would reset it. */
-export function addDeployment(scope: Construct, context: Context, service: ServiceDefinition): void {
-  const { settings } = context
-  const owner = serviceOwner(context, service)
+export function addDeployment(scope: Construct, props: DeploymentProps): k8s.KubeDeployment {
+  const { settings, service, graceSeconds = 30 } = props
+  const owner = serviceOwner(props)
   const spread = (topologyKey: string) => ({
     topologyKey,
     maxSkew: 1,
@@ -50,7 +59,7 @@ export function addDeployment(scope: Construct, context: Context, service: Servi
     labelSelector: { matchLabels: ownPods(owner) },
     matchLabelKeys: ['pod-template-hash'],
   })
-  make(k8s.KubeDeployment, scope, owner, {
+  return make(k8s.KubeDeployment, scope, owner, {
     metadata: { name: service.name, namespace: settings.NAMESPACE, annotations: pinnedImages },
     spec: {
       selector: { matchLabels: ownPods(owner) },
@@ -66,7 +75,7 @@ export function addDeployment(scope: Construct, context: Context, service: Servi
           serviceAccountName: service.name,
           automountServiceAccountToken: false,
           enableServiceLinks: false,
-          terminationGracePeriodSeconds: GRACE_SECONDS,
+          terminationGracePeriodSeconds: graceSeconds,
           securityContext: podSecurity(),
           topologySpreadConstraints: [spread('kubernetes.io/hostname'), spread('topology.kubernetes.io/zone')],
           affinity: {
@@ -76,12 +85,12 @@ export function addDeployment(scope: Construct, context: Context, service: Servi
               ],
             },
           },
-          initContainers: [collectorSidecar(settings), ...(service.database ? [migration(context, service)] : [])],
-          containers: [serving(context, service)],
+          initContainers: [collectorSidecar(settings), ...(service.database ? [migration(props)] : [])],
+          containers: [serving(props)],
           volumes: [
             { name: 'tmp', emptyDir: { sizeLimit: quantity('16Mi') } },
             ...collectorVolumes(settings),
-            ...mountsOf(context, service).map(({ volume }) => volume),
+            ...mountsOf(props).map(({ volume }) => volume),
             ...ownerVolume(service),
           ],
         },
@@ -90,11 +99,8 @@ export function addDeployment(scope: Construct, context: Context, service: Servi
   })
 }
 
-const program = (
-  { settings, images }: Context,
-  { name }: ServiceDefinition,
-): Pick<k8s.Container, 'image' | 'imagePullPolicy' | 'securityContext'> => ({
-  image: images[name],
+const program = ({ settings, image }: DeploymentProps): Pick<k8s.Container, 'image' | 'imagePullPolicy' | 'securityContext'> => ({
+  image,
   imagePullPolicy: settings.IMAGE_PULL_POLICY,
   securityContext: containerSecurity(),
 })
@@ -103,8 +109,8 @@ const budgetOf = ({ resources: own = DEFAULT_RESOURCES }: ServiceDefinition) => 
 
 const TMP: k8s.VolumeMount = { name: 'tmp', mountPath: '/tmp' }
 
-function serving(context: Context, service: ServiceDefinition): k8s.Container {
-  const { system, settings } = context
+function serving(props: DeploymentProps): k8s.Container {
+  const { system, settings, service } = props
   const env = {
     PORT: service.port,
     ADMIN_PORT,
@@ -128,7 +134,7 @@ function serving(context: Context, service: ServiceDefinition): k8s.Container {
   const probe = (path: string) => ({ httpGet: { path, port: k8s.IntOrString.fromString('admin') } })
   return {
     name: service.name,
-    ...program(context, service),
+    ...program(props),
     env: Object.entries(env).map(([name, value]) => ({ name, value: String(value) })),
     ports: [
       { name: 'http', containerPort: service.port },
@@ -139,17 +145,17 @@ function serving(context: Context, service: ServiceDefinition): k8s.Container {
     readinessProbe: { ...probe('/readyz'), periodSeconds: 2, timeoutSeconds: 2, failureThreshold: 3 },
     lifecycle: sleepBeforeStop(PRE_STOP_SECONDS),
     resources: budgetOf(service),
-    volumeMounts: [TMP, ...mountsOf(context, service).map(({ mount }) => mount)],
+    volumeMounts: [TMP, ...mountsOf(props).map(({ mount }) => mount)],
   }
 }
 
 /** Runs in every new pod and is safe so: one migrates, the others wait for its lock and find nothing to do. */
-const migration = (context: Context, service: ServiceDefinition): k8s.Container => ({
+const migration = (props: DeploymentProps): k8s.Container => ({
   name: 'migrate',
-  ...program(context, service),
+  ...program(props),
   args: ['main.js', 'migrate'],
   env: [{ name: 'DATABASE_URL_FILE', value: `${MOUNTS}/${OWNER}/url` }],
-  resources: budgetOf(service),
+  resources: budgetOf(props.service),
   volumeMounts: [TMP, { name: OWNER, mountPath: `${MOUNTS}/${OWNER}`, readOnly: true }],
 })
 
@@ -176,7 +182,7 @@ export const usesStandIn = (system: SystemDefinition, { USERS_JWKS }: Settings):
   foreignIssuerOf(system) !== undefined && USERS_JWKS === 'stand-in'
 
 /** Files that a service reads, each with its volume; none is a subPath, which would never change again. */
-function mountsOf({ system, settings }: Context, service: ServiceDefinition): { volume: k8s.Volume; mount: k8s.VolumeMount }[] {
+function mountsOf({ system, settings, service }: ServiceProps): { volume: k8s.Volume; mount: k8s.VolumeMount }[] {
   const mounted = (name: string, source: Omit<k8s.Volume, 'name'>) => ({
     volume: { name, ...source },
     mount: { name, mountPath: `${MOUNTS}/${name}`, readOnly: true },

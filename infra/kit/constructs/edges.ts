@@ -1,14 +1,7 @@
-import {
-  ADMIN_PORT,
-  calleesOf,
-  connectingTo,
-  fetchesUserKeys,
-  foreignIssuerOf,
-  type ServiceDefinition,
-  type SystemDefinition,
-} from '@fairlead/chassis'
+import { ADMIN_PORT, calleesOf, connectingTo, fetchesUserKeys, foreignIssuerOf, type SystemDefinition } from '@fairlead/chassis'
+import type { k8s } from 'cdk8s-plus-27'
 import type { Construct } from 'constructs'
-import { type Context, serviceOwner } from '../objects/context.ts'
+import { type ServiceProps, serviceOwner } from '../objects/context.ts'
 import { addNetworkPolicy, addresses, allPodsIn, podsOf, type Rule } from '../objects/network-policies.ts'
 import type { Settings } from '../settings/settings.ts'
 import { meetsWorkloads } from './environment.ts'
@@ -34,12 +27,12 @@ function userKeysRules(system: SystemDefinition, { USERS_JWKS, USERS_JWKS_CIDR }
 }
 
 /** One rule for each edge that ends or begins at a service: those of the graph, and those to ingress, database, traces and metrics. */
-export function addEdges(scope: Construct, context: Context, service: ServiceDefinition): void {
-  const { system, settings } = context
+export function addEdges(scope: Construct, props: ServiceProps): k8s.KubeNetworkPolicy {
+  const { system, settings, service } = props
   const bundled = settings.PLATFORM === 'bundled'
   const platform = (name: string, namespace: string) => (bundled ? podsOf(name, namespace) : allPodsIn(namespace))
   const ingress: Rule[] = connectingTo(system, service).map(caller => ({ peer: podsOf(caller), ports: [service.port] }))
-  if (entryServices(context).includes(service)) ingress.push({ peer: platform('traefik', settings.INGRESS_NAMESPACE), ports: [service.port] })
+  if (entryServices(props).includes(service)) ingress.push({ peer: platform('traefik', settings.INGRESS_NAMESPACE), ports: [service.port] })
   ingress.push({ peer: platform('prometheus', settings.MONITORING_NAMESPACE), ports: [ADMIN_PORT, COLLECTOR_METRICS_PORT] })
 
   const egress: Rule[] = calleesOf(system, service).map(({ name, port }) => ({ peer: podsOf(name), ports: [port] }))
@@ -49,5 +42,5 @@ export function addEdges(scope: Construct, context: Context, service: ServiceDef
   const { OTLP_CIDR, OTLP_ENDPOINT } = settings
   const collectors = OTLP_CIDR.length > 0 ? OTLP_CIDR.map(addresses) : [platform('jaeger', settings.TRACING_NAMESPACE)]
   egress.push(...collectors.map(peer => ({ peer, ports: [OTLP_ENDPOINT.port] })))
-  addNetworkPolicy(scope, settings, serviceOwner(context, service), settings.NAMESPACE, { ingress, egress })
+  return addNetworkPolicy(scope, settings, serviceOwner(props), settings.NAMESPACE, { ingress, egress })
 }

@@ -1,13 +1,14 @@
 import type { ServiceDefinition } from '@fairlead/chassis'
+import type { ApiObject } from 'cdk8s'
 import { k8s } from 'cdk8s-plus-27'
 import type { Construct } from 'constructs'
-import { type Context, serviceOwner } from '../objects/context.ts'
-import { kubeObject, make, type Owner } from '../objects/object.ts'
+import { type ServiceProps, type SystemProps, serviceOwner } from '../objects/context.ts'
+import { kubeObject, make } from '../objects/object.ts'
 import type { Settings } from '../settings/settings.ts'
 import { type PublicPath, publicPaths } from './public-paths.ts'
 
 /** The services with at least one path that is open to everybody. */
-export const entryServices = ({ system }: Pick<Context, 'system'>): ServiceDefinition[] =>
+export const entryServices = ({ system }: Pick<SystemProps, 'system'>): ServiceDefinition[] =>
   system.services.filter(({ contract }) => publicPaths(contract).length > 0)
 
 /** Where the certificate of the host is: with the bundled ingress, which may then read no Secret of the services; else with the Ingress. */
@@ -17,16 +18,15 @@ export const certificateSecret = ({ PLATFORM, INGRESS_NAMESPACE, NAMESPACE, TLS_
 })
 
 /** The way in: the contract's public paths on the system's host, by Ingress or by HTTPRoute. */
-export function addRoute(scope: Construct, context: Context, service: ServiceDefinition): void {
-  const paths = publicPaths(service.contract)
-  if (paths.length === 0) return
-  const owner = serviceOwner(context, service)
-  if (context.settings.ROUTE === 'gateway') addHttpRoute(scope, context, owner, service, paths)
-  else addIngress(scope, context, owner, service, paths)
+export function addRoute(scope: Construct, props: ServiceProps): ApiObject | undefined {
+  const paths = publicPaths(props.service.contract)
+  if (paths.length === 0) return undefined
+  return props.settings.ROUTE === 'gateway' ? addHttpRoute(scope, props, paths) : addIngress(scope, props, paths)
 }
 
-function addIngress(scope: Construct, { settings }: Context, owner: Owner, service: ServiceDefinition, paths: PublicPath[]): void {
-  make(k8s.KubeIngress, scope, owner, {
+function addIngress(scope: Construct, props: ServiceProps, paths: PublicPath[]): ApiObject {
+  const { service, settings } = props
+  return make(k8s.KubeIngress, scope, serviceOwner(props), {
     metadata: { name: service.name, namespace: settings.NAMESPACE },
     spec: {
       ingressClassName: settings.INGRESS_CLASS,
@@ -45,8 +45,9 @@ function addIngress(scope: Construct, { settings }: Context, owner: Owner, servi
 }
 
 /** https://gateway-api.sigs.k8s.io/reference/spec/#httproute; the Gateway itself belongs to whoever runs the cluster. */
-function addHttpRoute(scope: Construct, { settings }: Context, owner: Owner, service: ServiceDefinition, paths: PublicPath[]): void {
-  kubeObject(scope, owner, {
+function addHttpRoute(scope: Construct, props: ServiceProps, paths: PublicPath[]): ApiObject {
+  const { service, settings } = props
+  return kubeObject(scope, serviceOwner(props), {
     apiVersion: 'gateway.networking.k8s.io/v1',
     kind: 'HTTPRoute',
     metadata: { name: service.name, namespace: settings.NAMESPACE },

@@ -1,18 +1,18 @@
-import type { ServiceDefinition } from '@fairlead/chassis'
 import { Duration } from 'cdk8s'
 import { Container, HorizontalPodAutoscaler, type IScalable, k8s, Metric, MetricTarget, Replicas } from 'cdk8s-plus-27'
 import type { Construct } from 'constructs'
-import { type Context, serviceOwner } from '../objects/context.ts'
+import { type ServiceProps, serviceOwner } from '../objects/context.ts'
 import { make, ownPods } from '../objects/object.ts'
 
 const SCALE_AT_PERCENT = 70
 
 /** How many pods there are: between the graph's bounds by processor time, and one fewer at most while nodes are drained. */
-export function addScaling(scope: Construct, context: Context, service: ServiceDefinition): void {
-  const owner = serviceOwner(context, service)
-  const metadata = { name: service.name, namespace: context.settings.NAMESPACE }
+export function addScaling(scope: Construct, props: ServiceProps) {
+  const { service, settings } = props
+  const owner = serviceOwner(props)
+  const metadata = { name: service.name, namespace: settings.NAMESPACE }
   const container = new Container({ name: service.name, image: service.name })
-  make(HorizontalPodAutoscaler, scope, owner, {
+  const autoscaler = make(HorizontalPodAutoscaler, scope, owner, {
     metadata,
     target: deploymentOf(service.name, container),
     minReplicas: service.scale.min,
@@ -22,10 +22,11 @@ export function addScaling(scope: Construct, context: Context, service: ServiceD
     scaleUp: { stabilizationWindow: Duration.seconds(0), policies: [{ replicas: Replicas.percent(100), duration: Duration.seconds(15) }] },
     scaleDown: { stabilizationWindow: Duration.seconds(60), policies: [{ replicas: Replicas.percent(50), duration: Duration.seconds(30) }] },
   })
-  make(k8s.KubePodDisruptionBudget, scope, owner, {
+  const disruptionBudget = make(k8s.KubePodDisruptionBudget, scope, owner, {
     metadata,
     spec: { maxUnavailable: k8s.IntOrString.fromNumber(1), unhealthyPodEvictionPolicy: 'AlwaysAllow', selector: { matchLabels: ownPods(owner) } },
   })
+  return { autoscaler, disruptionBudget }
 }
 
 /** What the autoscaler asks of a Deployment that is no construct of cdk8s-plus. */

@@ -1,7 +1,7 @@
-import { ADMIN_PORT, podsHost, type ServiceDefinition } from '@fairlead/chassis'
+import { ADMIN_PORT, podsHost } from '@fairlead/chassis'
 import { k8s } from 'cdk8s-plus-27'
 import type { Construct } from 'constructs'
-import { type Context, serviceOwner } from '../objects/context.ts'
+import { type ServiceProps, serviceOwner } from '../objects/context.ts'
 import { make, ownPods } from '../objects/object.ts'
 import { COLLECTOR_METRICS_PORT } from './tracing-sidecar.ts'
 
@@ -12,15 +12,16 @@ export const SCRAPED_PORTS = ['admin', 'otel-metrics'] as const
  * Two names: `stock` has one address, for the ingress; `stock-pods` has the address of every ready pod, for callers, who spread over
  * them, and for Prometheus, which must see each.
  */
-export function addServices(scope: Construct, context: Context, service: ServiceDefinition): void {
-  const owner = serviceOwner(context, service)
-  const namespace = context.settings.NAMESPACE
+export function addServices(scope: Construct, props: ServiceProps) {
+  const { service, settings } = props
+  const owner = serviceOwner(props)
+  const namespace = settings.NAMESPACE
   const http = { name: 'http', port: service.port, targetPort: k8s.IntOrString.fromString('http'), appProtocol: 'http' }
-  make(k8s.KubeService, scope, owner, {
+  const one = make(k8s.KubeService, scope, owner, {
     metadata: { name: service.name, namespace },
     spec: { type: 'ClusterIP', selector: ownPods(owner), ports: [http] },
   })
-  make(k8s.KubeService, scope, owner, {
+  const each = make(k8s.KubeService, scope, owner, {
     metadata: { name: podsHost(service), namespace },
     spec: {
       type: 'ClusterIP',
@@ -33,4 +34,5 @@ export function addServices(scope: Construct, context: Context, service: Service
       ],
     },
   })
+  return { service: one, pods: each }
 }

@@ -1,8 +1,8 @@
 import { DefinitionError } from '@fairlead/chassis'
 import type { Dashboard } from '@grafana/grafana-foundation-sdk/dashboard'
 import { ConfigMap } from 'cdk8s-plus-27'
-import type { Construct } from 'constructs'
-import { type Context, systemOwner } from '../objects/context.ts'
+import { Construct } from 'constructs'
+import { type SystemProps, systemOwner } from '../objects/context.ts'
 import { make } from '../objects/object.ts'
 import type { DashboardContext } from './grafana.ts'
 import { overviewDashboard } from './overview.ts'
@@ -36,13 +36,28 @@ export const toJson = (dashboard: Dashboard): string => `${JSON.stringify(dashbo
 /** Component, as a label, of the ConfigMaps that hold dashboards. */
 export const DASHBOARD = 'dashboard'
 
+export interface DashboardsProps extends SystemProps {
+  /** Folder of the repository, for the runbooks that it adds. */
+  readonly root: string
+}
+
 /** The dashboards as ConfigMaps, which Grafana's sidecar (kube-prometheus-stack has it) finds in any namespace by their label. */
-export function addDashboards(scope: Construct, context: Context): void {
-  const { settings, system } = context
-  const owner = { ...systemOwner(context), component: DASHBOARD }
-  for (const [name, dashboard] of dashboardsOf(context))
-    make(ConfigMap, scope, owner, {
-      metadata: { name: `${name}-dashboard`, namespace: settings.NAMESPACE, labels: settings.DASHBOARD_LABELS },
-      data: { [`${system.name}-${name}.json`]: toJson(dashboard) },
-    })
+export class Dashboards extends Construct {
+  /** By the last part of a dashboard's address. */
+  readonly configMaps: ReadonlyMap<string, ConfigMap>
+
+  constructor(scope: Construct, id: string, props: DashboardsProps) {
+    super(scope, id)
+    const { settings, system } = props
+    const owner = { ...systemOwner(props), component: DASHBOARD }
+    this.configMaps = new Map(
+      [...dashboardsOf(props)].map(([name, dashboard]) => [
+        name,
+        make(ConfigMap, this, owner, {
+          metadata: { name: `${name}-dashboard`, namespace: settings.NAMESPACE, labels: settings.DASHBOARD_LABELS },
+          data: { [`${system.name}-${name}.json`]: toJson(dashboard) },
+        }),
+      ]),
+    )
+  }
 }

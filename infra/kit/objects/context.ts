@@ -1,10 +1,26 @@
-import type { ServiceDefinition } from '@fairlead/chassis'
+import type { ServiceDefinition, SystemDefinition } from '@fairlead/chassis'
 import type { Project } from '../settings/project.ts'
 import type { Settings } from '../settings/settings.ts'
 import type { Overlay } from './manifest.ts'
 import type { Owner } from './object.ts'
 
-/** What every construct derives its objects from. */
+/** What every construct is made from. */
+export interface SystemProps {
+  /** The graph that its objects are derived from. */
+  readonly system: SystemDefinition
+  /** A label of every object. */
+  readonly version: string
+  /** What differs between clusters, as `loadSettings` reads it. */
+  readonly settings: Settings
+}
+
+/** The same for one service. */
+export interface ServiceProps extends SystemProps {
+  /** One of the system. */
+  readonly service: ServiceDefinition
+}
+
+/** What the charts of a system are made from. */
 export interface Context extends Project {
   settings: Settings
   /** Image reference of each service. */
@@ -12,8 +28,8 @@ export interface Context extends Project {
   overlay?: Overlay
 }
 
-export const serviceOwner = ({ system, version }: Pick<Context, 'system' | 'version'>, { name }: ServiceDefinition): Owner => ({
-  name,
+export const serviceOwner = ({ system, version, service }: Omit<ServiceProps, 'settings'>): Owner => ({
+  name: service.name,
   component: 'service',
   partOf: system.name,
   version,
@@ -23,7 +39,7 @@ export const serviceOwner = ({ system, version }: Pick<Context, 'system' | 'vers
 export const MOUNTS = '/etc/fairlead'
 
 /** The owner of what no single service has. */
-export const systemOwner = ({ system, version }: Pick<Context, 'system' | 'version'>): Owner => ({
+export const systemOwner = ({ system, version }: Omit<SystemProps, 'settings'>): Owner => ({
   name: system.name,
   component: 'system',
   partOf: system.name,

@@ -36,8 +36,8 @@ export function addNetworkPolicy(
   owner: Owner,
   namespace: string,
   { ingress, egress, annotations }: { ingress: readonly Rule[]; egress: readonly Rule[]; annotations?: Record<string, string> },
-): void {
-  make(k8s.KubeNetworkPolicy, scope, owner, {
+): k8s.KubeNetworkPolicy {
+  return make(k8s.KubeNetworkPolicy, scope, owner, {
     metadata: { name: owner.name, namespace, ...(annotations && { annotations }) },
     spec: {
       podSelector: { matchLabels: selectorOf(owner) },

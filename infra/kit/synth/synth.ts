@@ -1,8 +1,8 @@
 import { ApiObject, App, Chart } from 'cdk8s'
 import { refuseImpossible } from '../checks/refuse.ts'
-import { addPostgres } from '../constructs/postgres.ts'
-import { addWebService } from '../constructs/web-service.ts'
-import { addDashboards } from '../dashboards/dashboards.ts'
+import { Postgres } from '../constructs/postgres.ts'
+import { WebService } from '../constructs/web-service.ts'
+import { Dashboards } from '../dashboards/dashboards.ts'
 import { type Context, systemOwner } from '../objects/context.ts'
 import type { Manifest, Overlay } from '../objects/manifest.ts'
 import { addNamespace } from '../objects/namespace.ts'
@@ -13,12 +13,12 @@ import { addPlatform } from '../platform/platform.ts'
  * @throws Refused with every impossibility at once
  */
 export function buildCharts(app: App, context: Context): Chart[] {
-  const { system, settings } = context
+  const { system, settings, images } = context
   const own = new Chart(app, system.name)
   addNamespace(own, { ...systemOwner(context), name: settings.NAMESPACE }, 'restricted')
-  if (settings.DATABASE === 'bundled' && system.services.some(({ database }) => database !== undefined)) addPostgres(own, context)
-  for (const service of system.services) addWebService(own, context, service)
-  addDashboards(own, context)
+  if (settings.DATABASE === 'bundled' && system.services.some(({ database }) => database !== undefined)) new Postgres(own, 'Postgres', context)
+  for (const service of system.services) new WebService(own, service.name, { ...context, service, image: images[service.name] ?? '' })
+  new Dashboards(own, 'Dashboards', context)
   const charts = [own]
   if (settings.PLATFORM === 'bundled') {
     const platform = new Chart(app, 'platform')
