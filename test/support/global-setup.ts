@@ -1,10 +1,9 @@
+import { globSync } from 'node:fs'
 import { chmod, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import pg from 'pg'
 import type { TestProject } from 'vitest/node'
-import { system } from '../../infra/system.ts'
-import type { ServiceDefinition } from '../../services/chassis/contract/graph.ts'
 import { migrate } from '../../services/chassis/data/migrate.ts'
 import { asSuperuser, type Postgres, startPostgres } from '../../services/chassis/local/postgres.ts'
 import { POSTGRES_VARIABLE } from '../../services/chassis/testing/database.ts'
@@ -19,7 +18,7 @@ declare module 'vitest' {
 
 export const templateOf = (service: string) => `template_${service}`
 
-/** One Postgres a run, with a migrated template database for each service that has one, from which each test file copies its own. */
+/** One Postgres per run, with a migrated template for each service that has a database, from which each test file copies its own. */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const dir = await mkdtemp(join(tmpdir(), 'fairlead-test-'))
   await chmod(dir, 0o755)
@@ -30,7 +29,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
   })
   const stop = () => postgres.stop().finally(remove)
   try {
-    for (const service of system.services as readonly ServiceDefinition[]) if (service.database) await makeTemplate(postgres, service.name)
+    for (const migrations of globSync(['services/*/migrations', 'test/support/acme/services/*/migrations'])) await makeTemplate(postgres, migrations)
     project.provide('postgresUrl', postgres.url(''))
     process.env[POSTGRES_VARIABLE] = postgres.url('')
   } catch (error) {
@@ -40,7 +39,8 @@ export default async function setup(project: TestProject): Promise<() => Promise
   return stop
 }
 
-async function makeTemplate(postgres: Postgres, name: string): Promise<void> {
+async function makeTemplate(postgres: Postgres, dir: string): Promise<void> {
+  const name = basename(dirname(dir))
   await asSuperuser(postgres, 'postgres', client => client.query(`create database ${pg.escapeIdentifier(templateOf(name))}`))
-  await migrate({ url: postgres.url(templateOf(name)), dir: `services/${name}/migrations`, log: silentLog })
+  await migrate({ url: postgres.url(templateOf(name)), dir, log: silentLog })
 }

@@ -14,6 +14,9 @@ const limits = {
   scale: { min: 1, max: 2 },
 }
 
+const BOOKING_ID = '01890a5d-ac96-774b-bcce-b302099a8057'
+const held = { id: BOOKING_ID, state: 'held', seats: [{ row: 7, name: 'Ada' }] }
+
 const booking = strict({
   id,
   state: z.enum(['pending', 'held']),
@@ -43,6 +46,7 @@ export const stock = defineService({
         200: {
           description: 'Prices',
           body: strict({ byName: z.record(z.string(), z.int()), newest: z.union([strict({ sku: z.string() }), z.null()]), raw: z.unknown() }),
+          example: { byName: { bike: 3 }, newest: null, raw: 'as it came' },
         },
         304: { description: 'Unchanged' },
       },
@@ -53,7 +57,7 @@ export const stock = defineService({
       summary: 'One price',
       auth: 'none',
       params: z.object({ sku: z.string().max(64) }),
-      responses: { 200: { description: 'The price', body: strict({ sku: z.string(), cents: z.int() }) } },
+      responses: { 200: { description: 'The price', body: strict({ sku: z.string(), cents: z.int() }), example: { sku: 'bike', cents: 300 } } },
     },
     getOpenApi: openApiOperation,
   }),
@@ -71,7 +75,10 @@ export const desk = defineService({
       summary: 'Log in',
       auth: 'none',
       body: strict({ email: z.email(), password: z.string().min(12) }),
-      responses: { 201: { description: 'In', body: strict({ accessToken: z.string(), expiresIn: z.int() }) } },
+      bodyExample: { email: 'ada@example.org', password: 'correct horse' },
+      responses: {
+        201: { description: 'In', body: strict({ accessToken: z.string(), expiresIn: z.int() }), example: { accessToken: 'eyJ', expiresIn: 300 } },
+      },
     },
     book: {
       method: 'PUT',
@@ -80,7 +87,8 @@ export const desk = defineService({
       auth: 'user',
       params: z.object({ id }),
       body: strict({ sku: z.string().regex(/^[a-z]+$/), row: z.int().optional(), names: z.array(z.string()).max(3) }),
-      responses: { 200: { description: 'Held', body: booking }, 202: { description: 'Taken', body: booking } },
+      bodyExample: { sku: 'bike', names: ['Ada'] },
+      responses: { 200: { description: 'Held', body: booking, example: held }, 202: { description: 'Taken', body: booking, example: held } },
       problems: { 409: ['taken'] },
     },
     pay: {
@@ -94,7 +102,8 @@ export const desk = defineService({
         cents: z.int(),
         by: z.union([strict({ iban: z.string().length(22) }), strict({ card: z.enum(['debit', 'credit']) })]).optional(),
       }),
-      responses: { 201: { description: 'Paid', body: booking } },
+      bodyExample: { cents: 300 },
+      responses: { 201: { description: 'Paid', body: booking, example: held } },
     },
     get: {
       method: 'GET',
@@ -102,7 +111,7 @@ export const desk = defineService({
       summary: 'One',
       auth: 'user',
       params: z.object({ id }),
-      responses: { 200: { description: 'The booking', body: booking } },
+      responses: { 200: { description: 'The booking', body: booking, example: held } },
     },
     leave: {
       method: 'DELETE',
@@ -112,6 +121,7 @@ export const desk = defineService({
       params: z.object({ id }),
       responses: { 204: { description: 'Left' } },
     },
+    getOpenApi: openApiOperation,
   }),
   calls: [{ to: stock, mode: 'optional', attemptTimeoutMs: 300 }],
 })

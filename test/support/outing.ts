@@ -76,6 +76,7 @@ export async function serveOuting() {
         note(`leave ${bookings.delete(id)}`)
         return { status: 204 }
       },
+      getOpenApi: async () => ({ status: 200, body: {} }),
     },
     { verifiers: { user: async token => ({ kind: 'user', id: token }) } },
   )

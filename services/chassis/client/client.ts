@@ -43,7 +43,7 @@ export interface ClientOptions {
 }
 
 /** A client for one of the service's edges. Without the edge in the service's definition this does not compile. */
-export function createClient<D extends ServiceDefinition, N extends CalleeName<D>>(
+export function createClient<D extends ServiceDefinition, const N extends CalleeName<D>>(
   service: D,
   callee: N,
   { tracer, metrics, host, workloadToken, lookup, breaker = {}, random }: ClientOptions,

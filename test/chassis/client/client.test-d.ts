@@ -6,39 +6,37 @@ import { id } from '../../../services/chassis/contract/ids.ts'
 import type { Scope } from '../../../services/chassis/contract/scope.ts'
 import type { Handlers } from '../../../services/chassis/server/routes.ts'
 import type { Runtime } from '../../../services/chassis/telemetry/runtime.ts'
-import { order } from '../../../services/order/service.ts'
-import type { userContract } from '../../../services/user/contract.ts'
-import { user } from '../../../services/user/service.ts'
+import { booking, stock } from '../../support/acme.ts'
 
 export async function aClientNeedsAnEdge(runtime: Runtime) {
-  const client: Client<typeof userContract> = createClient(order, 'user', runtime)
-  // @ts-expect-error user has no edges
-  createClient(user, 'order', runtime)
-  // @ts-expect-error order has no edge to itself
-  createClient(order, 'order', runtime)
+  const client: Client<typeof stock.contract> = createClient(booking, 'stock', runtime)
+  // @ts-expect-error stock has no edges
+  createClient(stock, 'booking', runtime)
+  // @ts-expect-error booking has no edge to itself
+  createClient(booking, 'booking', runtime)
   // @ts-expect-error there is no such service
-  createClient(order, 'usr', runtime)
-  // @ts-expect-error a service that calls nobody, like order in all else
-  createClient(defineService({ ...order, name: 'lonely', calls: [] }), 'user', runtime)
+  createClient(booking, 'stck', runtime)
+  // @ts-expect-error a service that calls nobody, like booking in all else
+  createClient(defineService({ ...booking, name: 'lonely', calls: [] }), 'stock', runtime)
   return client
 }
 
-export async function aCallHoldsToTheContract(client: Client<typeof userContract>, scope: Scope, orderId: string, userId: string) {
-  const body = { userId, total: { amount: 1, currency: 'EUR' as const } }
-  const answer = await client.call(scope, 'reserveCredit', { params: { orderId }, body })
-  if (answer.status === 200 && 'body' in answer) answer.body.state satisfies 'reserved'
-  await client.call(scope, 'releaseCredit', { params: { orderId } })
-  await client.call(scope, 'getKeys', {})
+export async function aCallHoldsToTheContract(client: Client<typeof stock.contract>, scope: Scope, id: string) {
+  const body = { sku: 'bike' }
+  const answer = await client.call(scope, 'reserve', { params: { id }, body })
+  if (answer.status === 200 && 'body' in answer) answer.body.left satisfies number
+  await client.call(scope, 'release', { params: { id } })
+  await client.call(scope, 'listItems', {})
   // @ts-expect-error there is no such operation
-  await client.call(scope, 'reserve', { params: { orderId }, body })
+  await client.call(scope, 'hold', { params: { id }, body })
   // @ts-expect-error a parameter is missing
-  await client.call(scope, 'reserveCredit', { body })
+  await client.call(scope, 'reserve', { body })
   // @ts-expect-error the body is missing
-  await client.call(scope, 'reserveCredit', { params: { orderId } })
-  // @ts-expect-error an amount is a number
-  await client.call(scope, 'reserveCredit', { params: { orderId }, body: { userId, total: { amount: '1', currency: 'EUR' } } })
+  await client.call(scope, 'reserve', { params: { id } })
+  // @ts-expect-error a name is a text
+  await client.call(scope, 'reserve', { params: { id }, body: { sku: 7 } })
   // @ts-expect-error the contract knows no such member
-  await client.call(scope, 'reserveCredit', { params: { orderId }, body: { ...body, colour: 'red' } })
+  await client.call(scope, 'reserve', { params: { id }, body: { ...body, colour: 'red' } })
 }
 
 const contract = defineContract({

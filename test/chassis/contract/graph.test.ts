@@ -11,7 +11,7 @@ import {
   type ServiceDefinition,
 } from '../../../services/chassis/contract/graph.ts'
 import { secretsOf } from '../../../services/chassis/contract/secrets.ts'
-import { order, system, user } from '../../support/graph.ts'
+import { booking, hello, stock, system } from '../../support/acme.ts'
 
 const service = (changes: Partial<ServiceDefinition> = {}): ServiceDefinition => ({
   name: 'stock',
@@ -50,8 +50,8 @@ describe('defineService', () => {
   })
 
   test('refuses an attempt that takes longer than the whole request, and names both', () => {
-    const edge = { to: user, mode: 'optional' as const, attemptTimeoutMs: 1_001 }
-    expect(() => defineService(service({ calls: [edge] }))).toThrow("stock -> user: attemptTimeoutMs 1001 exceeds stock's timeoutMs 1000")
+    const edge = { to: hello, mode: 'optional' as const, attemptTimeoutMs: 1_001 }
+    expect(() => defineService(service({ calls: [edge] }))).toThrow("stock -> hello: attemptTimeoutMs 1001 exceeds stock's timeoutMs 1000")
     expect(defineService(service({ calls: [{ ...edge, attemptTimeoutMs: 1_000 }] })).calls).toHaveLength(1)
   })
 })
@@ -74,11 +74,11 @@ describe('a setting', () => {
     'WORKLOAD_ISSUER',
     'OTEL_SERVICE_NAME',
     'NODE_OPTIONS',
-    'USER_IDENTITY_FILE',
-    'USER_HOST',
+    'HELLO_IDENTITY_FILE',
+    'HELLO_HOST',
     'KEYS_DIR',
   ])('may not be called %s, which has a meaning', setting => {
-    const calls = [{ to: user, mode: 'optional' as const, attemptTimeoutMs: 1 }]
+    const calls = [{ to: hello, mode: 'optional' as const, attemptTimeoutMs: 1 }]
     const definition = withSetting(setting, { calls, secrets: { keys: {} } })
     expect(() => defineService(definition)).toThrow(`stock: the setting ${setting} cannot have that name, since ${setting} has a meaning of its own`)
   })
@@ -97,7 +97,7 @@ describe('a secret', () => {
     expect(() => defineService(service({ secrets: { [secret]: {} } }))).toThrow(`stock: the secret ${secret} is not a DNS label`)
   })
 
-  test.each(['tmp', 'identity', 'database', 'database-owner', 'order-database', 'postgres', 'postgres-roles', 'otlp-headers'])(
+  test.each(['tmp', 'identity', 'database', 'database-owner', 'booking-database', 'postgres', 'postgres-roles', 'otlp-headers'])(
     'may not be called %s, as the kit has one',
     secret => {
       expect(() => defineService(service({ secrets: { [secret]: {} } }))).toThrow(`stock: the secret ${secret} cannot have that name`)
@@ -115,7 +115,7 @@ describe('defineSystem', () => {
   test('refuses two settings that one variable would set', () => {
     const a = service({ name: 'stock', settings: { ITEM_MAX: z.string() } })
     const b = service({ name: 'stock-item', port: 8_099, settings: { MAX: z.string() } })
-    expect(() => defineSystem({ name: 'shop', services: [a, b] })).toThrow('settings of stock-item and stock both are STOCK_ITEM_MAX')
+    expect(() => defineSystem({ name: 'acme', services: [a, b] })).toThrow('settings of stock-item and stock both are STOCK_ITEM_MAX')
   })
 
   describe('a command', () => {
@@ -156,37 +156,37 @@ describe('defineSystem', () => {
   test('refuses a secret that two services have', () => {
     const secrets = { keys: {} }
     const services = [service({ secrets }), service({ name: 'other', port: 8_099, secrets })]
-    expect(() => defineSystem({ name: 'shop', services })).toThrow('other and stock both have a secret keys, which only one of them may read')
+    expect(() => defineSystem({ name: 'acme', services })).toThrow('other and stock both have a secret keys, which only one of them may read')
   })
 
   test('names every problem at once', () => {
     const outsider = service({ name: 'outsider', port: 8_090 })
     const twin = service({ name: 'stock', port: 8_090, calls: [{ to: outsider, mode: 'required', attemptTimeoutMs: 1 }] })
     const third = service({ name: 'third', port: 8_082 })
-    expect(() => defineSystem({ name: 'shop', services: [service(), twin, third] })).toThrow(
+    expect(() => defineSystem({ name: 'acme', services: [service(), twin, third] })).toThrow(
       new DefinitionError(
-        'system shop: stock and stock both use name stock; stock calls outsider, which is not in the system; third and stock both use port 8082',
+        'system acme: stock and stock both use name stock; stock calls outsider, which is not in the system; third and stock both use port 8082',
       ),
     )
   })
 
-  test('takes the shop as it is', () => {
+  test('takes a system as it is', () => {
     expect(defineSystem(system)).toBe(system)
   })
 })
 
 describe('the edges of a system', () => {
   test('edgeTo gives the edge, or says how to add it', () => {
-    expect(edgeTo(order, 'user').to).toBe(user)
-    expect(() => edgeTo(user, 'order')).toThrow('user has no edge to order; add { to: order, ... } to its calls')
+    expect(edgeTo(booking, 'stock').to).toBe(stock)
+    expect(() => edgeTo(stock, 'booking')).toThrow('stock has no edge to booking; add { to: booking, ... } to its calls')
   })
 
   test('callersOf names the services with an edge to one', () => {
-    expect(callersOf(system, user)).toEqual(['order'])
-    expect(callersOf(system, order)).toEqual([])
+    expect(callersOf(system, stock)).toEqual(['booking'])
+    expect(callersOf(system, booking)).toEqual([])
   })
 
   test('podsHost is the name of the headless Service', () => {
-    expect(podsHost(user)).toBe('user-pods')
+    expect(podsHost(stock)).toBe('stock-pods')
   })
 })

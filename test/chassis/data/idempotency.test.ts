@@ -12,13 +12,13 @@ let db: TestDatabase
 
 beforeAll(async () => {
   runtime = testRuntime()
-  db = await testDatabase('order', { runtime })
+  db = await testDatabase('stock', { runtime })
 })
 afterAll(() => db?.close())
 beforeEach(() => db.sql('delete from idempotency_keys'))
 
 const SUBJECT = newId()
-const FIRST = { status: 201, body: '{"id":1}', location: '/orders/1' }
+const FIRST = { status: 201, body: '{"id":1}', location: '/bookings/1' }
 
 interface Request {
   owner?: string
@@ -69,7 +69,7 @@ describe('claimKey', () => {
   test('the first answer stays and is told to whoever comes second', async () => {
     await record()
     expect(await answer()).toEqual(FIRST)
-    expect(await answer({ status: 202, body: '{}', location: '/orders/2' })).toEqual(FIRST)
+    expect(await answer({ status: 202, body: '{}', location: '/bookings/2' })).toEqual(FIRST)
     expect(await claim()).toEqual({ kind: 'answered', answer: FIRST })
   })
 
@@ -112,7 +112,7 @@ describe('claimKey', () => {
     const subjectId = newId()
     await record({ body: { other: true }, subjectId, aliveMs: 0 })
     expect(await claim({ body: { other: true } })).toEqual({ kind: 'died', subjectId })
-    await answer({ status: 202, body: '{"id":2}', location: '/orders/2' })
+    await answer({ status: 202, body: '{"id":2}', location: '/bookings/2' })
     expect(await claim({ body: { other: true } })).toMatchObject({ kind: 'answered', answer: { status: 202 } })
   })
 

@@ -8,8 +8,8 @@ import { migrate } from '../../../services/chassis/data/migrate.ts'
 import { type TestDatabase, testDatabase } from '../../support/database.ts'
 import { testRuntime } from '../../support/runtime.ts'
 
-const USER = 'services/user/migrations'
-const USER_MIGRATIONS = ['001_users', '002_refused_reservations', '003_sessions_of_a_user']
+const STOCK = 'test/support/acme/services/stock/migrations'
+const STOCK_MIGRATIONS = ['001_items', '002_titles']
 const { log } = testRuntime()
 
 let db: TestDatabase
@@ -61,8 +61,8 @@ const waitingForLock = () =>
 
 describe('migrate', () => {
   test("makes the service's tables, and the chassis'", async () => {
-    expect(await migrate({ url: db.url, dir: USER, log })).toEqual(USER_MIGRATIONS)
-    const own = ['credit_accounts', 'login_attempts', 'migrations', 'refresh_tokens', 'reservations', 'sessions', 'users']
+    expect(await migrate({ url: db.url, dir: STOCK, log })).toEqual(STOCK_MIGRATIONS)
+    const own = ['items', 'migrations']
     expect(await tables()).toEqual([...own, 'chassis_migrations', 'idempotency_keys', 'outbox'].toSorted())
   })
 
@@ -112,12 +112,12 @@ describe('migrate', () => {
 
   test("gives up when another's migration takes longer than lockWaitMs", async () => {
     const other = await session('select pg_advisory_lock(7236101)')
-    await expect(migrate({ url: db.url, dir: USER, log, lockWaitMs: 50 })).rejects.toMatchObject({ code: '55P03' })
+    await expect(migrate({ url: db.url, dir: STOCK, log, lockWaitMs: 50 })).rejects.toMatchObject({ code: '55P03' })
     expect(await tables()).toEqual([])
-    const waiting = migrate({ url: db.url, dir: USER, log })
+    const waiting = migrate({ url: db.url, dir: STOCK, log })
     await waitingForLock()
     await other.end()
-    expect(await waiting).toEqual(USER_MIGRATIONS)
+    expect(await waiting).toEqual(STOCK_MIGRATIONS)
   })
 
   test('gives up rather than make requests queue behind a table that is in use', async () => {
@@ -149,22 +149,22 @@ describe('migrate', () => {
   test('waits for a database that is still being made', async () => {
     const { log: waiting, lines } = testRuntime()
     const name = `late_${randomBytes(4).toString('hex')}`
-    const migrated = migrate({ url: db.url.replace(/[^/]+$/, name), dir: USER, log: waiting })
+    const migrated = migrate({ url: db.url.replace(/[^/]+$/, name), dir: STOCK, log: waiting })
     await vi.waitFor(() => expect(lines).toContainEqual(expect.objectContaining({ code: '3D000', msg: 'the database is not there yet' })), 5_000)
     await db.sql(`create database ${name}`)
-    expect(await migrated).toEqual(USER_MIGRATIONS)
+    expect(await migrated).toEqual(STOCK_MIGRATIONS)
     await db.sql(`drop database ${name} with (force)`)
   })
 
   test('rejects when there is no database by the end of the wait', async () => {
     const url = db.url.replace(/[^/]+$/, 'nowhere')
-    await expect(migrate({ url, dir: USER, log, connectWaitMs: 300 })).rejects.toMatchObject({ code: '3D000' })
+    await expect(migrate({ url, dir: STOCK, log, connectWaitMs: 300 })).rejects.toMatchObject({ code: '3D000' })
   })
 
   test('rejects at once what no wait can mend', async () => {
     await db.sql(`alter database ${new URL(db.url).pathname.slice(1)} connection limit 0`)
     const asNobody = Object.assign(new URL(db.url), { username: 'nobody', password: 'x' })
     await db.sql("do $$ begin create role nobody login password 'x'; exception when duplicate_object then null; end $$")
-    await expect(migrate({ url: asNobody.href, dir: USER, log })).rejects.toMatchObject({ code: '53300' })
+    await expect(migrate({ url: asNobody.href, dir: STOCK, log })).rejects.toMatchObject({ code: '53300' })
   })
 })

@@ -14,7 +14,7 @@ let db: TestDatabase
 
 beforeAll(async () => {
   runtime = testRuntime()
-  db = await testDatabase('order', { runtime })
+  db = await testDatabase('stock', { runtime })
 })
 afterAll(() => db?.close())
 beforeEach(() => db.sql('delete from outbox'))

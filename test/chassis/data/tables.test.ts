@@ -67,7 +67,7 @@ describe('makeTables', () => {
 })
 
 describe('migrate', () => {
-  const dir = 'services/user/migrations'
+  const dir = 'test/support/acme/services/stock/migrations'
   const { log } = testRuntime()
 
   test('makes them once, whichever of several pods comes first', async () => {

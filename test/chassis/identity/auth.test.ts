@@ -11,7 +11,7 @@ import { traceContext } from '../../../services/chassis/server/trace.ts'
 import { expectProblem, type Http, httpTo, type Listening, listen, type Reply } from '../../support/http.ts'
 import { testRuntime } from '../../support/runtime.ts'
 
-const REALM = { issuer: 'https://shop.localhost', audience: 'shop' }
+const REALM = { issuer: 'https://acme.localhost', audience: 'acme' }
 const CHALLENGE = 'Bearer realm="fairlead"'
 const INVALID = 'Bearer realm="fairlead", error="invalid_token"'
 
@@ -61,7 +61,7 @@ const claims = (): JWTPayload => ({
   sub: 'user-1',
   sid: 'session-1',
   jti: 'token-1',
-  client_id: 'shop',
+  client_id: 'acme',
   iat: now(),
   exp: now() + 600,
 })
@@ -94,7 +94,7 @@ describe('createAccessTokenVerifier', () => {
   })
 
   test('takes the long form of the type and one audience of several', async () => {
-    expect((await asUser(await token({ header: { typ: 'application/at+jwt' }, claims: { aud: ['other', 'shop'] } }))).status).toBe(200)
+    expect((await asUser(await token({ header: { typ: 'application/at+jwt' }, claims: { aud: ['other', 'acme'] } }))).status).toBe(200)
   })
 
   test('bears with clocks that are up to 5 s apart', async () => {

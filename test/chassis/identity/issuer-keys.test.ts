@@ -28,15 +28,15 @@ const token = ({ kid, privateKey }: Key, issuer = ISSUER) =>
   new SignJWT()
     .setProtectedHeader({ alg: 'RS256', kid })
     .setIssuer(issuer)
-    .setAudience('user.shop')
-    .setSubject('system:serviceaccount:shop:order')
+    .setAudience('stock.acme')
+    .setSubject('system:serviceaccount:acme:booking')
     .setIssuedAt()
     .setExpirationTime('1h')
     .sign(privateKey)
 
 const unauthorized = { name: 'Failure', kind: 'unauthenticated', code: 'unauthorized' }
 const unavailable = { name: 'Failure', kind: 'unavailable', code: 'unavailable' }
-const order = { kind: 'workload', id: 'order' }
+const booking = { kind: 'workload', id: 'booking' }
 const UNKNOWN = 'workload_unknown_key_total'
 
 let dir: string
@@ -47,8 +47,8 @@ afterAll(() => rm(dir, { recursive: true, force: true }))
 
 async function verifierOf(source: string, caFile?: string) {
   const runtime: TestRuntime = testRuntime()
-  const config = { NAMESPACE: 'shop', WORKLOAD_ISSUER: ISSUER, WORKLOAD_JWKS: source, WORKLOAD_JWKS_CA_FILE: caFile, WORKLOAD_CALLERS: ['order'] }
-  const { verify, close } = await openWorkloadVerifier('user', config, runtime)
+  const config = { NAMESPACE: 'acme', WORKLOAD_ISSUER: ISSUER, WORKLOAD_JWKS: source, WORKLOAD_JWKS_CA_FILE: caFile, WORKLOAD_CALLERS: ['booking'] }
+  const { verify, close } = await openWorkloadVerifier('stock', config, runtime)
   onTestFinished(close)
   return { runtime, verify: async (bearer: Promise<string>) => verify(await bearer, runtime.scope()) }
 }
@@ -74,7 +74,7 @@ describe('keys from a file', () => {
 
   test('are known before the first call', async () => {
     const { verify } = await verifierOf(await keyFile(old))
-    expect(await verify(token(old))).toEqual(order)
+    expect(await verify(token(old))).toEqual(booking)
   })
 
   test('are read again at once for an unknown one', async () => {
@@ -84,7 +84,7 @@ describe('keys from a file', () => {
     const skip = skipPauses()
     await rename(await keyFile(old, next), path)
     skip(1_000)
-    expect(await verify(token(next))).toEqual(order)
+    expect(await verify(token(next))).toEqual(booking)
   })
 
   test('make a token that none of them has signed 401, counted and named in the log', async () => {
@@ -111,7 +111,7 @@ describe('keys from a file', () => {
     await rm(path)
     skip(1_000)
     await expect(verify(token(next))).rejects.toMatchObject(unavailable)
-    expect(await verify(token(old))).toEqual(order)
+    expect(await verify(token(old))).toEqual(booking)
     expect(await runtime.metric(UNKNOWN)).toBe(0)
   })
 
@@ -141,7 +141,7 @@ describe('keys from a URL', () => {
 
   /** The service starts without them, so a test waits. */
   const known = (verify: (bearer: Promise<string>) => Promise<unknown>, key: Key) =>
-    vi.waitFor(async () => expect(await verify(token(key))).toEqual(order), { timeout: 10_000, interval: 50 })
+    vi.waitFor(async () => expect(await verify(token(key))).toEqual(booking), { timeout: 10_000, interval: 50 })
 
   test('are fetched, and fetched again for an unknown one, at most every ten seconds', async () => {
     const answer = published(old)
@@ -153,7 +153,7 @@ describe('keys from a URL', () => {
     await expect(verify(token(next))).rejects.toMatchObject(unauthorized)
     expect([asked.length, await runtime.metric(UNKNOWN)]).toEqual([1, 1])
     skipPauses()(10_000)
-    expect(await verify(token(next))).toEqual(order)
+    expect(await verify(token(next))).toEqual(booking)
     expect(asked).toHaveLength(2)
   })
 
@@ -171,7 +171,7 @@ describe('keys from a URL', () => {
     Object.assign(answer, broken)
     skipPauses()(10_000)
     await expect(verify(token(next))).rejects.toMatchObject(unavailable)
-    expect(await verify(token(old))).toEqual(order)
+    expect(await verify(token(old))).toEqual(booking)
     expect(runtime.lines).toContainEqual(expect.objectContaining({ level: 'warn', msg: 'token keys cannot be fetched', kept: true }))
   })
 

@@ -8,7 +8,7 @@ import { createWorkloadVerifier, watchWorkloadToken } from '../../../services/ch
 import { testRuntime } from '../../support/runtime.ts'
 
 const ISSUER = 'https://kubernetes.default.svc'
-const REALM = { issuer: ISSUER, service: 'user', namespace: 'shop', callers: ['order', 'mail'] }
+const REALM = { issuer: ISSUER, service: 'stock', namespace: 'acme', callers: ['booking', 'mail'] }
 
 type Algorithm = 'RS256' | 'ES256' | 'EdDSA'
 
@@ -32,11 +32,11 @@ const token = (claims: Record<string, unknown> = {}, { alg, kid, privateKey }: K
     JSON.parse(
       JSON.stringify({
         iss: ISSUER,
-        aud: ['user.shop'],
-        sub: 'system:serviceaccount:shop:order',
+        aud: ['stock.acme'],
+        sub: 'system:serviceaccount:acme:booking',
         iat: now(),
         exp: now() + 3_600,
-        'kubernetes.io': { namespace: 'shop', serviceaccount: { name: 'order' } },
+        'kubernetes.io': { namespace: 'acme', serviceaccount: { name: 'booking' } },
         ...claims,
       }),
     ),
@@ -60,8 +60,8 @@ const forbidden = { name: 'Failure', kind: 'forbidden', code: 'forbidden' }
 
 describe('names', () => {
   test('are those of Kubernetes', () => {
-    expect(workloadAudience('user', 'shop')).toBe('user.shop')
-    expect(workloadSubject('order', 'shop')).toBe('system:serviceaccount:shop:order')
+    expect(workloadAudience('stock', 'acme')).toBe('stock.acme')
+    expect(workloadSubject('booking', 'acme')).toBe('system:serviceaccount:acme:booking')
   })
 })
 
@@ -71,12 +71,12 @@ describe('createWorkloadVerifier', () => {
     ['ES256', ec],
   ])('tells the caller of a token that is signed with %s', async (_name, key) => {
     const { verify } = verifierWith(rsa, ec)
-    expect(await verify(await token({}, key))).toEqual({ kind: 'workload', id: 'order' })
-    expect(await verify(await token({ sub: 'system:serviceaccount:shop:mail', aud: 'user.shop' }, key))).toEqual({ kind: 'workload', id: 'mail' })
+    expect(await verify(await token({}, key))).toEqual({ kind: 'workload', id: 'booking' })
+    expect(await verify(await token({ sub: 'system:serviceaccount:acme:mail', aud: 'stock.acme' }, key))).toEqual({ kind: 'workload', id: 'mail' })
   })
 
   test.each([
-    ['another service as audience', { aud: ['order.shop'] }],
+    ['another service as audience', { aud: ['booking.acme'] }],
     ['another namespace as audience', { aud: ['user.other'] }],
     ['the API server as audience', { aud: ['https://kubernetes.default.svc'] }],
     ['no audience', { aud: undefined }],
@@ -92,10 +92,10 @@ describe('createWorkloadVerifier', () => {
   })
 
   test.each([
-    ['a service without an edge', 'system:serviceaccount:shop:admin'],
-    ['a caller of another namespace', 'system:serviceaccount:other:order'],
-    ["the caller's bare name", 'order'],
-    ['a name that begins like a caller', 'system:serviceaccount:shop:order-2'],
+    ['a service without an edge', 'system:serviceaccount:acme:admin'],
+    ['a caller of another namespace', 'system:serviceaccount:other:booking'],
+    ["the caller's bare name", 'booking'],
+    ['a name that begins like a caller', 'system:serviceaccount:acme:booking-2'],
     ['an empty subject', ''],
   ])('is 403 for %s', async (_name, sub) => {
     await expect(verifierWith(rsa).verify(await token({ sub }))).rejects.toMatchObject(forbidden)
@@ -104,7 +104,7 @@ describe('createWorkloadVerifier', () => {
   test("is 401 for a user's token, even when its key is among the issuer's", async () => {
     const { verify, errors } = verifierWith(rsa, ed)
     await expect(verify(await token({}, ed))).rejects.toMatchObject(unauthorized)
-    const access = { iss: 'https://shop.localhost', aud: 'shop', sub: 'user-1', sid: 's', jti: 'j', client_id: 'shop' }
+    const access = { iss: 'https://acme.localhost', aud: 'acme', sub: 'user-1', sid: 's', jti: 'j', client_id: 'acme' }
     await expect(verify(await token(access, ed))).rejects.toMatchObject(unauthorized)
     expect(errors()).toEqual([])
   })

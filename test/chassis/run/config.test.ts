@@ -9,8 +9,7 @@ import { ConfigError, count, list, loadConfig, milliseconds, port, text } from '
 import { edgeVariables, isTaken } from '../../../services/chassis/contract/variables.ts'
 import { databaseUrlFile } from '../../../services/chassis/data/database-url.ts'
 import { baseConfig, serviceConfig } from '../../../services/chassis/run/config.ts'
-import { order } from '../../../services/order/service.ts'
-import { user } from '../../../services/user/service.ts'
+import { booking, stock } from '../../support/acme.ts'
 
 let dir: string
 let urlFile: string
@@ -95,7 +94,7 @@ describe('a setting', () => {
 })
 
 describe('the settings of the services', () => {
-  test.each<ServiceDefinition>([user, order])('of $name have no name that a team could give to its own', service => {
+  test.each<ServiceDefinition>([stock, booking])('of $name have no name that a team could give to its own', service => {
     const ofTheChassis = Object.keys(serviceConfig({ ...service, settings: {} }))
     const called = service.calls.map(({ to }) => edgeVariables(to.name).host)
     const secret = secretsOf(service).map(({ env }) => env)
@@ -104,14 +103,14 @@ describe('the settings of the services', () => {
   })
 
   test('have defaults where nothing is required', () => {
-    expect(loadConfig(baseConfig({ port: 8_080, database: 'a' }), { DATABASE_URL_FILE: urlFile, NAMESPACE: 'shop' })).toEqual({
+    expect(loadConfig(baseConfig({ port: 8_080, database: 'a' }), { DATABASE_URL_FILE: urlFile, NAMESPACE: 'acme' })).toEqual({
       HOST: undefined,
       INGRESS_TRACES: 'link',
       PORT: 8_080,
       ADMIN_PORT: 9_090,
       DATABASE_URL_FILE: expect.any(Function),
       DATABASE_POOL_SIZE: 10,
-      NAMESPACE: 'shop',
+      NAMESPACE: 'acme',
       TRUSTED_HOPS: 0,
       LINGER_MS: 1_000,
       LOG_LEVEL: 'info',
@@ -121,13 +120,13 @@ describe('the settings of the services', () => {
 
   test('have no URL of a database where the service has none', () => {
     const fields = baseConfig({ port: 8_080 })
-    expect(loadConfig(fields, { NAMESPACE: 'shop' }).DATABASE_URL_FILE).toBeUndefined()
-    expect(() => loadConfig(fields, { NAMESPACE: 'shop', DATABASE_URL_FILE: urlFile })).toThrow('it takes nothing: the service has no database')
+    expect(loadConfig(fields, { NAMESPACE: 'acme' }).DATABASE_URL_FILE).toBeUndefined()
+    expect(() => loadConfig(fields, { NAMESPACE: 'acme', DATABASE_URL_FILE: urlFile })).toThrow('it takes nothing: the service has no database')
   })
 
   test.each([
-    ['user', serviceConfig(user)],
-    ['order', serviceConfig(order)],
+    ['stock', serviceConfig(stock)],
+    ['booking', serviceConfig(booking)],
   ] as [string, Record<string, z.ZodType>][])('say what each required variable of %s takes', (_name, fields) => {
     const problems = problemsOf(fields, {})
     expect(problems.length).toBeGreaterThan(3)

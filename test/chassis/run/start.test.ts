@@ -9,12 +9,11 @@ import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { ensureSigningKeys, LOCAL_ISSUER, LOCAL_NAMESPACE, openLocalIssuer } from '../../../scripts/local/credentials.ts'
 import { freePort } from '../../../services/chassis/local/ports.ts'
-import { userContract } from '../../../services/user/contract.ts'
+import { stock } from '../../support/acme.ts'
 import { type TestDatabase, testDatabase } from '../../support/database.ts'
 import { httpTo, listen } from '../../support/http.ts'
-import { REALM } from '../../support/user-service.ts'
 
-const MAIN = fileURLToPath(new URL('../../../services/user/main.ts', import.meta.url))
+const MAIN = fileURLToPath(new URL('../../support/acme/services/stock/main.ts', import.meta.url))
 const STATELESS = fileURLToPath(new URL('../../support/stateless-main.ts', import.meta.url))
 
 let dir: string
@@ -23,7 +22,7 @@ let env: Record<string, string>
 
 beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), 'fairlead-start-'))
-  db = await testDatabase('user')
+  db = await testDatabase('stock')
   const issuer = await openLocalIssuer(join(dir, 'issuer'))
   env = {
     HOST: '127.0.0.1',
@@ -32,12 +31,10 @@ beforeAll(async () => {
     LINGER_MS: '0',
     DATABASE_URL_FILE: await urlFile(db.url),
     NAMESPACE: LOCAL_NAMESPACE,
-    SIGNING_KEYS_DIR: await ensureSigningKeys(join(dir, 'keys')),
-    AUTH_ISSUER: REALM.issuer,
-    AUTH_AUDIENCE: REALM.audience,
+    SEALS_DIR: await ensureSigningKeys(join(dir, 'seals')),
     WORKLOAD_ISSUER: LOCAL_ISSUER,
     WORKLOAD_JWKS: issuer.jwksFile,
-    WORKLOAD_CALLERS: 'order',
+    WORKLOAD_CALLERS: 'booking',
   }
 })
 afterAll(async () => {
@@ -54,7 +51,7 @@ async function urlFile(url: string): Promise<string> {
   return file
 }
 
-/** Starts a service, the user service without another, with this environment and nothing else of ours. */
+/** Starts a service, stock without another, with this environment and nothing else of ours. */
 function start(environment: Record<string, string>, args: string[] = [], main = MAIN) {
   const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', main, ...args], {
     env: environment,
@@ -68,17 +65,15 @@ function start(environment: Record<string, string>, args: string[] = [], main = 
   return { child, lines, ended: async () => ({ code: await code, stderr: await stderr, lines }) }
 }
 
-describe('node services/user/main.ts', () => {
+describe('node services/stock/main.ts', () => {
   test('without an environment exits 1 and names every missing setting, and that alone', async () => {
     const { code, stderr, lines } = await start({}).ended()
     expect(code).toBe(1)
     expect(stderr).toBe(
-      `user cannot start: the environment has 7 problems:
+      `stock cannot start: the environment has 5 problems:
   DATABASE_URL_FILE is missing: it takes the path of a file with the Postgres URL
   NAMESPACE is missing: it takes the Kubernetes namespace
-  SIGNING_KEYS_DIR is missing: it takes the folder of the secret signing-keys
-  AUTH_ISSUER is missing: it takes the issuer of access tokens, a URL
-  AUTH_AUDIENCE is missing: it takes the audience of access tokens
+  SEALS_DIR is missing: it takes the folder of the secret seals
   WORKLOAD_ISSUER is missing: it takes the cluster's token issuer, a URL
   WORKLOAD_JWKS is missing: it takes where the issuer's keys are: the path of a file, or an https URL
 `,
@@ -87,7 +82,7 @@ describe('node services/user/main.ts', () => {
   })
 
   test('with wrong settings exits 1 and names each of them, the level of the log among them', async () => {
-    const wrong = { ...env, PORT: 'http', LOG_LEVEL: 'loud', DATABASE_URL_FILE: join(dir, 'nothing'), CREDIT_LIMIT: '-1' }
+    const wrong = { ...env, PORT: 'http', LOG_LEVEL: 'loud', DATABASE_URL_FILE: join(dir, 'nothing'), MAX_HELD: '-1' }
     const { code, stderr } = await start(wrong).ended()
     expect(code).toBe(1)
     expect(
@@ -95,7 +90,7 @@ describe('node services/user/main.ts', () => {
         .split('\n')
         .map(line => /^ {2}(\w+) is wrong/.exec(line)?.[1])
         .filter(Boolean),
-    ).toEqual(['PORT', 'DATABASE_URL_FILE', 'LOG_LEVEL', 'CREDIT_LIMIT'])
+    ).toEqual(['PORT', 'DATABASE_URL_FILE', 'LOG_LEVEL', 'MAX_HELD'])
     expect(stderr).toContain('cannot be read: ENOENT')
     expect(stderr).not.toMatch(/^\s+at /m)
   })
@@ -105,7 +100,7 @@ describe('node services/user/main.ts', () => {
     onTestFinished(taken.close)
     const { code, stderr, lines } = await start({ ...env, PORT: String(taken.port) }).ended()
     expect({ code, stderr }).toEqual({ code: 1, stderr: '' })
-    expect(lines.at(-1)).toMatchObject({ level: 'fatal', msg: 'cannot start', service: 'user', err: { code: 'EADDRINUSE' } })
+    expect(lines.at(-1)).toMatchObject({ level: 'fatal', msg: 'cannot start', service: 'stock', err: { code: 'EADDRINUSE' } })
   })
 
   test('serves, and on SIGTERM drains and exits 0', async () => {
@@ -117,17 +112,16 @@ describe('node services/user/main.ts', () => {
     onTestFinished(collector.close)
     const { child, lines, ended } = start({ ...env, OTEL_EXPORTER_OTLP_ENDPOINT: collector.url })
     const listening = await vi.waitUntil(() => lines.find(line => line.msg === 'listening'), { timeout: 15_000, interval: 20 })
-    const http = httpTo(`http://127.0.0.1:${listening.port}`, userContract)
+    const http = httpTo(`http://127.0.0.1:${listening.port}`, stock.contract)
     const admin = httpTo(`http://127.0.0.1:${listening.adminPort}`)
     expect((await admin('GET', '/readyz')).body).toBe('ok\n')
-    const keys = await http('GET', '/.well-known/jwks.json')
-    expect({ status: keys.status, keys: keys.body.keys.length }).toEqual({ status: 200, keys: 1 })
+    expect((await http('GET', '/items')).status).toBe(200)
     child.kill('SIGTERM')
     const { code, stderr } = await ended()
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
     expect(lines.slice(-2).map(line => line.msg)).toEqual(['draining', 'drained'])
     // Spans of the last moment are sent before the end.
-    expect(sent).toContainEqual(expect.stringMatching(/^\/v1\/traces .*GET \/\.well-known\/jwks\.json/))
+    expect(sent).toContainEqual(expect.stringMatching(/^\/v1\/traces .*GET \/items/))
   })
 
   test('listens when all connections of its pool were tried', async () => {
@@ -176,15 +170,15 @@ describe('a service without a database', () => {
   })
 })
 
-describe('node services/user/main.ts migrate', () => {
+describe('node services/stock/main.ts migrate', () => {
   test('migrates with the URL of the database as its only setting, and exits 0', async () => {
     const empty = await testDatabase()
     onTestFinished(empty.close)
     const settings = { DATABASE_URL_FILE: await urlFile(empty.url) }
     const first = await start(settings, ['migrate']).ended()
     expect({ code: first.code, stderr: first.stderr }).toEqual({ code: 0, stderr: '' })
-    expect(first.lines.at(-1)).toMatchObject({ msg: 'migrated', ran: ['001_users', '002_refused_reservations', '003_sessions_of_a_user'] })
-    expect(await empty.sql('select count(*)::int as users from users')).toEqual([{ users: 0 }])
+    expect(first.lines.at(-1)).toMatchObject({ msg: 'migrated', ran: ['001_items', '002_titles'] })
+    expect(await empty.sql('select count(*)::int as items from items')).toEqual([{ items: 0 }])
     const second = await start(settings, ['migrate']).ended()
     expect({ code: second.code, last: second.lines.at(-1) }).toMatchObject({ code: 0, last: { msg: 'migrated', ran: [] } })
   })
@@ -194,7 +188,7 @@ describe('node services/user/main.ts migrate', () => {
     expect({ code, stderr }).toEqual({
       code: 1,
       stderr:
-        'user cannot start: the environment has 1 problem:\n  DATABASE_URL_FILE is missing: it takes the path of a file with the Postgres URL\n',
+        'stock cannot start: the environment has 1 problem:\n  DATABASE_URL_FILE is missing: it takes the path of a file with the Postgres URL\n',
     })
   })
 

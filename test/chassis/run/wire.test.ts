@@ -25,7 +25,7 @@ afterEach(() => void vi.useRealTimers())
 async function housekeeping(operation: typeof pay & { idempotencyKey?: true }): Promise<string[]> {
   vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
   const runtime = testRuntime()
-  const db = await testDatabase('order', { runtime })
+  const db = await testDatabase('stock', { runtime })
   onTestFinished(db.close)
   const service = defineService({ name: 'till', database: 'till', contract: defineContract({ pay: operation }), ...rest })
   const till = implement(service, {

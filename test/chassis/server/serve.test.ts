@@ -71,7 +71,7 @@ describe('serve', () => {
     expect(runtime.lines).toContainEqual(expect.objectContaining({ msg: 'listening', port, adminPort }))
     expect((await http('GET', '/readyz')).body).toBe('ok\n')
     expect((await admin('GET', '/livez')).status).toBe(200)
-    expect((await admin('GET', '/orders')).status).toBe(404)
+    expect((await admin('GET', '/bookings')).status).toBe(404)
   })
 
   test('rejects when a port is taken', async () => {

@@ -316,7 +316,7 @@ describe('createTracing', () => {
         res.writeHead(200, { 'content-type': 'application/json' }).end('{}')
       })
     })
-    const { tracer, close } = createTracing({ service: 'order', endpoint: collector.url })
+    const { tracer, close } = createTracing({ service: 'booking', endpoint: collector.url })
     for (let n = 0; n < 20_000; n++) {
       tracer.startSpan('work').end()
       if (n % 500 === 0) await new Promise(resolve => setImmediate(resolve))

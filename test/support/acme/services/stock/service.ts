@@ -1,4 +1,4 @@
-import { defineContract, defineService, openApiOperation, openApiOperationOf, strict } from '@fairlead/chassis'
+import { count, defineContract, defineService, openApiOperation, openApiOperationOf, strict } from '@fairlead/chassis'
 import { z } from 'zod'
 
 const responses = { 200: { description: 'Done' } }
@@ -13,6 +13,7 @@ export const stock = defineService({
   slo: { availability: 0.999, latency: { thresholdMs: 250, objective: 0.99 } },
   scale: { min: 2, max: 6 },
   database: 'stock',
+  settings: { MAX_HELD: count(100, 'items held at once') },
   secrets: { seals: { make: 'ed25519-jwk', rotateDays: 90 } },
   panels: [
     { metric: 'bikes_total', kind: 'counter', by: 'state', title: 'Bikes', description: 'Bikes by the state that they reached.', unit: 'reqps' },
