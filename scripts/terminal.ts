@@ -1,17 +1,18 @@
 import { styleText } from 'node:util'
+import { linesOf, type Remedy } from './remedy.ts'
 
-/** A failure that people can do something about: one line, and a command that looks further or mends it. */
+/** A failure that people can do something about: one line, and what to do. */
 export class CommandError extends Error {
   override name = 'CommandError'
-  readonly hint: string | undefined
-  constructor(message: string, hint?: string) {
+  readonly remedy: Remedy
+  constructor(message: string, remedy: Remedy = {}) {
     super(message)
-    this.hint = hint
+    this.remedy = remedy
   }
 }
 
 /** A mistake in how a command was called: one line, exit code 2. */
-export const usageError = (message: string, hint?: string) => Object.assign(new CommandError(message, hint), { exitCode: 2 })
+export const usageError = (message: string, remedy?: Remedy) => Object.assign(new CommandError(message, remedy), { exitCode: 2 })
 
 const stream = process.stderr
 
@@ -85,7 +86,7 @@ const REFUSED = new Set(['EACCES', 'EDQUOT', 'EEXIST', 'EISDIR', 'EMFILE', 'ENOS
 const isExpected = ({ name, code, path }: NodeJS.ErrnoException): boolean =>
   EXPECTED.has(name) || (path !== undefined && code !== undefined && REFUSED.has(code))
 
-/** What a command's main ends with: one line, a hint, an exit code; a stack only for a defect of ours. */
+/** What a command's main ends with: one line, what to do, an exit code; a stack only for a defect of ours. */
 export async function runCommand(name: string, main: (interrupted: AbortSignal) => Promise<number>): Promise<void> {
   const interrupt = new AbortController()
   for (const output of [process.stdout, process.stderr]) output.on('error', () => {})
@@ -99,7 +100,7 @@ export async function runCommand(name: string, main: (interrupted: AbortSignal) 
       return
     }
     say(`${red('error:')} ${isExpected(error as Error) ? (error as Error).message : ((error as Error).stack ?? String(error))}`)
-    if (error instanceof CommandError && error.hint) say(`  look further: ${error.hint}`)
+    if (error instanceof CommandError) for (const line of linesOf(error.remedy)) say(`  ${line}`)
     process.exitCode = (error as { exitCode?: number }).exitCode ?? 1
   }
 }

@@ -1,7 +1,8 @@
 import type { Manifest } from '@fairlead/infra/tools'
+import { kubectl, toRun } from '../remedy.ts'
 import { CommandError } from '../terminal.ts'
 import type { Applied, Cluster, Reference } from './cluster.ts'
-import { ApiError } from './rest.ts'
+import { ApiError, UnknownKind } from './rest.ts'
 
 const PARALLEL = 6
 /** What others need to be there: the lower, the earlier. */
@@ -57,22 +58,21 @@ async function applyOne(cluster: Cluster, manifest: Manifest): Promise<Applied |
     if (!(error instanceof ApiError)) throw error
     if (IMMUTABLE.test(error.message)) return 'immutable'
     throw new CommandError(
-      `${nameOf(manifest)} cannot be applied: ${error.message}${error.message.startsWith('the cluster knows no') ? ': apply its CustomResourceDefinition first (--crds)' : ''}`,
-      `kubectl --context ${cluster.context} explain ${manifest.kind.toLowerCase()}`,
+      `${nameOf(manifest)} cannot be applied: ${error.message}${error instanceof UnknownKind ? ': apply its CustomResourceDefinition first (--crds)' : ''}`,
+      toRun(kubectl(cluster.context, `explain ${manifest.kind.toLowerCase()}`)),
     )
   }
 }
 
 /** E.g. Deployments whose selector has changed. Nobody but their owner may decide to be without them for a moment. */
 function mustBeMadeAnew({ context }: Cluster, manifests: readonly Manifest[]): CommandError {
-  const deletions = manifests.map(
-    ({ kind, metadata: { name, namespace } }) =>
-      `kubectl --context ${context}${namespace ? ` -n ${namespace}` : ''} delete ${kind.toLowerCase()} ${name}`,
+  const deletions = manifests.map(({ kind, metadata: { name, namespace } }) =>
+    kubectl(context, `${namespace ? `-n ${namespace} ` : ''}delete ${kind.toLowerCase()} ${name}`),
   )
   const names = manifests.map(nameOf).join(', ')
   return new CommandError(
     `${names}: what the graph says now cannot be changed in what is there; delete ${manifests.length > 1 ? 'them' : 'it'}, which stops the pods, and deploy again`,
-    deletions.join(' && '),
+    toRun(deletions.join(' && ')),
   )
 }
 

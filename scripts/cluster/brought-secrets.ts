@@ -1,4 +1,5 @@
 import { OTLP_HEADERS_SECRET, type Settings } from '@fairlead/infra/tools'
+import { kubectl, toRun } from '../remedy.ts'
 import { CommandError } from '../terminal.ts'
 import type { Cluster, Live } from './cluster.ts'
 
@@ -22,7 +23,7 @@ async function requireSecret(cluster: Cluster, { name, namespace, setting, keys 
   if (missing.length > 0)
     throw new CommandError(
       `Secret ${namespace}/${name}, which ${setting} asks for, ${live ? `lacks ${missing.join(', ')}` : 'is not there'}: make it`,
-      `kubectl --context ${cluster.context} -n ${namespace} create secret generic ${name} ${keys.map(key => `--from-file=${key}`).join(' ')}`,
+      toRun(kubectl(cluster.context, `-n ${namespace} create secret generic ${name} ${keys.map(key => `--from-file=${key}`).join(' ')}`)),
     )
 }
 

@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream'
 import type { Manifest } from '@fairlead/infra/tools'
 import { KubeConfig } from '@kubernetes/client-node'
+import { kubectl, quoted, toRun } from '../remedy.ts'
 import { CommandError } from '../terminal.ts'
 import { type Forwarded, forwardPort } from './forward.ts'
 import { ApiError, createPaths, createRest, openStream, type RestRequest } from './rest.ts'
@@ -55,24 +56,28 @@ export function openCluster(context: string): Cluster {
   try {
     config.loadFromDefault()
   } catch (error) {
-    throw new CommandError(`the kubeconfig cannot be read: ${(error as Error).message.split('\n')[0]}`, 'kubectl config view')
+    throw new CommandError(`the kubeconfig cannot be read: ${(error as Error).message.split('\n')[0]}`, toRun('kubectl config view'))
   }
   const known = config.getContexts().map(({ name }) => name)
   if (!known.includes(context)) {
     throw new CommandError(
       `the kubeconfig has no context '${context}'${known.length > 0 ? `; it has ${known.join(', ')}` : ''}`,
-      context.startsWith('kind-') ? 'npx fairlead up makes one' : 'kubectl config get-contexts',
+      toRun(
+        context.startsWith('kind-')
+          ? `npx fairlead up${context === 'kind-fairlead' ? '' : ` --name ${quoted(context.slice('kind-'.length))}`}`
+          : 'kubectl config get-contexts',
+      ),
     )
   }
   config.setCurrentContext(context)
   if (!config.getCurrentCluster())
-    throw new CommandError(`context '${context}' names a cluster that the kubeconfig does not have`, 'kubectl config view')
+    throw new CommandError(`context '${context}' names a cluster that the kubeconfig does not have`, toRun('kubectl config view'))
   const rest = createRest(config, REQUEST_TIMEOUT_MS)
   const ask = (path: string, request?: RestRequest) =>
     rest(path, request).catch((error: NodeJS.ErrnoException) => {
       if (error instanceof ApiError) throw error
       const reason = error.name === 'TimeoutError' ? `no answer in ${REQUEST_TIMEOUT_MS / 1_000} s` : (error.code ?? error.message)
-      throw new CommandError(`the API server of '${context}' does not answer (${reason})`, `kubectl --context ${context} get nodes`)
+      throw new CommandError(`the API server of '${context}' does not answer (${reason})`, toRun(kubectl(context, 'get nodes')))
     })
   const pathOf = createPaths(ask)
   const locate = (reference: Reference) => pathOf(reference, reference.metadata.namespace, reference.metadata.name)

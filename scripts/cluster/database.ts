@@ -1,6 +1,7 @@
 import type { ServiceDefinition } from '@fairlead/chassis'
 import { DATABASE_CA, databaseSecret, POSTGRES, POSTGRES_PORT, type Settings } from '@fairlead/infra/tools'
 import type { ClientConfig } from 'pg'
+import { fairlead, toRun } from '../remedy.ts'
 import { CommandError } from '../terminal.ts'
 import { textOf } from './brought-secrets.ts'
 import type { Cluster } from './cluster.ts'
@@ -34,7 +35,7 @@ export async function reachDatabase(
   { NAMESPACE, DATABASE }: Pick<Settings, 'NAMESPACE' | 'DATABASE'>,
   name = databaseSecret({ name: service }),
 ): Promise<{ connection: Connection; close(): Promise<void> }> {
-  const status = `npx fairlead status --context ${cluster.context}`
+  const status = toRun(fairlead(cluster.context, 'status'))
   const secret = await cluster.read({ apiVersion: 'v1', kind: 'Secret', metadata: { name, namespace: NAMESPACE } })
   const [url, authority] = [textOf(secret, 'url'), textOf(secret, DATABASE_CA)]
   if (!url) throw new CommandError(`Secret ${NAMESPACE}/${name} is not there: --service ${service} has no database here`, status)

@@ -5,9 +5,10 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { isFree } from '@fairlead/chassis/local'
 import { stringify } from 'yaml'
+import { fairlead, toRun } from '../remedy.ts'
 import { CommandError } from '../terminal.ts'
 
-const run = promisify(execFile)
+const execute = promisify(execFile)
 const CREATE_TIMEOUT_MS = 600_000
 
 /** Ports of 127.0.0.1 by the port of the node that they reach. */
@@ -27,11 +28,11 @@ export interface KindOptions {
 
 async function program(name: string, args: string[], { signal, timeout = 30_000 }: { signal?: AbortSignal; timeout?: number } = {}): Promise<string> {
   try {
-    return (await run(name, args, { timeout, maxBuffer: 16 << 20, ...(signal && { signal }) })).stdout
+    return (await execute(name, args, { timeout, maxBuffer: 16 << 20, ...(signal && { signal }) })).stdout
   } catch (error) {
     const { code, stderr = '', message } = error as NodeJS.ErrnoException & { stderr?: string }
     signal?.throwIfAborted()
-    if (code === 'ENOENT') throw new CommandError(`${name} is not installed, or not on the PATH`, installation[name])
+    if (code === 'ENOENT') throw new CommandError(`${name} is not installed, or not on the PATH`, { page: installation[name] ?? '' })
     const lines = stderr.trim().split('\n').filter(Boolean)
     throw new CommandError(`${name} ${args.slice(0, 2).join(' ')} failed: ${lines.slice(-3).join(' | ') || message}`)
   }
@@ -86,24 +87,27 @@ export async function ensureCluster(
     if (!(await isOurs(name))) {
       throw new CommandError(
         `a kind cluster '${name}' is there that npx fairlead up did not make`,
-        `npx fairlead deploy --context kind-${name}, or npx fairlead up --name NAME`,
+        toRun(fairlead(`kind-${name}`, 'deploy'), 'npx fairlead up --name NAME'),
       )
     }
     const other = await anotherSystemIn(name, system)
     if (other)
-      throw new CommandError(`the kind cluster '${name}' runs the system ${other}`, `npx fairlead up --name ${system}, once nothing holds the ports`)
+      throw new CommandError(`the kind cluster '${name}' runs the system ${other}`, {
+        advice: `both need ports ${Object.values(INGRESS_PORTS).join(' and ')}: first run npx fairlead down in the folder of ${other}`,
+        commands: [`npx fairlead up --name ${system}`],
+      })
     await program('kind', ['export', 'kubeconfig', '--name', name], { signal })
     return 'present'
   }
   if (halfMade) await program('kind', ['delete', 'cluster', '--name', name], { signal, timeout: 120_000 })
   for (const port of Object.values(INGRESS_PORTS)) {
     if (!(await isFree(port)))
-      throw new CommandError(`port ${port} on 127.0.0.1 is taken: the ingress needs it`, `docker ps --filter publish=${port}`)
+      throw new CommandError(`port ${port} on 127.0.0.1 is taken: the ingress needs it`, toRun(`docker ps --filter publish=${port}`))
   }
   await mkdir(stateDir, { recursive: true })
   await writeFile(unfinished, '')
   const args = ['create', 'cluster', '--name', name, '--wait', '180s', '--config', '-', ...(nodeImage ? ['--image', nodeImage] : [])]
-  const creation = run('kind', args, { timeout: CREATE_TIMEOUT_MS, signal })
+  const creation = execute('kind', args, { timeout: CREATE_TIMEOUT_MS, signal })
   creation.child.stdin?.end(kindConfig(workers))
   await creation.catch((error: Error & { stderr?: string }) => {
     signal.throwIfAborted()
@@ -119,7 +123,7 @@ const MARK = '/kind/fairlead'
 
 /** Whether npx fairlead up made the cluster; undefined when docker cannot tell. */
 export const wasMadeHere = (name: string): Promise<boolean | undefined> =>
-  run('docker', ['exec', `${name}-control-plane`, 'test', '-f', MARK], { timeout: 10_000 }).then(
+  execute('docker', ['exec', `${name}-control-plane`, 'test', '-f', MARK], { timeout: 10_000 }).then(
     () => true,
     // Nothing but `test` itself ends with 1 and says nothing.
     ({ code, stderr }: { code?: unknown; stderr?: string }) => (code === 1 && stderr === '' ? false : undefined),
@@ -127,7 +131,7 @@ export const wasMadeHere = (name: string): Promise<boolean | undefined> =>
 
 /** The system that a cluster was made for, where that is another. */
 export async function anotherSystemIn(name: string, system: string): Promise<string | undefined> {
-  const { stdout } = await run('docker', ['exec', `${name}-control-plane`, 'cat', MARK], { timeout: 10_000 }).catch(() => ({ stdout: '' }))
+  const { stdout } = await execute('docker', ['exec', `${name}-control-plane`, 'cat', MARK], { timeout: 10_000 }).catch(() => ({ stdout: '' }))
   const found = stdout.trim()
   return found === '' || found === system ? undefined : found
 }

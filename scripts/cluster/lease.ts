@@ -1,4 +1,5 @@
 import { hostname, userInfo } from 'node:os'
+import { kubectl, toRun } from '../remedy.ts'
 import { CommandError } from '../terminal.ts'
 import type { Cluster, Live, Reference } from './cluster.ts'
 import { ApiError } from './rest.ts'
@@ -45,7 +46,7 @@ const change = (cluster: Cluster, live: Live, spec: object): Promise<void> =>
 function heldBy(cluster: Cluster, { spec, metadata }: Live): CommandError {
   return new CommandError(
     `another deploy by ${spec.holderIdentity} runs since ${spec.acquireTime}; it was last heard of at ${spec.renewTime}`,
-    `kubectl --context ${cluster.context} --namespace ${metadata.namespace} get lease ${NAME} -o yaml`,
+    toRun(kubectl(cluster.context, `-n ${metadata.namespace} get lease ${NAME} -o yaml`)),
   )
 }
 

@@ -1,3 +1,4 @@
+import { kubectl, toRun } from '../remedy.ts'
 import { CommandError } from '../terminal.ts'
 import { inParallel, nameOf, waves } from './apply.ts'
 import type { Cluster, Live, Reference } from './cluster.ts'
@@ -18,7 +19,7 @@ async function awaitGone(cluster: Cluster, find: () => Promise<Live[]>, { timeou
     if (performance.now() > endsAt)
       throw new CommandError(
         `after ${Math.round(timeoutMs / 1_000)} s still there: ${pods.map(nameOf).join(', ')}; nothing was taken away that they may need`,
-        `kubectl --context ${cluster.context} --namespace ${metadata.namespace} describe pod ${metadata.name}`,
+        toRun(kubectl(cluster.context, `-n ${metadata.namespace} describe pod ${metadata.name}`)),
       )
     await new Promise(resolve => setTimeout(resolve, POLL_MS))
     signal.throwIfAborted()

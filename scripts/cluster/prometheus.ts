@@ -1,4 +1,5 @@
 import { PROMETHEUS_PORT } from '@fairlead/infra/tools'
+import { fairlead, toRun } from '../remedy.ts'
 import { CommandError } from '../terminal.ts'
 import type { Cluster } from './cluster.ts'
 import { isReady } from './rollout.ts'
@@ -24,7 +25,7 @@ const ANSWER_MS = 10_000
 export async function openPrometheus(cluster: Cluster, namespace: string): Promise<Prometheus> {
   const pods = await cluster.list('v1', 'Pod', namespace, 'app.kubernetes.io/name=prometheus')
   const pod = pods.find(isReady)
-  if (!pod) throw new CommandError(`no pod of Prometheus is ready in namespace ${namespace}`, 'npx fairlead doctor')
+  if (!pod) throw new CommandError(`no pod of Prometheus is ready in namespace ${namespace}`, toRun(fairlead(cluster.context, 'doctor')))
   const { url, close } = await cluster.forward(namespace, pod.metadata.name, PROMETHEUS_PORT)
   return {
     close,
@@ -32,7 +33,10 @@ export async function openPrometheus(cluster: Cluster, namespace: string): Promi
       const answer = await fetch(`${url}/api/v1/query?${new URLSearchParams({ query: expression })}`, {
         signal: AbortSignal.timeout(ANSWER_MS),
       }).catch((error: Error) => {
-        throw new CommandError(`Prometheus does not answer (${((error.cause as Error | undefined) ?? error).message})`, 'npx fairlead doctor')
+        throw new CommandError(
+          `Prometheus does not answer (${((error.cause as Error | undefined) ?? error).message})`,
+          toRun(fairlead(cluster.context, 'doctor')),
+        )
       })
       const { data, error } = (await answer.json().catch(() => ({ error: `answer ${answer.status} is no JSON` }))) as {
         data?: { result: { metric: Record<string, string>; value: [number, string] }[] }

@@ -22,6 +22,13 @@ export class ApiError extends Error {
   }
 }
 
+/** A kind of object that the API server does not serve: its CustomResourceDefinition is not there. */
+export class UnknownKind extends ApiError {
+  constructor({ apiVersion, kind }: { apiVersion: string; kind: string }) {
+    super(404, `the cluster knows no ${kind} in ${apiVersion}`)
+  }
+}
+
 export type Rest = (path: string, request?: RestRequest) => Promise<string>
 
 /**
@@ -102,7 +109,7 @@ export function createPaths(rest: Rest): (reference: { apiVersion: string; kind:
     const resource = resources.find(candidate => candidate.kind === kind && !candidate.name.includes('/'))
     if (!resource) {
       known.delete(apiVersion)
-      throw new ApiError(404, `the cluster knows no ${kind} in ${apiVersion}`)
+      throw new UnknownKind({ apiVersion, kind })
     }
     const scope = resource.namespaced && namespace ? `/namespaces/${namespace}` : ''
     return `${rootOf(apiVersion)}${scope}/${resource.name}${name ? `/${name}` : ''}`

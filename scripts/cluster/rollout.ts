@@ -1,3 +1,4 @@
+import { kubectl, toRun } from '../remedy.ts'
 import { CommandError, liveLine, printable, say, yellow } from '../terminal.ts'
 import type { Cluster, Live, Reference } from './cluster.ts'
 
@@ -14,10 +15,12 @@ export interface WorkloadState {
   done: boolean
   /** Why not, as far as its pods tell: `pod order-x: ImagePullBackOff fairlead/order:...`. */
   reason?: string
+  /** Whether that is only that a pod starts. */
+  starts?: true
 }
 
 /** How a Deployment, StatefulSet or DaemonSet stands by its own status (https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#deployment-status). */
-export function progressOf({ kind, metadata, spec = {}, status = {} }: Live): Omit<WorkloadState, 'reason'> {
+export function progressOf({ kind, metadata, spec = {}, status = {} }: Live): Omit<WorkloadState, 'reason' | 'starts'> {
   const desired: number = kind === 'DaemonSet' ? (status.desiredNumberScheduled ?? 0) : (spec.replicas ?? 1)
   const updated: number = (kind === 'DaemonSet' ? status.updatedNumberScheduled : status.updatedReplicas) ?? 0
   const total: number = kind === 'DaemonSet' ? desired : (status.replicas ?? 0)
@@ -38,6 +41,8 @@ interface ContainerStatus {
 interface Terminated {
   exitCode: number
   reason?: string
+  /** Whether that is only that a pod starts. */
+  starts?: true
 }
 
 /** What keeps a pod from being ready, from its own status; undefined while it only starts. */
@@ -77,19 +82,19 @@ export async function podsOf(cluster: Cluster, { metadata, spec }: Live): Promis
 }
 
 /** Why a workload is not ready: its first pod that says something, with the last line of its log or the newest warning about it. */
-async function explain(cluster: Cluster, workload: Live): Promise<string | undefined> {
+async function explain(cluster: Cluster, workload: Live): Promise<Pick<WorkloadState, 'reason' | 'starts'>> {
   const { namespace = '' } = workload.metadata
   const pods = (await podsOf(cluster, workload)).filter(pod => !isReady(pod) && !pod.metadata.deletionTimestamp)
   for (const pod of pods) {
     const found = reasonOfPod(pod)
     if (!found) continue
     const log = found.crashed && found.container ? await cluster.logTail(namespace, pod.metadata.name, found.container) : ''
-    return `pod ${pod.metadata.name}: ${found.text}${log ? `: ${shorten(log)}` : ''}`
+    return { reason: printable(`pod ${pod.metadata.name}: ${found.text}${log ? `: ${shorten(log)}` : ''}`) }
   }
   const [pod] = pods
-  if (!pod) return undefined
+  if (!pod) return {}
   const warning = await newestWarning(cluster, namespace, pod.metadata.name)
-  return `pod ${pod.metadata.name}: ${warning ?? 'starts'}`
+  return { reason: printable(`pod ${pod.metadata.name}: ${warning ?? 'starts'}`), ...(warning === undefined && { starts: true }) }
 }
 
 async function newestWarning(cluster: Cluster, namespace: string, name: string): Promise<string | undefined> {
@@ -133,8 +138,7 @@ export async function stateOf(cluster: Cluster, reference: Reference): Promise<W
   const { name, namespace = '' } = reference.metadata
   if (!live) return { kind: reference.kind, namespace, name, ready: 0, desired: 1, done: false, reason: 'is not there' }
   const progress = progressOf(live)
-  const reason = progress.done ? undefined : await explain(cluster, live)
-  return { ...progress, ...(reason && { reason: printable(reason) }) }
+  return { ...progress, ...(progress.done ? {} : await explain(cluster, live)) }
 }
 
 export const describeState = ({ name, ready, desired, reason }: WorkloadState): string =>
@@ -173,7 +177,7 @@ export async function followRollouts(
       const [first] = needed
       throw new CommandError(
         `not ready after ${Math.round(timeoutMs / 1_000)} s:\n${needed.map(state => `  ${describeState(state)}`).join('\n')}`,
-        `kubectl --context ${cluster.context} --namespace ${first?.namespace} describe ${first?.kind.toLowerCase()} ${first?.name}`,
+        toRun(kubectl(cluster.context, `-n ${first?.namespace} describe ${first?.kind.toLowerCase()} ${first?.name}`)),
       )
     }
     await new Promise(resolve => setTimeout(resolve, POLL_MS))

@@ -27,6 +27,7 @@ import {
 import { App, Chart } from 'cdk8s'
 import { newSigningKey } from '../local/credentials.ts'
 import { ensureUserIssuer, USER_ISSUER_DIR } from '../local/user-issuer.ts'
+import { fairlead, kubectl, toRun } from '../remedy.ts'
 import { CommandError } from '../terminal.ts'
 import { requireBrought, textOf } from './brought-secrets.ts'
 import { ensureAuthority, isLocal, issueCertificate, issueInternal, needsRenewal } from './certificates.ts'
@@ -86,7 +87,7 @@ export async function ensureSecrets(cluster: Cluster, options: SecretsOptions): 
       if (make !== 'ed25519-jwk')
         throw new CommandError(
           `Secret ${namespace}/${name}, which ${service.name} declares, is not there: make it`,
-          `kubectl --context ${cluster.context} -n ${namespace} create secret generic ${name} --from-file=DIR`,
+          toRun(kubectl(cluster.context, `-n ${namespace} create secret generic ${name} --from-file=DIR`)),
         )
       const { kid, json } = await newSigningKey(Math.floor(Date.now() / 1_000))
       if (await cluster.create(secret(name, { [`${kid}.json`]: json }))) said.push(`Secret ${name}: key ${kid}`)
@@ -114,7 +115,7 @@ export async function rotateSigningKey(
 ): Promise<string> {
   const reference = { apiVersion: 'v1', kind: 'Secret', metadata: { name, namespace: NAMESPACE } }
   const before = await cluster.read(reference)
-  if (!before) throw new CommandError(`Secret ${NAMESPACE}/${name} is not there`, `npx fairlead secrets --context ${cluster.context}`)
+  if (!before) throw new CommandError(`Secret ${NAMESPACE}/${name} is not there`, toRun(fairlead(cluster.context, 'secrets')))
   const signsFrom = nowSeconds + PUBLISHED_SECONDS
   const { kid, json } = await newSigningKey(signsFrom)
   await cluster.patch(reference, { stringData: { [`${kid}.json`]: json } })

@@ -1,3 +1,4 @@
+import { kubectl, toRun } from '../remedy.ts'
 import { CommandError } from '../terminal.ts'
 import { nameOf } from './apply.ts'
 import type { Cluster, Live, Reference } from './cluster.ts'
@@ -70,10 +71,7 @@ async function awaitNamespace(cluster: Cluster, live: Live, { timeoutMs, signal 
   const endsAt = performance.now() + timeoutMs
   while (await cluster.read(live)) {
     if (performance.now() > endsAt)
-      throw new CommandError(
-        `${nameOf(live)} is still being deleted`,
-        `kubectl --context ${cluster.context} get namespace ${live.metadata.name} -o yaml`,
-      )
+      throw new CommandError(`${nameOf(live)} is still being deleted`, toRun(kubectl(cluster.context, `get namespace ${live.metadata.name} -o yaml`)))
     await new Promise(resolve => setTimeout(resolve, POLL_MS))
     signal.throwIfAborted()
   }

@@ -1,4 +1,5 @@
 import { OLDEST_KUBERNETES } from '@fairlead/infra/tools'
+import { kubectl, toRun } from '../remedy.ts'
 import { CommandError } from '../terminal.ts'
 import type { Cluster } from './cluster.ts'
 
@@ -12,7 +13,7 @@ export async function requireVersion(cluster: Cluster): Promise<string> {
   if (orderOf(major, minor) < orderOf(oldestMajor, oldestMinor))
     throw new CommandError(
       `'${cluster.context}' runs Kubernetes ${major}.${minor}; the manifests need ${OLDEST_KUBERNETES} or newer`,
-      `kubectl --context ${cluster.context} version`,
+      toRun(kubectl(cluster.context, 'version')),
     )
   return `Kubernetes ${major}.${minor}`
 }

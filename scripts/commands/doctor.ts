@@ -17,12 +17,10 @@ import { networkChecks } from '../doctor/checks/network.ts'
 import { traceChecks } from '../doctor/checks/traces.ts'
 import { workloadChecks } from '../doctor/checks/workloads.ts'
 import { type Context, createContext } from '../doctor/context.ts'
-import { addressTo } from '../doctor/remedy.ts'
 import { type UserTokens, userTokensOn } from '../journey/user-tokens.ts'
-import { dim, green, red, say, seconds, usageError, yellow } from '../terminal.ts'
+import { linesOf, toRun } from '../remedy.ts'
+import { dim, green, printable, red, say, seconds, usageError, yellow } from '../terminal.ts'
 import { CONTEXT, JSON_OUTPUT } from './options.ts'
-
-const OF_THE_JOURNEY = ['journey', 'trace']
 
 /** From the outside in: the first that fails is the one to begin with. */
 function checksOf(context: Context, journey: Journey | undefined, userTokens: UserTokens | undefined): Check[] {
@@ -61,7 +59,7 @@ const MARKS = { passed: green('✓'), failed: red('✗'), skipped: yellow('-') }
 
 function show({ name, outcome, message, remedy, ms }: Result): void {
   say(`${MARKS[outcome]} ${name}: ${message} ${dim(seconds(ms))}`)
-  if (remedy) say(`    do: ${remedy}`)
+  if (remedy) for (const line of linesOf(remedy)) say(`    ${printable(line)}`)
 }
 
 export const doctor = defineCommand({
@@ -97,24 +95,22 @@ It needs the rights to list and read what was deployed, nodes and their Secrets'
     // That the API server answers has a check of its own.
     const settings = await withApiServer(cluster, chosen).catch(() => chosen)
     const { own, platform } = synthesize({ ...app, settings, images: await imageReferences(app, settings) })
+    const chosenHere = Object.keys(settings).flatMap(name => (process.env[name] ? [[name, process.env[name]]] : []))
     const checked = createContext({
       cluster,
       system: app.system,
       settings,
       manifests: [...platform, ...own],
       ...at,
-      deploy: 'npx fairlead deploy',
+      chosen: Object.fromEntries(chosenHere),
     })
     const words = flags.only?.split(',').filter(Boolean)
-    const left = flags.journey ? [] : OF_THE_JOURNEY
     const userTokens = await userTokensOn(app.system, settings, process.env)
-    const isMeant = ({ name }: Check) => !left.includes(name) && (!words || words.some(word => name.includes(word)))
+    const isMeant = ({ name, ofJourney }: Check) => !(ofJourney && !flags.journey) && (!words || words.some(word => name.includes(word)))
     const checks = checksOf(checked, app.journey, userTokens).filter(isMeant)
     if (checks.length === 0) throw usageError(`--only ${flags.only} names no check`)
-    const said = Object.keys(settings).flatMap(name => (process.env[name] ? [[name, process.env[name]]] : []))
-    const address = addressTo(context, Object.fromEntries(said))
     try {
-      const results = await runChecks(checks, { signal, show, address })
+      const results = await runChecks(checks, { signal, show, otherwise: toRun(checked.fairlead('status')) })
       const failed = results.filter(({ outcome }) => outcome === 'failed')
       if (flags.json) process.stdout.write(`${JSON.stringify({ context, healthy: failed.length === 0, checks: results }, null, 2)}\n`)
       const [first] = failed

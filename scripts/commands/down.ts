@@ -4,6 +4,7 @@ import { openCluster } from '../cluster/cluster.ts'
 import { anotherSystemIn, clusterExists, deleteCluster, isOurs } from '../cluster/kind.ts'
 import { tearDown } from '../cluster/tear-down.ts'
 import { defineCommand } from '../command.ts'
+import { toRun } from '../remedy.ts'
 import { CommandError, createSteps, say } from '../terminal.ts'
 
 const TIMEOUT_MS = 180_000
@@ -36,14 +37,15 @@ there: its data too, and the namespaces that were made for it. A namespace that 
       say(`there is no kind cluster '${name}'`)
       return 0
     }
-    if (!(await isOurs(name))) throw new CommandError(`the kind cluster '${name}' was not made by fairlead up`, `kind delete cluster --name ${name}`)
+    if (!(await isOurs(name)))
+      throw new CommandError(`the kind cluster '${name}' was not made by fairlead up`, toRun(`kind delete cluster --name ${name}`))
     const app = await loadApp().catch(() => undefined)
     const other = app && (await anotherSystemIn(name, app.system.name))
     if (other)
-      throw new CommandError(
-        `the kind cluster '${name}' runs the system ${other}`,
-        `npx fairlead down in its folder, or kind delete cluster --name ${name}`,
-      )
+      throw new CommandError(`the kind cluster '${name}' runs the system ${other}`, {
+        advice: 'run npx fairlead down in its folder',
+        commands: [`kind delete cluster --name ${name}`],
+      })
     await step(`kind cluster ${name} deleted`, () => deleteCluster(name, signal))
     return 0
   },

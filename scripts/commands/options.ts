@@ -1,5 +1,6 @@
 import { Option } from '@commander-js/extra-typings'
 import { wholeNumber } from '../command.ts'
+import { toRun } from '../remedy.ts'
 import { usageError } from '../terminal.ts'
 
 /** Flags that mean the same in every command that has them. */
@@ -18,7 +19,7 @@ export const GATEWAY_CRDS_SHA256 = new Option('--gateway-crds-sha256 <hex>', 'wh
 /** @throws CommandError, exit code 2, without a context: commander would complain of that before it sees a misspelt --context */
 export function targetOf(context: string | undefined): string {
   if (context) return context
-  throw usageError('--context is missing: name the cluster', 'kubectl config get-contexts')
+  throw usageError('--context is missing: name the cluster', toRun('kubectl config get-contexts'))
 }
 
 /** Said at the end of the help of commands that read settings. */

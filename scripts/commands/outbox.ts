@@ -7,6 +7,7 @@ import { loadApp } from '../app.ts'
 import { openCluster } from '../cluster/cluster.ts'
 import { reachDatabase } from '../cluster/database.ts'
 import { defineCommand } from '../command.ts'
+import { fairlead, toRun } from '../remedy.ts'
 import { CommandError, say, usageError } from '../terminal.ts'
 
 const COLUMNS = 'id, kind, subject_id as "subjectId", attempts, last_error as "lastError", created_at as "createdAt", parked_at as "parkedAt"'
@@ -97,7 +98,7 @@ export const outbox = defineCommand({
         signal.throwIfAborted()
         throw new CommandError(
           `the database cannot be reached: ${error.message || (error as NodeJS.ErrnoException).code}`,
-          context === undefined ? 'does npx fairlead start run? --context NAME is for a cluster' : `npx fairlead status --context ${context}`,
+          context === undefined ? { advice: 'does npx fairlead start run? --context NAME is for a cluster' } : toRun(fairlead(context, 'status')),
         )
       })
       return await Promise.race([work(client), interrupted])

@@ -8,6 +8,7 @@ import { type Red, readOtherAlerts, readRed } from '../cluster/red.ts'
 import { ApiError } from '../cluster/rest.ts'
 import { stateOf, type WorkloadState, workloadsOf } from '../cluster/rollout.ts'
 import { defineCommand } from '../command.ts'
+import { fairlead, toRun } from '../remedy.ts'
 import { CommandError, dim, green, red, say, yellow } from '../terminal.ts'
 import { CONTEXT, JSON_OUTPUT } from './options.ts'
 
@@ -122,7 +123,7 @@ each error budget of 30 days, by Prometheus. Ends with 1 when something is not r
     if (known.length === 0)
       throw new CommandError(
         `nothing was deployed to '${context}' (namespace ${NAMESPACE})`,
-        context === 'kind-fairlead' ? 'npx fairlead up' : `npx fairlead deploy --context ${context}`,
+        toRun(context === 'kind-fairlead' ? 'npx fairlead up' : fairlead(context, 'deploy')),
       )
     const [rows, { services, alerts, missing }] = await Promise.all([
       Promise.all(workloadsOf(known).map(reference => rowOf(cluster, reference))),

@@ -4,6 +4,7 @@ import { ISSUER_STAND_IN } from '@fairlead/infra/tools'
 import { loadApp } from '../app.ts'
 import { defineCommand } from '../command.ts'
 import { readUserIssuer } from '../local/user-issuer.ts'
+import { toRun } from '../remedy.ts'
 import { CommandError, usageError } from '../terminal.ts'
 
 const NAME = /^[\w.@-]{1,64}$/
@@ -22,7 +23,7 @@ a key of this machine's stands in for that issuer; nothing else believes it.`,
     const foreign = foreignIssuerOf(system)
     if (!foreign) throw new CommandError('the users of this system do not come from elsewhere: log in at the service that issues their tokens')
     const issuer = await readUserIssuer(join(dataDir, ISSUER_STAND_IN), foreign)
-    if (!issuer) throw new CommandError(`nobody stands in for ${foreign.issuer} yet`, 'npx fairlead start, or npx fairlead up')
+    if (!issuer) throw new CommandError(`nobody stands in for ${foreign.issuer} yet`, toRun('npx fairlead start', 'npx fairlead up'))
     process.stdout.write(`${await issuer.tokenOf(user)}\n`)
     return 0
   },

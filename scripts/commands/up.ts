@@ -12,6 +12,7 @@ import { curlLines } from '../journey/curl-lines.ts'
 import { obstacle } from '../journey/obstacle.ts'
 import { runJourney, type Taken } from '../journey/run-journey.ts'
 import { tokenInBash, userTokensOn } from '../journey/user-tokens.ts'
+import { fairlead } from '../remedy.ts'
 import { createSteps, say, yellow } from '../terminal.ts'
 import { CRDS, CRDS_SHA256, GATEWAY_CRDS, GATEWAY_CRDS_SHA256, JSON_OUTPUT, SETTINGS, TIMEOUT } from './options.ts'
 
@@ -92,7 +93,14 @@ at any time: it goes on where it stopped, and changes only what is not as it sho
       journey && !untaken && flags.journey
         ? await step(
             'the journey through the ingress',
-            () => runJourney(journey, { origin: () => baseUrl, host: settings.HOST, signal, userToken }),
+            () =>
+              runJourney(journey, {
+                origin: () => baseUrl,
+                host: settings.HOST,
+                signal,
+                logs: service => fairlead(cluster.context, `logs ${service}`),
+                userToken,
+              }),
             all => all.map(({ title }) => title).join(', '),
           )
         : undefined

@@ -1,3 +1,4 @@
+import type { Remedy } from '../remedy.ts'
 import { CommandError, printable } from '../terminal.ts'
 
 /** What a check cannot look at here, and why. */
@@ -5,13 +6,36 @@ export class NotHere extends Error {
   override name = 'NotHere'
 }
 
+/** An object that is not as the graph gives it. */
+export interface Cause {
+  /** `Kind namespace/name` */
+  object: string
+  /** How it differs, e.g. `spec.replicas is 0, the graph says 1`. */
+  difference: string
+}
+
+const MOST_CAUSES = 3
+
+/** What does not work. */
+export class Fault extends CommandError {
+  readonly causes: readonly Cause[]
+  constructor(symptom: string, remedy: Remedy, causes: readonly Cause[] = []) {
+    const named = causes.slice(0, MOST_CAUSES).map(({ object, difference }) => `${object}: ${difference}`)
+    const left = causes.length > MOST_CAUSES ? [`and ${causes.length - MOST_CAUSES} more`] : []
+    super(causes.length > 0 ? `${symptom}; the cause: ${[...named, ...left].join('; ')}` : symptom, remedy)
+    this.causes = causes
+  }
+}
+
 export interface Check {
   /** E.g. `edge order -> user`. */
   name: string
+  /** Whether there is nothing to look at unless the journey is taken. */
+  ofJourney?: true
   /**
    * Tries the thing itself.
    * @returns what was seen
-   * @throws CommandError when it does not work; NotHere when there is nothing to try
+   * @throws Fault, or another CommandError, when it does not work; NotHere when there is nothing to try
    */
   run(signal: AbortSignal): Promise<string>
 }
@@ -21,8 +45,10 @@ export interface Result {
   outcome: 'passed' | 'failed' | 'skipped'
   /** What was seen, what is wrong, or why it was not tried. */
   message: string
-  /** What to do, of a check that failed. */
-  remedy?: string
+  /** Of a check that failed: which objects are the likely cause. */
+  causes?: readonly Cause[]
+  /** Of a check that failed. */
+  remedy?: Remedy
   ms: number
 }
 
@@ -31,33 +57,36 @@ export const ARRIVAL_MS = 120_000
 /** Longer than any check waits by itself. */
 const CHECK_TIMEOUT_MS = ARRIVAL_MS + 30_000
 
-async function runOne({ name, run }: Check, interrupted: AbortSignal, timeoutMs: number, address: (text: string) => string): Promise<Result> {
+async function runOne({ name, run }: Check, { signal: interrupted, timeoutMs = CHECK_TIMEOUT_MS, otherwise = {} }: RunOptions): Promise<Result> {
   const startedAt = performance.now()
   const timeout = new AbortController()
   // Not AbortSignal.timeout, which keeps the process alive until it fires once somebody listens.
-  const timer = setTimeout(() => timeout.abort(new CommandError(`no answer in ${timeoutMs / 1_000} s`, 'npx fairlead status')), timeoutMs)
+  const timer = setTimeout(() => timeout.abort(new CommandError(`no answer in ${timeoutMs / 1_000} s`, otherwise)), timeoutMs)
   const signal = AbortSignal.any([interrupted, timeout.signal])
   const ended = new Promise<never>((_, reject) => {
     signal.addEventListener('abort', () => reject(signal.reason), { once: true })
   })
   const outcome = await Promise.race([run(signal), ended])
-    .then((message): Omit<Result, 'name' | 'ms'> => ({ outcome: 'passed', message }), outcomeOf)
+    .then(
+      (message): Omit<Result, 'name' | 'ms'> => ({ outcome: 'passed', message }),
+      error => outcomeOf(error, otherwise),
+    )
     .finally(() => clearTimeout(timer))
-  const remedy = outcome.remedy && { remedy: address(outcome.remedy) }
-  return { name, ...outcome, ...remedy, ms: Math.round(performance.now() - startedAt) }
+  return { name, ...outcome, ms: Math.round(performance.now() - startedAt) }
 }
 
-function outcomeOf(error: Error & { hint?: string }): Omit<Result, 'name' | 'ms'> {
+function outcomeOf(error: Error, otherwise: Remedy): Omit<Result, 'name' | 'ms'> {
   if (error instanceof NotHere) return { outcome: 'skipped', message: error.message }
-  const { hint: remedy = 'npx fairlead status' } = error
-  return { outcome: 'failed', message: printable(error.message), remedy: printable(remedy) }
+  const { causes = [] } = error instanceof Fault ? error : {}
+  const remedy = error instanceof CommandError && Object.keys(error.remedy).length > 0 ? error.remedy : otherwise
+  return { outcome: 'failed', message: printable(error.message), ...(causes.length > 0 && { causes }), remedy }
 }
 
 export interface RunOptions {
   signal: AbortSignal
   show: (result: Result) => void
-  /** Makes the commands of a remedy ones for the cluster that is looked at. @default as they are */
-  address?: (text: string) => string
+  /** What to do about a fault that says nothing of that. @default nothing */
+  otherwise?: Remedy
   /** Longest time of one check. @default 150000 */
   timeoutMs?: number
 }
@@ -66,12 +95,10 @@ export interface RunOptions {
  * Runs all checks at once and hands out their results in the order of the list: from the outside in, so that the first that fails
  * is the one to begin with.
  */
-export async function runChecks(
-  checks: readonly Check[],
-  { signal, show, address = text => text, timeoutMs = CHECK_TIMEOUT_MS }: RunOptions,
-): Promise<Result[]> {
+export async function runChecks(checks: readonly Check[], options: RunOptions): Promise<Result[]> {
+  const { signal, show } = options
   signal.throwIfAborted()
-  const running = checks.map(check => runOne(check, signal, timeoutMs, address))
+  const running = checks.map(check => runOne(check, options))
   const results: Result[] = []
   for (const result of running) {
     results.push(await result)

@@ -3,8 +3,8 @@ import type { Manifest, Settings } from '@fairlead/infra/tools'
 import type { Cluster, Live } from '../cluster/cluster.ts'
 import type { Forwarded } from '../cluster/forward.ts'
 import { isReady } from '../cluster/rollout.ts'
-import { CommandError } from '../terminal.ts'
-import { NotHere } from './check.ts'
+import { fairlead, kubectl, type Remedy, toRun } from '../remedy.ts'
+import { Fault, NotHere } from './check.ts'
 import { createDrift, type Drift } from './drift.ts'
 
 /** What is looked at, and the ways to it. */
@@ -19,17 +19,19 @@ export interface Context {
   baseUrl: string
   /** Where it speaks TLS, `host:port`; nowhere without one. */
   tlsAddress: string | undefined
-  /** Command that puts every object back to what the graph gives. */
-  deploy: string
+  /** A command of kubectl for this cluster. */
+  kubectl(words: string): string
+  /** A command of ours for this cluster and these settings. */
+  fairlead(words: string, more?: Record<string, string>): string
   /** Ready pods of a program, by its name. */
   pods(name: string, namespace: string): Promise<Live[]>
   /**
    * JSON of a program that answers HTTP in one of its pods.
-   * @throws NotHere when there is no such program here, CommandError when it has no ready pod or does not answer
+   * @throws NotHere when there is no such program here, AnswerError when it answers something else, Fault when it cannot be asked
    */
   ask(program: Program, path: string): Promise<unknown>
-  /** CommandError that names its likely cause: objects that are not as the graph gives them, else `otherwise`. */
-  blame(symptom: string, about: (manifest: Manifest) => boolean, otherwise: string): Promise<CommandError>
+  /** A fault with its likely causes: objects that are not as the graph gives them, which a deploy puts back; without any, `otherwise` is what to do. */
+  blame(symptom: string, about: (manifest: Manifest) => boolean, otherwise: Remedy): Promise<Fault>
   close(): Promise<void>
 }
 
@@ -39,10 +41,29 @@ export interface Program {
   port: number
 }
 
+/** An answer that is none of 2xx. */
+export class AnswerError extends Fault {
+  readonly status: number
+  constructor(status: number, message: string, remedy: Remedy) {
+    super(message, remedy)
+    this.status = status
+  }
+}
+
 const ANSWER_MS = 10_000
 
-export function createContext(options: Omit<Context, 'drift' | 'pods' | 'ask' | 'blame' | 'close'>): Context {
-  const { cluster, manifests, deploy } = options
+export interface ContextOptions extends Pick<Context, 'cluster' | 'system' | 'settings' | 'manifests' | 'baseUrl' | 'tlsAddress'> {
+  /** Settings that somebody chose: without them a deploy would bring another system than the one that is looked at. @default none */
+  chosen?: Record<string, string>
+}
+
+export function createContext({ chosen = {}, ...options }: ContextOptions): Context {
+  const { cluster, manifests } = options
+  const command = {
+    kubectl: (words: string) => kubectl(cluster.context, words),
+    fairlead: (words: string, more: Record<string, string> = {}) => fairlead(cluster.context, words, { ...chosen, ...more }),
+  }
+  const logsOf = ({ name, namespace }: Program) => toRun(command.kubectl(`-n ${namespace} logs -l app.kubernetes.io/name=${name}`))
   const drift = createDrift(cluster, manifests)
   const open = new Map<string, Promise<Forwarded>>()
 
@@ -57,24 +78,21 @@ export function createContext(options: Omit<Context, 'drift' | 'pods' | 'ask' | 
     if (!pod && all.length === 0 && !manifests.some(({ metadata }) => metadata.name === name && metadata.namespace === namespace))
       throw new NotHere(`there is no ${name} in namespace ${namespace}`)
     if (!pod)
-      throw new CommandError(
+      throw new Fault(
         `${namespace}/${name} has ${all.length === 0 ? 'no pod' : 'no ready pod'}`,
-        `npx fairlead status, or put it back: ${deploy}`,
+        toRun(command.fairlead('status'), command.fairlead('deploy')),
       )
     return cluster.forward(namespace, pod.metadata.name, port)
   }
 
   const blame: Context['blame'] = async (symptom, about, otherwise) => {
     const causes = await drift(about)
-    if (causes.length === 0) return new CommandError(symptom, otherwise)
-    return new CommandError(
-      `${symptom}; the cause: ${causes.slice(0, 3).join('; ')}${causes.length > 3 ? `; and ${causes.length - 3} more` : ''}`,
-      deploy,
-    )
+    return new Fault(symptom, causes.length > 0 ? toRun(command.fairlead('deploy')) : otherwise, causes)
   }
 
   return {
     ...options,
+    ...command,
     drift,
     pods,
     ask: async (program, path) => {
@@ -85,17 +103,11 @@ export function createContext(options: Omit<Context, 'drift' | 'pods' | 'ask' | 
       forwarded.catch(() => open.delete(key))
       const { url } = await forwarded
       const answer = await fetch(`${url}${path}`, { signal: AbortSignal.timeout(ANSWER_MS) }).catch((error: Error) => {
-        throw new CommandError(
-          `${key} does not answer (${((error.cause as Error | undefined) ?? error).message})`,
-          `kubectl -n ${program.namespace} logs -l app.kubernetes.io/name=${program.name}`,
-        )
+        throw new Fault(`${key} does not answer (${((error.cause as Error | undefined) ?? error).message})`, logsOf(program))
       })
       const text = await answer.text()
       if (!answer.ok)
-        throw new CommandError(
-          `${key}${path.split('?')[0]} answered ${answer.status}: ${text.trim().slice(0, 200)}`,
-          `kubectl -n ${program.namespace} logs -l app.kubernetes.io/name=${program.name}`,
-        )
+        throw new AnswerError(answer.status, `${key}${path.split('?')[0]} answered ${answer.status}: ${text.trim().slice(0, 200)}`, logsOf(program))
       return /json/.test(answer.headers.get('content-type') ?? '') ? JSON.parse(text) : text
     },
     blame,

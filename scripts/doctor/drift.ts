@@ -2,6 +2,7 @@ import { type Manifest, parseQuantity } from '@fairlead/infra/tools'
 import { nameOf } from '../cluster/apply.ts'
 import type { Cluster, Live } from '../cluster/cluster.ts'
 import { ApiError } from '../cluster/rest.ts'
+import type { Cause } from './check.ts'
 
 /** Members that are not compared: the API server keeps `stringData` as `data`. */
 const APART = new Set(['stringData', 'status'])
@@ -68,20 +69,21 @@ function stopped({ kind, spec }: Live): string | undefined {
 }
 
 /** What keeps one object from being as the graph gives it, or nothing. */
-async function driftOf(cluster: Cluster, manifest: Manifest): Promise<string | undefined> {
+async function driftOf(cluster: Cluster, manifest: Manifest): Promise<Cause | undefined> {
+  const object = nameOf(manifest)
   try {
     const live: Live | undefined = await cluster.read(manifest)
-    if (!live) return `${nameOf(manifest)} is not there`
+    if (!live) return { object, difference: 'not there' }
     const found = contradiction(manifest, live) ?? opened(manifest, live) ?? stopped(live)
-    return found && `${nameOf(manifest)}: ${found}`
+    return found === undefined ? undefined : { object, difference: found }
   } catch (error) {
-    if (error instanceof ApiError) return `${nameOf(manifest)} cannot be read: ${error.message}`
+    if (error instanceof ApiError) return { object, difference: `cannot be read: ${error.message}` }
     throw error
   }
 }
 
 /** Finds out which of some objects are not as the graph gives them: the likely cause of what does not work. */
-export type Drift = (about: (manifest: Manifest) => boolean) => Promise<string[]>
+export type Drift = (about: (manifest: Manifest) => boolean) => Promise<Cause[]>
 
 export const createDrift =
   (cluster: Cluster, manifests: readonly Manifest[]): Drift =>

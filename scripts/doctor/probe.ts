@@ -3,8 +3,8 @@ import { pinned } from '@fairlead/infra/tools'
 import { inParallel } from '../cluster/apply.ts'
 import type { Cluster } from '../cluster/cluster.ts'
 import { ApiError } from '../cluster/rest.ts'
-import { CommandError } from '../terminal.ts'
-import { NotHere } from './check.ts'
+import { kubectl, toRun } from '../remedy.ts'
+import { Fault, NotHere } from './check.ts'
 
 /** Who asks: a pod with a program's label, so that its policies hold for it, but never ready, so that no Service sends it anything. */
 export interface Identity {
@@ -36,7 +36,7 @@ const ANSWER_MS = 90_000
  * Starts a pod for each identity, which tries every endpoint and looks every name up, and removes it.
  * @param names names in the cluster without its domain, e.g. `stock-pods.acme.svc`
  * @returns what each identity saw, in their order
- * @throws CommandError naming the pod that has not answered
+ * @throws Fault naming the pod that has not answered
  */
 export async function probe(
   cluster: Cluster,
@@ -48,8 +48,8 @@ export async function probe(
     signal,
   }: { endpoints: readonly Endpoint[]; names?: readonly string[]; image?: string; signal?: AbortSignal },
 ): Promise<Seen[]> {
-  const run = randomBytes(3).toString('hex')
-  const pods = identities.map((identity, index) => probePod(`probe-${run}-${index}`, identity, image, scriptFor(endpoints, names)))
+  const id = randomBytes(3).toString('hex')
+  const pods = identities.map((identity, index) => probePod(`probe-${id}-${index}`, identity, image, scriptFor(endpoints, names)))
   try {
     for (const namespace of new Set(identities.map(identity => identity.namespace))) await sweep(cluster, namespace)
     // All are waited for, so that none is made after the others were removed.
@@ -80,9 +80,9 @@ async function answerOf(
     }
     signal?.throwIfAborted()
     if (performance.now() > endsAt)
-      throw new CommandError(
+      throw new Fault(
         `pod ${namespace}/${name}, which looks at the network from inside, has not answered in ${ANSWER_MS / 1_000} s`,
-        `kubectl -n ${namespace} get events`,
+        toRun(kubectl(cluster.context, `-n ${namespace} get events`)),
       )
     await new Promise(resolve => setTimeout(resolve, 500))
   }

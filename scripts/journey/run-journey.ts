@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { type FreshKind, fill, isIdempotent, type Journey, type JourneyStep, newId, type Source } from '@fairlead/chassis'
 import { Agent, type Dispatcher, request } from 'undici'
 import { ingressAgent } from '../cluster/ingress-url.ts'
+import { toRun } from '../remedy.ts'
 import { CommandError } from '../terminal.ts'
 import type { UserTokens } from './user-tokens.ts'
 
@@ -15,6 +16,8 @@ export interface RunOptions {
   stepTimeoutMs?: number
   /** The trace that a step is to be part of, as 32 hex digits. @default one of its own */
   traceId?: () => string
+  /** The command that shows the logs of a service. @default none */
+  logs?: (service: string) => string
   /** Gives the access token of a user of a foreign issuer. @default nobody does */
   userToken?: UserTokens | undefined
 }
@@ -136,7 +139,7 @@ async function send(
 }
 
 /** Tries again until the answer is good, as long as that may help. */
-async function untilGood(step: JourneyStep, where: string, { signal, stepTimeoutMs = 60_000 }: RunOptions, attempt: () => Promise<Received>) {
+async function untilGood(step: JourneyStep, where: string, { signal, stepTimeoutMs = 60_000, logs }: RunOptions, attempt: () => Promise<Received>) {
   const endsAt = performance.now() + stepTimeoutMs
   for (;;) {
     const received = await attempt().catch((error: Error) => error)
@@ -147,7 +150,7 @@ async function untilGood(step: JourneyStep, where: string, { signal, stepTimeout
     if (isLast || !trouble.passes) {
       const { method, path } = step.operation
       const call = `${where}: ${method} ${path} ${trouble.what}`
-      throw new CommandError(isLast ? `${call}, still after ${stepTimeoutMs / 1_000} s` : call, `npx fairlead logs ${step.service.name}`)
+      throw new CommandError(isLast ? `${call}, still after ${stepTimeoutMs / 1_000} s` : call, logs ? toRun(logs(step.service.name)) : {})
     }
     await new Promise(resolve => setTimeout(resolve, PAUSE_MS))
     signal.throwIfAborted()

@@ -117,7 +117,7 @@ async function waitUntilReady({ adminUrl, child }: ServiceProcess, name: string,
     try {
       const answer = await fetch(`${adminUrl}/readyz`, { signal: AbortSignal.timeout(1_000) })
       if (answer.ok) return
-      last = (await answer.text()).trim()
+      last = `not ready: ${(await answer.text()).trim()}`
     } catch (error) {
       last = ((error as Error).cause as Error | undefined)?.message ?? (error as Error).message
     }

@@ -104,7 +104,7 @@ const breakages: Breakage[] = [
     what: "the order service's policy is gone",
     breakIt: () => cluster.remove(policy('order')),
     checks: ['edge', 'policies'],
-    says: /^edge order -> user: shop\/order cannot connect to user:8080.*NetworkPolicy shop\/order is not there/,
+    says: /^edge order -> user: shop\/order cannot connect to user:8080.*NetworkPolicy shop\/order: not there/,
   },
   {
     what: 'somebody has opened the user service to every pod',
@@ -114,7 +114,7 @@ const breakages: Breakage[] = [
         spec: { podSelector: { matchLabels: { 'app.kubernetes.io/name': 'user' } }, policyTypes: ['Ingress'], ingress: [{}] },
       } as never),
     checks: ['policies'],
-    says: /^policies: .*can connect to user:\d+.*NetworkPolicy shop\/let-me-in is not of the graph/,
+    says: /^policies: .*can connect to user:\d+.*NetworkPolicy shop\/let-me-in: not of the graph/,
   },
   {
     what: 'the DNS of the cluster is down',

@@ -90,7 +90,7 @@ describe('npm run images', () => {
     const { code, stderr } = await images('/nowhere')
     expect({ code, stderr }).toEqual({
       code: 1,
-      stderr: 'error: docker is not installed, or not on the PATH\n  look further: https://docs.docker.com/engine/install\n',
+      stderr: 'error: docker is not installed, or not on the PATH\n  see: https://docs.docker.com/engine/install\n',
     })
   })
 
@@ -125,7 +125,7 @@ test.each([
     "command-argument value 'retyr' is invalid for argument 'action'. Allowed choices are list, retry, drop; see fairlead outbox --help",
   ],
   ['fairlead deploy', ['--contxt', 'x'], "unknown option '--contxt' (Did you mean --context?)"],
-  ['fairlead deploy', [], '--context is missing: name the cluster\n  look further: kubectl config get-contexts'],
+  ['fairlead deploy', [], '--context is missing: name the cluster\n  do: kubectl config get-contexts'],
   [
     'fairlead up',
     ['--workers', '10'],

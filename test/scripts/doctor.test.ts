@@ -125,7 +125,7 @@ describe('npx fairlead doctor', () => {
       'a context that is not there',
       ['--context', 'kind-gone'],
       {},
-      /^error: the kubeconfig has no context 'kind-gone'; it has kind-test, kind-away, production, kind-lost\n {2}look further: npx fairlead up makes one\n$/,
+      /^error: the kubeconfig has no context 'kind-gone'; it has kind-test, kind-away, production, kind-lost\n {2}do: npx fairlead up --name gone\n$/,
     ],
     ['a setting that is wrong', ON_TEST, { PLATFORM: 'none' }, /^error: the environment has 1 problem:\n {2}PLATFORM is wrong/],
     ['a kubeconfig that is not there', ON_TEST, { KUBECONFIG: '/dev/null/none' }, /^error: .*kubeconfig/],
@@ -158,7 +158,7 @@ describe('npx fairlead doctor', () => {
     const { stderr } = await start(args, { HOST: 'other.localhost', RUNBOOKS: "https://example.org/it's" }).ended
     expect(stderr).toContain(`the certificate of 127.0.0.1:${port} is for localhost, not for other.localhost: Secret ingress/shop-tls is not there`)
     expect(stderr).toContain(
-      "    do: HOST=other.localhost IMAGE_TAG=test RUNBOOKS='https://example.org/it'\\''s' npx fairlead secrets --context kind-test, or see https://example.org/it's/certificate-expires.md\n",
+      "    do: HOST=other.localhost IMAGE_TAG=test RUNBOOKS='https://example.org/it'\\''s' npx fairlead secrets --context kind-test\n    see: https://example.org/it's/certificate-expires.md\n",
     )
   })
 
@@ -169,7 +169,7 @@ describe('npx fairlead doctor', () => {
       name: 'nodes',
       outcome: 'failed',
       message: 'node a is not ready: no CNI',
-      remedy: 'kubectl --context kind-test describe node a',
+      remedy: { commands: ['kubectl --context kind-test describe node a'] },
       ms: expect.any(Number),
     }
     expect(JSON.parse(stdout)).toEqual({ context: 'kind-test', healthy: false, checks: [nodes] })

@@ -20,11 +20,15 @@ describe('a command', () => {
     expect(await command('return 3')).toEqual({ code: 3, stdout: '', stderr: '' })
   })
 
-  test('says a failure that was foreseen in one line, and where to look further', async () => {
-    expect(await command("throw new CommandError('the port is taken', 'docker ps')")).toEqual({
+  test('says a failure that was foreseen in one line, and what to do in others', async () => {
+    expect(
+      await command(
+        "throw new CommandError('the port is taken', { advice: 'who holds it?', commands: ['docker ps', 'lsof'], page: 'https://example.org' })",
+      ),
+    ).toEqual({
       code: 1,
       stdout: '',
-      stderr: 'error: the port is taken\n  look further: docker ps\n',
+      stderr: 'error: the port is taken\n  check: who holds it?\n  do: docker ps\n  or: lsof\n  see: https://example.org\n',
     })
   })
 

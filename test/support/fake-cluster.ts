@@ -5,7 +5,7 @@ import { loadSettings } from '../../infra/kit/settings/settings.ts'
 import { synthesize } from '../../infra/kit/synth/synth.ts'
 import { nameOf } from '../../scripts/cluster/apply.ts'
 import type { Cluster, Live, Reference } from '../../scripts/cluster/cluster.ts'
-import { ApiError } from '../../scripts/cluster/rest.ts'
+import { UnknownKind } from '../../scripts/cluster/rest.ts'
 import type { Check } from '../../scripts/doctor/check.ts'
 import { type Context, createContext } from '../../scripts/doctor/context.ts'
 import { images, project, system } from './acme.ts'
@@ -76,7 +76,7 @@ export function fakeCluster(initial: readonly Reference[] = manifests): FakeClus
       exists: async reference => objects.has(nameOf(reference)),
       serves: async ({ kind }) => !fake.unknown.has(kind),
       list: async (apiVersion, kind, namespace, labelSelector = '') => {
-        if (fake.unknown.has(kind)) throw new ApiError(404, `the cluster knows no ${kind} in ${apiVersion}`)
+        if (fake.unknown.has(kind)) throw new UnknownKind({ apiVersion, kind })
         const requirements = labelSelector.split(',').filter(Boolean)
         return [...objects.values()].filter(
           live =>
@@ -164,7 +164,6 @@ export const contextOf = ({ cluster }: FakeCluster, more: Partial<Parameters<typ
     manifests,
     baseUrl: 'http://127.0.0.1:9',
     tlsAddress: undefined,
-    deploy: 'npx fairlead deploy',
     ...more,
   })
 

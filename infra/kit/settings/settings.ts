@@ -234,8 +234,6 @@ export function loadSettings(env: Env, system: Named): Settings {
 export const chartSettings = (system: Named): Settings =>
   loadSettings({}, { ...system, services: system.services.map(service => ({ ...service, settings: {} })) })
 
-const isMissingHere = (problem: string) => problem.includes(' is missing: ') && (problem.split(' ', 1)[0] as string) in settingFields
-
 /** The settings for the cluster of a context, whose name tells whether kind made it. */
 export function settingsFor(context: string, env: Env, system: Named): Settings {
   const CLUSTER = env.CLUSTER || (context.startsWith('kind-') ? 'kind' : 'other')
@@ -243,9 +241,9 @@ export function settingsFor(context: string, env: Env, system: Named): Settings 
     return loadSettings({ ...env, CLUSTER }, system)
   } catch (error) {
     const isGuessed = CLUSTER === 'other' && !env.PLATFORM
-    if (!(error instanceof ConfigError && isGuessed && error.problems.some(isMissingHere))) throw error
+    if (!(error instanceof ConfigError && isGuessed && error.missing.length > 0)) throw error
     const why = `PLATFORM is existing, because ${context} is no cluster of kind, so that these have no default; PLATFORM=bundled brings them`
-    throw new ConfigError([...error.problems, why])
+    throw new ConfigError([...error.problems, why], error.missing)
   }
 }
 

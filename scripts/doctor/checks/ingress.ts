@@ -3,8 +3,8 @@ import type { Contract, ServiceDefinition } from '@fairlead/chassis'
 import { CERTIFICATE_DAYS, certificateSecret, entryServices } from '@fairlead/infra/tools'
 import { request } from 'undici'
 import { ingressAgent } from '../../cluster/ingress-url.ts'
-import { CommandError } from '../../terminal.ts'
-import { type Check, NotHere } from '../check.ts'
+import { type Remedy, toRun } from '../../remedy.ts'
+import { type Check, Fault, NotHere } from '../check.ts'
 import type { Context } from '../context.ts'
 
 const ANSWER_MS = 10_000
@@ -30,7 +30,7 @@ const openPaths = (contract: Contract): string[] =>
     .filter(({ method, path, auth, internal }) => method === 'GET' && auth === 'none' && !internal && !path.includes('{'))
     .map(({ path }) => path)
 
-async function get({ baseUrl, settings, deploy, blame }: Context, path: string): Promise<number> {
+async function get({ baseUrl, settings, kubectl, fairlead, blame }: Context, path: string): Promise<number> {
   const dispatcher = ingressAgent(settings.HOST)
   try {
     const signal = AbortSignal.timeout(ANSWER_MS)
@@ -42,7 +42,7 @@ async function get({ baseUrl, settings, deploy, blame }: Context, path: string):
     throw await blame(
       `nobody answers at ${baseUrl} (${code ?? message})`,
       ({ kind, metadata }) => metadata.namespace === settings.INGRESS_NAMESPACE && kind !== 'ConfigMap',
-      `kubectl -n ${settings.INGRESS_NAMESPACE} get pods, or put it back: ${deploy}`,
+      toRun(kubectl(`-n ${settings.INGRESS_NAMESPACE} get pods`), fairlead('deploy')),
     )
   } finally {
     await dispatcher.destroy()
@@ -50,7 +50,7 @@ async function get({ baseUrl, settings, deploy, blame }: Context, path: string):
 }
 
 async function isRouted(context: Context, { name, contract }: ServiceDefinition): Promise<string> {
-  const { settings, baseUrl, blame } = context
+  const { settings, baseUrl, blame, fairlead } = context
   const [path] = openPaths(contract)
   if (!path) throw new NotHere(`${name} has no public operation that can be asked without a token`)
   const status = await get(context, path)
@@ -59,7 +59,7 @@ async function isRouted(context: Context, { name, contract }: ServiceDefinition)
     `GET ${baseUrl}${path} answered ${status}: ${MEANINGS[status] ?? 'the service fails'}`,
     ({ kind, metadata }) =>
       metadata.name === name && metadata.namespace === settings.NAMESPACE && ['Ingress', 'HTTPRoute', 'Service', 'NetworkPolicy'].includes(kind),
-    `npx fairlead logs ${name}`,
+    toRun(fairlead(`logs ${name}`)),
   )
 }
 
@@ -76,34 +76,37 @@ async function privateStaysPrivate(context: Context): Promise<string> {
       throw await context.blame(
         `${path} answered ${status} through the ingress: it is not for everybody`,
         ({ kind }) => kind === 'Ingress' || kind === 'HTTPRoute',
-        `kubectl -n ${context.settings.NAMESPACE} describe ingress`,
+        toRun(context.kubectl(`-n ${context.settings.NAMESPACE} describe ingress`)),
       )
   }
   return `${paths.length} paths are not routed`
 }
 
-async function certificateIsGood({ tlsAddress, settings, cluster }: Context): Promise<string> {
+async function certificateIsGood({ tlsAddress, settings, cluster, fairlead }: Context): Promise<string> {
   if (!tlsAddress) throw new NotHere('no TLS address is known (--url https://...)')
-  const certificate = await certificateOf(tlsAddress, settings.HOST)
+  const certificate = await certificateOf(tlsAddress, settings.HOST, toRun(fairlead('status')))
   const wrong = checkServerIdentity(settings.HOST, certificate)
-  const remedy = `${settings.TLS === 'local' ? `npx fairlead secrets --context ${cluster.context}, or ` : ''}see ${settings.RUNBOOKS}/certificate-expires.md`
+  const remedy = {
+    ...(settings.TLS === 'local' && { commands: [fairlead('secrets')] }),
+    page: `${settings.RUNBOOKS}/certificate-expires.md`,
+  }
   const { name, namespace } = certificateSecret(settings)
   const secret = `Secret ${namespace}/${name}`
   if (wrong) {
     const there = await cluster.exists({ apiVersion: 'v1', kind: 'Secret', metadata: { name, namespace } })
-    throw new CommandError(
+    throw new Fault(
       `the certificate of ${tlsAddress} is for ${certificate.subject?.CN ?? 'nobody'}, not for ${settings.HOST}: ${there ? `${secret} is of another host` : `${secret} is not there`}`,
       remedy,
     )
   }
   const days = (Date.parse(certificate.valid_to) - Date.now()) / DAY_MS
   if (days < CERTIFICATE_DAYS.ticket)
-    throw new CommandError(`the certificate in ${secret} ${days < 0 ? 'has expired' : 'expires'} on ${certificate.valid_to}`, remedy)
+    throw new Fault(`the certificate in ${secret} ${days < 0 ? 'has expired' : 'expires'} on ${certificate.valid_to}`, remedy)
   return `for ${settings.HOST}, good for ${Math.floor(days)} days`
 }
 
 /** Whatever is served, trusted or not. */
-const certificateOf = (address: string, servername: string): Promise<PeerCertificate> =>
+const certificateOf = (address: string, servername: string, remedy: Remedy): Promise<PeerCertificate> =>
   new Promise((resolve, reject) => {
     const [host, port] = address.split(/:(?=\d+$)/)
     const socket = connect(
@@ -115,7 +118,7 @@ const certificateOf = (address: string, servername: string): Promise<PeerCertifi
     )
     const fail = (reason: string) => {
       socket.destroy()
-      reject(new CommandError(`nobody speaks TLS at ${address} (${reason})`, 'npx fairlead status'))
+      reject(new Fault(`nobody speaks TLS at ${address} (${reason})`, remedy))
     }
     socket.on('timeout', () => fail(`no answer in ${ANSWER_MS / 1_000} s`))
     socket.on('error', (error: NodeJS.ErrnoException) => fail(error.code ?? error.message))

@@ -23,13 +23,14 @@ export interface Trip {
   take(signal: AbortSignal): Promise<Taken[]>
 }
 
-export function createTrip({ baseUrl, settings }: Context, journey: Journey | undefined, userToken?: UserTokens): Trip {
+export function createTrip({ baseUrl, settings, fairlead }: Context, journey: Journey | undefined, userToken?: UserTokens): Trip {
   let taken: Promise<Taken[]> | undefined
   const options = {
     origin: () => baseUrl,
     host: settings.HOST,
     traceId: keptTraceId,
     stepTimeoutMs: STEP_MS,
+    logs: (service: string) => fairlead(`logs ${service}`),
     userToken,
   }
   return {
@@ -46,6 +47,7 @@ export function createTrip({ baseUrl, settings }: Context, journey: Journey | un
 export const journeyChecks = (context: Context, trip: Trip): Check[] => [
   {
     name: 'journey',
+    ofJourney: true,
     run: async signal => {
       try {
         return (await trip.take(signal)).map(({ title, status }) => `${title} ${status}`).join(', ')
@@ -55,7 +57,7 @@ export const journeyChecks = (context: Context, trip: Trip): Check[] => [
         throw await context.blame(
           error.message,
           ({ kind, metadata: { namespace } }) => namespace === context.settings.NAMESPACE && about.includes(kind),
-          error.hint ?? 'npx fairlead status',
+          error.remedy,
         )
       }
     },

@@ -1,6 +1,6 @@
 import { ALERTMANAGER_PORT, type Manifest, PROMETHEUS_PORT, WATCHDOG } from '@fairlead/infra/tools'
-import { CommandError } from '../../terminal.ts'
-import { ARRIVAL_MS, type Check } from '../check.ts'
+import { toRun } from '../../remedy.ts'
+import { ARRIVAL_MS, type Check, Fault } from '../check.ts'
 import { type Context, until } from '../context.ts'
 import { PROBE } from '../probe.ts'
 
@@ -88,20 +88,19 @@ async function isScraped(context: Context, { metadata, spec }: Manifest, signal:
     (['Role', 'RoleBinding'].includes(kind) && other === 'prometheus')
   const { wanted, wrong } = await arrived(context, look, found => found.wanted.length > 0 && found.wrong.length === 0, about, signal)
   const [first] = wrong
-  if (wanted.length === 0) throw new CommandError(`${namespace}/${name} has no ready pod to scrape`, 'npx fairlead status')
+  if (wanted.length === 0) throw new Fault(`${namespace}/${name} has no ready pod to scrape`, toRun(context.fairlead('status')))
   if (!first) return `${wanted.length} targets up`
   const symptom = first.target
     ? `Prometheus cannot scrape ${first.pod} (${first.port}): ${first.target.lastError || 'it has not tried yet'}`
     : `Prometheus does not know ${first.pod} (${first.port}) as a target${wrong.length > 1 ? `, nor ${wrong.length - 1} more of ${name}` : ''}`
-  throw await context.blame(
-    symptom,
-    about,
-    `does Prometheus select it? MONITORING_LABELS=${JSON.stringify(context.settings.MONITORING_LABELS)}; kubectl -n ${namespace} describe servicemonitor ${name}`,
-  )
+  throw await context.blame(symptom, about, {
+    advice: `does Prometheus select it? MONITORING_LABELS is ${JSON.stringify(context.settings.MONITORING_LABELS)}`,
+    commands: [context.kubectl(`-n ${namespace} describe servicemonitor ${name}`)],
+  })
 }
 
 async function rulesAreEvaluated(context: Context, signal: AbortSignal): Promise<string> {
-  const { manifests, settings, blame } = context
+  const { manifests, settings, blame, kubectl } = context
   const wanted = manifests
     .filter(({ kind }) => kind === 'PrometheusRule')
     .flatMap(({ metadata, spec }) =>
@@ -118,20 +117,22 @@ async function rulesAreEvaluated(context: Context, signal: AbortSignal): Promise
   const about = ({ kind }: Manifest) => kind === 'PrometheusRule' || kind === 'Prometheus'
   const { missing, rules, failing } = await arrived(context, look, found => found.missing.length === 0 && found.failing.length === 0, about, signal)
   if (missing.length > 0)
-    throw await blame(`Prometheus has no rules ${missing.join(', ')}: nothing would alert`, about, 'does Prometheus select them? MONITORING_LABELS')
+    throw await blame(`Prometheus has no rules ${missing.join(', ')}: nothing would alert`, about, {
+      advice: `does Prometheus select them? MONITORING_LABELS is ${JSON.stringify(settings.MONITORING_LABELS)}`,
+    })
   const [first] = failing
   if (first)
     throw await blame(
       `rule ${first.name} is not evaluated: ${first.lastError || 'not yet'}`,
       about,
-      `kubectl -n ${settings.MONITORING_NAMESPACE} logs prometheus-prometheus-0`,
+      toRun(kubectl(`-n ${settings.MONITORING_NAMESPACE} logs prometheus-prometheus-0`)),
     )
   return `${rules.length} in ${wanted.length} groups, all evaluated`
 }
 
 /** The watchdog fires always, so whoever does not have it would not have any other alert. */
 async function alertsArrive(context: Context, signal: AbortSignal): Promise<string> {
-  const { ask, settings, blame } = context
+  const { ask, settings, blame, kubectl } = context
   const alertmanager = { name: 'alertmanager', namespace: settings.MONITORING_NAMESPACE, port: ALERTMANAGER_PORT }
   const filter = encodeURIComponent(`alertname="${WATCHDOG}"`)
   const look = async () => {
@@ -147,6 +148,6 @@ async function alertsArrive(context: Context, signal: AbortSignal): Promise<stri
   throw await blame(
     `${WATCHDOG}, which fires always, has not come to Alertmanager: no other alert would`,
     about,
-    `kubectl -n ${settings.MONITORING_NAMESPACE} logs prometheus-prometheus-0`,
+    toRun(kubectl(`-n ${settings.MONITORING_NAMESPACE} logs prometheus-prometheus-0`)),
   )
 }

@@ -2,8 +2,8 @@ import { calleesOf, podsHost } from '@fairlead/chassis'
 import { imagesFor } from '@fairlead/infra/tools'
 import type { Live } from '../../cluster/cluster.ts'
 import { isReady, programOf, workloadsOf } from '../../cluster/rollout.ts'
-import { CommandError } from '../../terminal.ts'
-import { type Check, NotHere } from '../check.ts'
+import { toRun } from '../../remedy.ts'
+import { type Check, Fault, NotHere } from '../check.ts'
 import type { Context } from '../context.ts'
 import { allows, type End } from '../expected-traffic.ts'
 import { type Identity, probe, type Seen } from '../probe.ts'
@@ -118,28 +118,26 @@ const portsOf = ({ spec }: Live): number[] => [
 ]
 
 async function namesAreFound(context: Context, { callers }: Survey): Promise<string> {
-  const { cluster, system, settings } = context
+  const { cluster, system, settings, kubectl } = context
   const services = callers.filter(({ caller: { name } }) => system.services.some(service => service.name === name))
   for (const name of lookups(context)) {
     const blind = services.filter(({ seen }) => !seen.found.has(name)).map(({ caller }) => caller.name)
     if (blind.length === 0) continue
     const symptom = `${name} is not found from pods of ${blind.join(', ')}`
     if (!settings.DNS.some(({ podSelector }) => podSelector?.matchLabels?.['k8s-app'] === 'kube-dns'))
-      throw await context.blame(
-        symptom,
-        ({ kind }) => kind === 'NetworkPolicy' || kind === 'Service',
-        "is the setting DNS what pods' /etc/resolv.conf names?",
-      )
+      throw await context.blame(symptom, ({ kind }) => kind === 'NetworkPolicy' || kind === 'Service', {
+        advice: "is the setting DNS what pods' /etc/resolv.conf names?",
+      })
     const servers = await cluster.list('v1', 'Pod', 'kube-system', 'k8s-app=kube-dns')
     if (!servers.some(isReady))
-      throw new CommandError(
+      throw new Fault(
         `${symptom}: kube-system/coredns has no ready pod, so no name is found in the cluster`,
-        'kubectl -n kube-system get deploy,pods -l k8s-app=kube-dns',
+        toRun(kubectl('-n kube-system get deploy,pods -l k8s-app=kube-dns')),
       )
     throw await context.blame(
       symptom,
       ({ kind }) => kind === 'NetworkPolicy' || kind === 'Service',
-      `kubectl -n kube-system logs -l k8s-app=kube-dns`,
+      toRun(kubectl('-n kube-system logs -l k8s-app=kube-dns')),
     )
   }
   return `${lookups(context).length} names found from pods of ${services.length} services`
@@ -165,14 +163,14 @@ async function connects(
   const chosen = pairs(context, survey, true).filter(({ caller, end }) => from(caller.name) && picks(end, caller.name))
   const refused = chosen.filter(({ open }) => !open)
   const [first] = refused
-  if (chosen.length === 0 && expected) throw new CommandError('the callee has no ready pod to try', 'npx fairlead status')
+  if (chosen.length === 0 && expected) throw new Fault('the callee has no ready pod to try', toRun(context.fairlead('status')))
   if (chosen.length === 0) throw new NotHere('nothing of the platform is ours to try')
   if (!first) return `${chosen.length} connect`
   const symptom = `${first.caller.title} cannot connect to ${first.end.title}${refused.length > 1 ? `, nor can ${refused.length - 1} more pairs that the graph allows` : ''}`
   throw await context.blame(
     symptom,
     isPolicyOf(refused.flatMap(({ caller, end }) => [caller, end])),
-    `kubectl -n ${first.end.namespace} describe networkpolicy`,
+    toRun(context.kubectl(`-n ${first.end.namespace} describe networkpolicy`)),
   )
 }
 
@@ -187,12 +185,13 @@ async function nothingElseConnects(context: Context, survey: Survey): Promise<st
     context,
     ends.map(({ namespace }) => namespace),
   )
-  const otherwise = 'does the network of this cluster enforce NetworkPolicies? (kindnet does from kind 0.24 on)'
+  const otherwise = { advice: 'does the network of this cluster enforce NetworkPolicies? (kindnet does from kind 0.24 on)' }
   const [one] = foreign
   if (!one) throw await context.blame(symptom, isPolicyOf(ends), otherwise)
   // Of both kinds of causes, for what one opens the other may open, too.
-  const causes = [...foreign.map(name => `NetworkPolicy ${name} is not of the graph`), ...(await context.drift(isPolicyOf(ends)))]
-  throw new CommandError(`${symptom}; the cause: ${causes.join('; ')}`, `kubectl -n ${one.split('/')[0]} describe networkpolicy`)
+  const ours = await context.drift(isPolicyOf(ends))
+  const causes = [...foreign.map(name => ({ object: `NetworkPolicy ${name}`, difference: 'not of the graph' })), ...ours]
+  throw new Fault(symptom, toRun(context.kubectl(`-n ${one.split('/')[0]} describe networkpolicy`)), causes)
 }
 
 /** Policies that somebody else has put beside those of the graph. */

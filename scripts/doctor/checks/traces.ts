@@ -1,9 +1,9 @@
 import type { ServiceDefinition } from '@fairlead/chassis'
 import { COLLECTOR_METRICS_PORT, JAEGER, type Manifest } from '@fairlead/infra/tools'
 import type { Taken } from '../../journey/run-journey.ts'
-import { CommandError } from '../../terminal.ts'
-import { type Check, NotHere } from '../check.ts'
-import { type Context, until } from '../context.ts'
+import { toRun } from '../../remedy.ts'
+import { type Check, Fault, NotHere } from '../check.ts'
+import { AnswerError, type Context, until } from '../context.ts'
 import type { Trip } from './journey.ts'
 import { askPrometheus } from './metrics.ts'
 
@@ -39,7 +39,7 @@ const EXEMPLAR_MS = 35_000
 /** Whether traces arrive, and lead on from metrics. */
 export const traceChecks = (context: Context, trip: Trip): Check[] => [
   ...context.system.services.map(({ name }): Check => ({ name: `collector of ${name}`, run: () => collectorSends(context, name) })),
-  { name: 'trace', run: signal => tracesAreWhole(context, trip, signal) },
+  { name: 'trace', ofJourney: true, run: signal => tracesAreWhole(context, trip, signal) },
   { name: 'exemplar', run: signal => exemplarLeadsToTrace(context, signal) },
 ]
 
@@ -49,7 +49,7 @@ const askJaeger = ({ ask, settings }: Context, path: string): Promise<unknown> =
 /** The trace, or nothing while Jaeger does not have it. */
 async function findTrace(context: Context, traceId: string): Promise<Trace | undefined> {
   const answer = await askJaeger(context, `/api/traces/${traceId}`).catch(error => {
-    if (error instanceof CommandError && / answered 404/.test(error.message)) return undefined
+    if (error instanceof AnswerError && error.status === 404) return undefined
     throw error
   })
   const [trace] = (answer as { data?: Trace[] } | undefined)?.data ?? []
@@ -91,7 +91,9 @@ async function tracesAreWhole(context: Context, trip: Trip, signal: AbortSignal)
   await askJaeger(context, '/api/services')
   const taken = await trip.take(signal).catch(error => {
     if (error instanceof NotHere) throw error
-    throw new CommandError(`no journey was taken, whose traces would be looked for: ${(error as Error).message}`, 'begin with what the journey needs')
+    throw new Fault(`no journey was taken, whose traces would be looked for: ${(error as Error).message}`, {
+      advice: 'the check journey comes first',
+    })
   })
   const crossing = taken.filter(({ step }) => step.crosses.length > 0)
   const watched = crossing.length > 0 ? crossing : taken.slice(0, 1)
@@ -99,7 +101,7 @@ async function tracesAreWhole(context: Context, trip: Trip, signal: AbortSignal)
 }
 
 async function traceIsWhole(context: Context, { step, title, traceId }: Taken, signal: AbortSignal): Promise<string> {
-  const { settings, blame } = context
+  const { settings, blame, kubectl } = context
   const entry = step.service.name
   const wanted = [...step.crosses.map(callee => `${entry} -> ${callee}`), ...(settings.PLATFORM === 'bundled' ? [`traefik -> ${entry}`] : [])]
   const look = async () => {
@@ -116,7 +118,7 @@ async function traceIsWhole(context: Context, { step, title, traceId }: Taken, s
   throw await blame(
     trace ? `the trace ${traceId} of ${title} lacks ${missing.join(', ')}` : `the trace ${traceId} of ${title} has not come to Jaeger`,
     wayOfTraces,
-    `kubectl -n ${settings.NAMESPACE} logs -l app.kubernetes.io/name=${entry} -c collector`,
+    toRun(kubectl(`-n ${settings.NAMESPACE} logs -l app.kubernetes.io/name=${entry} -c collector`)),
   )
 }
 
@@ -132,9 +134,9 @@ interface Reading {
 
 /** The collector's own figures, twice: what it lost long ago is no trouble now, and one batch in its queue is none either. */
 async function collectorSends(context: Context, name: string): Promise<string> {
-  const { pods, settings, blame } = context
+  const { pods, settings, blame, kubectl, fairlead } = context
   const ready = await pods(name, settings.NAMESPACE)
-  if (ready.length === 0) throw new CommandError(`${name} has no ready pod`, 'npx fairlead status')
+  if (ready.length === 0) throw new Fault(`${name} has no ready pod`, toRun(fairlead('status')))
   const read = () => Promise.all(ready.map(({ metadata }) => readingOf(context, name, metadata.name)))
   const before = await read()
   await new Promise(resolve => setTimeout(resolve, COLLECTOR_MS))
@@ -146,18 +148,18 @@ async function collectorSends(context: Context, name: string): Promise<string> {
     throw await blame(
       `the collector of ${metadata.name} does not get rid of its spans (${second.queued} batches wait, ${lost} spans were lost in ${COLLECTOR_MS / 1_000} s)`,
       wayFrom(name),
-      `kubectl -n ${settings.NAMESPACE} logs ${metadata.name} -c collector`,
+      toRun(kubectl(`-n ${settings.NAMESPACE} logs ${metadata.name} -c collector`)),
     )
   }
   return `${after.reduce((sum, { sent }) => sum + sent, 0)} spans sent on by ${ready.length} pods`
 }
 
-async function readingOf({ cluster, settings, blame }: Context, name: string, pod: string): Promise<Reading> {
+async function readingOf({ cluster, settings, blame, kubectl }: Context, name: string, pod: string): Promise<Reading> {
   const forwarded = await cluster.forward(settings.NAMESPACE, pod, COLLECTOR_METRICS_PORT)
   try {
     const answer = await fetch(`${forwarded.url}/metrics`, { signal: AbortSignal.timeout(10_000) }).catch(() => undefined)
     if (!answer)
-      throw await blame(`the collector of ${pod} does not answer`, wayFrom(name), `kubectl -n ${settings.NAMESPACE} logs ${pod} -c collector`)
+      throw await blame(`the collector of ${pod} does not answer`, wayFrom(name), toRun(kubectl(`-n ${settings.NAMESPACE} logs ${pod} -c collector`)))
     const text = await answer.text()
     const sum = (metric: string) =>
       [...text.matchAll(new RegExp(`^${metric}(?:\\{[^}]*\\})? (\\S+)$`, 'gm'))].reduce((total, [, value]) => total + Number(value), 0)
@@ -176,7 +178,7 @@ interface Exemplars {
 }
 
 async function exemplarLeadsToTrace(context: Context, signal: AbortSignal): Promise<string> {
-  const { settings, blame } = context
+  const { settings, blame, kubectl } = context
   await askJaeger(context, '/api/services')
   const look = async () => {
     const now = Date.now() / 1_000
@@ -200,11 +202,11 @@ async function exemplarLeadsToTrace(context: Context, signal: AbortSignal): Prom
     throw await blame(
       `exemplars name traces that Jaeger does not have, e.g. ${ids[0]}`,
       wayOfTraces,
-      `kubectl -n ${settings.TRACING_NAMESPACE} logs -l app.kubernetes.io/name=jaeger`,
+      toRun(kubectl(`-n ${settings.TRACING_NAMESPACE} logs -l app.kubernetes.io/name=jaeger`)),
     )
   throw await blame(
     'Prometheus has no exemplar of any request',
     ({ kind }) => ['Prometheus', 'ServiceMonitor', 'Service', 'NetworkPolicy'].includes(kind),
-    'Prometheus needs the feature exemplar-storage',
+    { advice: 'Prometheus needs the feature exemplar-storage' },
   )
 }

@@ -1,8 +1,8 @@
 import { DASHBOARD, type Manifest } from '@fairlead/infra/tools'
 import type { Reference } from '../../cluster/cluster.ts'
 import { describeState, programOf, stateOf, workloadsOf } from '../../cluster/rollout.ts'
-import { CommandError } from '../../terminal.ts'
-import type { Check } from '../check.ts'
+import { toRun } from '../../remedy.ts'
+import { type Check, Fault } from '../check.ts'
 import { type Context, until } from '../context.ts'
 
 /** A rollout that goes on may need this long for a pod. */
@@ -21,11 +21,11 @@ export const workloadChecks = (context: Context): Check[] => [
       run: async signal => {
         const state = await until(
           () => stateOf(context.cluster, reference),
-          ({ done, reason }) => done || (reason !== undefined && !reason.endsWith(': starts')),
+          ({ done, reason, starts }) => done || (reason !== undefined && !starts),
           ROLLOUT_MS,
           signal,
         )
-        if (!state.done) throw await context.blame(describeState(state), concerns(reference), 'npx fairlead status')
+        if (!state.done) throw await context.blame(describeState(state), concerns(reference), toRun(context.fairlead('status')))
         return `${state.ready}/${state.desired} ready`
       },
     }),
@@ -48,7 +48,7 @@ interface Running {
 }
 
 /** Whether every node could get what it is to run, and whether that is what the sources here give. */
-async function imagesAreHad({ cluster, manifests, system, settings, blame }: Context): Promise<string> {
+async function imagesAreHad({ cluster, manifests, system, settings, blame, kubectl, fairlead }: Context): Promise<string> {
   const namespaces = new Set(workloadsOf(manifests).map(({ metadata }) => metadata.namespace))
   const pods = (await Promise.all([...namespaces].map(namespace => cluster.list('v1', 'Pod', namespace)))).flat()
   for (const { metadata, status } of pods) {
@@ -59,7 +59,7 @@ async function imagesAreHad({ cluster, manifests, system, settings, blame }: Con
         `the node of pod ${metadata.namespace}/${metadata.name} cannot get ${without.image} (${without.state?.waiting?.reason})`,
         ({ kind, metadata: { name, namespace } }) =>
           kind === 'Deployment' && namespace === metadata.namespace && metadata.name.startsWith(`${name}-`),
-        `kubectl -n ${metadata.namespace} describe pod ${metadata.name}; on kind the images of the services are loaded by up`,
+        toRun(kubectl(`-n ${metadata.namespace} describe pod ${metadata.name}`), fairlead('deploy')),
       )
   }
   const others = await Promise.all(
@@ -69,7 +69,7 @@ async function imagesAreHad({ cluster, manifests, system, settings, blame }: Con
         (deployment as { spec: { template: { spec: { containers: { image: string }[] } } } } | undefined)?.spec.template.spec.containers[0]?.image
       const wanted = imageOf(manifests.find(({ kind, metadata }) => kind === 'Deployment' && metadata.name === name))
       const runs = imageOf(await cluster.read(reference))
-      return runs && runs !== wanted ? [`${name} runs ${runs}; the sources here give ${wanted}, which npx fairlead deploy would bring`] : []
+      return runs && runs !== wanted ? [`${name} runs ${runs}; the sources here give ${wanted}, which a deploy would bring`] : []
     }),
   )
   return [`of ${pods.length} pods`, ...others.flat()].join('; ')
@@ -91,7 +91,7 @@ const partsOf = ({ projected, ...volume }: Volume): Volume[] =>
     : [volume]
 
 /** Whether all Secrets and ConfigMaps are there that pods mount: pods that run go on without, and no new one starts. */
-async function mountsAreThere({ cluster, manifests, deploy }: Context): Promise<string> {
+async function mountsAreThere({ cluster, manifests, fairlead }: Context): Promise<string> {
   const wanted = new Map<string, { kind: 'Secret' | 'ConfigMap'; name: string; namespace: string; by: string }>()
   for (const { kind, metadata, spec } of manifests) {
     if (kind !== 'Deployment' && kind !== 'StatefulSet') continue
@@ -106,15 +106,15 @@ async function mountsAreThere({ cluster, manifests, deploy }: Context): Promise<
   }
   for (const [title, { kind, name, namespace, by }] of wanted) {
     if (!(await cluster.exists({ apiVersion: 'v1', kind, metadata: { name, namespace } })))
-      throw new CommandError(
+      throw new Fault(
         `${title}, which pods of ${by} mount, is not there: those that run go on, no new one starts`,
-        kind === 'Secret' ? `npx fairlead secrets --context ${cluster.context}` : deploy,
+        toRun(fairlead(kind === 'Secret' ? 'secrets' : 'deploy')),
       )
   }
   return `${wanted.size} there`
 }
 
-async function autoscalerIsActive({ cluster, settings, deploy }: Context, name: string, signal: AbortSignal): Promise<string> {
+async function autoscalerIsActive({ cluster, settings, kubectl, fairlead }: Context, name: string, signal: AbortSignal): Promise<string> {
   const reference = { apiVersion: 'autoscaling/v2', kind: 'HorizontalPodAutoscaler', metadata: { name, namespace: settings.NAMESPACE } }
   const stateNow = async () => {
     const { spec, status, metadata } = (await cluster.read(reference)) ?? {}
@@ -127,11 +127,11 @@ async function autoscalerIsActive({ cluster, settings, deploy }: Context, name: 
   // One that has had no metrics for long has waited enough.
   const youngMs = first.since + METRICS_MS - Date.now()
   const { found, active, bounds, now } = isActive(first) ? first : await until(stateNow, isActive, Math.max(ROLLOUT_MS, youngMs || 0), signal)
-  if (!found) throw new CommandError(`HorizontalPodAutoscaler ${name} is not there: nothing adds pods under load`, deploy)
+  if (!found) throw new Fault(`HorizontalPodAutoscaler ${name} is not there: nothing adds pods under load`, toRun(fairlead('deploy')))
   if (active?.status !== 'True')
-    throw new CommandError(
+    throw new Fault(
       `nothing adds pods under load: ${active?.message ?? 'it has not been looked at yet'}`,
-      'kubectl get apiservice v1beta1.metrics.k8s.io',
+      toRun(kubectl('get apiservice v1beta1.metrics.k8s.io')),
     )
   return `${now} pods of ${bounds}`
 }

@@ -4,9 +4,12 @@ import { z } from 'zod'
 export class ConfigError extends Error {
   override name = 'ConfigError'
   readonly problems: readonly string[]
-  constructor(problems: readonly string[]) {
+  /** Names of variables that have to be given and are not. */
+  readonly missing: readonly string[]
+  constructor(problems: readonly string[], missing: readonly string[] = []) {
     super(`the environment has ${problems.length} problem${problems.length === 1 ? '' : 's'}:\n${problems.map(p => `  ${p}`).join('\n')}`)
     this.problems = problems
+    this.missing = missing
   }
 }
 
@@ -20,14 +23,19 @@ export function loadConfig<F extends Record<string, z.ZodType>>(
   env: Record<string, string | undefined>,
 ): { [K in keyof F]: z.output<F[K]> } {
   const problems: string[] = []
+  const missing: string[] = []
   const config: Record<string, unknown> = {}
   for (const [name, schema] of Object.entries(fields)) {
     const text = env[name]?.trim() === '' ? undefined : env[name]
     const result = schema.safeParse(text)
-    if (result.success) config[name] = result.data
-    else problems.push(`${name} ${text ? `is wrong (${result.error.issues[0]?.message})` : 'is missing'}: it takes ${takesOf(schema)}`)
+    if (result.success) {
+      config[name] = result.data
+      continue
+    }
+    if (!text) missing.push(name)
+    problems.push(`${name} ${text ? `is wrong (${result.error.issues[0]?.message})` : 'is missing'}: it takes ${takesOf(schema)}`)
   }
-  if (problems.length > 0) throw new ConfigError(problems)
+  if (problems.length > 0) throw new ConfigError(problems, missing)
   return config as never
 }
 

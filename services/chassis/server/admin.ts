@@ -15,7 +15,7 @@ export function createAdminServer(health: Health, metrics: Metrics): Server {
       if (path === '/livez') return answer(health.live() ? 200 : 503, 'ok\n')
       if (path === '/readyz') {
         const failing = await health.failing()
-        return failing.length === 0 ? answer(200, 'ok\n') : answer(503, `not ready: ${failing.join(', ')}\n`)
+        return failing.length === 0 ? answer(200, 'ok\n') : answer(503, `${JSON.stringify({ failing })}\n`, 'application/json')
       }
       if (path === '/metrics') {
         const { contentType, text } = await metrics.expose(req.headers.accept)

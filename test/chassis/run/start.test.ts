@@ -146,7 +146,7 @@ describe('node services/stock/main.ts', () => {
     const listening = await vi.waitUntil(() => lines.find(line => line.msg === 'listening'), { timeout: 15_000, interval: 20 })
     const admin = httpTo(`http://127.0.0.1:${listening.adminPort}`)
     const ready = await admin('GET', '/readyz')
-    expect({ status: ready.status, body: ready.body }).toEqual({ status: 503, body: 'not ready: database\n' })
+    expect({ status: ready.status, body: ready.body }).toEqual({ status: 503, body: { failing: ['database'] } })
     expect((await admin('GET', '/livez')).status).toBe(200)
   })
 })

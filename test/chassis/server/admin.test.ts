@@ -40,12 +40,12 @@ describe('GET /readyz', () => {
 
   test('is 503 and names the check that fails, without its reason', async () => {
     check = () => Promise.reject(new Error('password authentication failed for user "order"'))
-    expect(await get('/readyz')).toEqual({ status: 503, type: TEXT, body: 'not ready: database\n' })
+    expect(await get('/readyz')).toEqual({ status: 503, type: 'application/json', body: { failing: ['database'] } })
   })
 
   test('is 503 while draining', async () => {
     health.drain()
-    expect(await get('/readyz')).toEqual({ status: 503, type: TEXT, body: 'not ready: draining\n' })
+    expect(await get('/readyz')).toEqual({ status: 503, type: 'application/json', body: { failing: ['draining'] } })
   })
 
   test('is 500 when a check breaks its promise, and the server lives on', async () => {

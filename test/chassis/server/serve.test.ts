@@ -87,7 +87,7 @@ describe('serve', () => {
     up = false
     await vi.waitFor(async () => {
       const reply = await admin('GET', '/readyz')
-      expect({ status: reply.status, body: reply.body }).toEqual({ status: 503, body: 'not ready: database\n' })
+      expect({ status: reply.status, body: reply.body }).toEqual({ status: 503, body: { failing: ['database'] } })
     })
   })
 
@@ -184,7 +184,7 @@ describe('running.drain', () => {
     expect(before).toEqual({ status: 200, connection: 'keep-alive' })
     const drained = drain()
     const ready = await admin('GET', '/readyz')
-    expect({ status: ready.status, body: ready.body }).toEqual({ status: 503, body: 'not ready: draining\n' })
+    expect({ status: ready.status, body: ready.body }).toEqual({ status: 503, body: { failing: ['draining'] } })
     expect((await admin('GET', '/livez')).status).toBe(200)
     const reply = await http('GET', '/')
     expect({ status: reply.status, connection: reply.headers.get('connection') }).toEqual({ status: 200, connection: 'close' })

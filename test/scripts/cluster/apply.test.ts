@@ -5,7 +5,8 @@ import { synthesize } from '../../../infra/kit/synth/synth.ts'
 import { applyAll, inParallel, nameOf, waves } from '../../../scripts/cluster/apply.ts'
 import type { Cluster, Reference } from '../../../scripts/cluster/cluster.ts'
 import { readInventory, toPrune, withInventory } from '../../../scripts/cluster/inventory.ts'
-import { ApiError } from '../../../scripts/cluster/rest.ts'
+import { ApiError, UnknownKind } from '../../../scripts/cluster/rest.ts'
+import { toRun } from '../../../scripts/remedy.ts'
 import { images, project, system } from '../../support/acme.ts'
 
 const { own, platform } = synthesize({ ...project, settings: loadSettings({}, system), images })
@@ -64,11 +65,11 @@ describe('the order of an apply', () => {
 
   test('says which object was refused, why, and what to do', async () => {
     const { cluster } = fakeCluster()
-    const refusing = { ...cluster, apply: () => Promise.reject(new ApiError(404, 'the cluster knows no ServiceMonitor in monitoring.coreos.com/v1')) }
+    const refusing = { ...cluster, apply: () => Promise.reject(new UnknownKind({ apiVersion: 'monitoring.coreos.com/v1', kind: 'ServiceMonitor' })) }
     await expect(applyAll(refusing, [object('ServiceMonitor', 'user')], { signal })).rejects.toMatchObject({
       message:
         'ServiceMonitor acme/user cannot be applied: the cluster knows no ServiceMonitor in monitoring.coreos.com/v1: apply its CustomResourceDefinition first (--crds)',
-      hint: 'kubectl --context kind-test explain servicemonitor',
+      remedy: toRun('kubectl --context kind-test explain servicemonitor'),
     })
   })
 
@@ -83,7 +84,7 @@ describe('the order of an apply', () => {
     await expect(applyAll(refusing, all, { signal })).rejects.toMatchObject({
       message:
         'Deployment acme/a, Deployment acme/c: what the graph says now cannot be changed in what is there; delete them, which stops the pods, and deploy again',
-      hint: 'kubectl --context kind-test -n acme delete deployment a && kubectl --context kind-test -n acme delete deployment c',
+      remedy: toRun('kubectl --context kind-test -n acme delete deployment a && kubectl --context kind-test -n acme delete deployment c'),
     })
     expect(log).toEqual(['apply ConfigMap acme/d', 'apply Deployment acme/b'])
   })
@@ -96,7 +97,7 @@ describe('the order of an apply', () => {
     const refusing = { ...fakeCluster().cluster, apply: () => Promise.reject(new ApiError(422, message)) }
     await expect(applyAll(refusing, [object('StatefulSet', 'a')], { signal })).rejects.toMatchObject({
       message: expect.stringContaining('cannot be changed in what is there; delete it'),
-      hint: 'kubectl --context kind-test -n acme delete statefulset a',
+      remedy: toRun('kubectl --context kind-test -n acme delete statefulset a'),
     })
   })
 

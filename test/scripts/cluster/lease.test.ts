@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import type { Cluster, Live, Reference } from '../../../scripts/cluster/cluster.ts'
 import { withLease } from '../../../scripts/cluster/lease.ts'
 import { ApiError } from '../../../scripts/cluster/rest.ts'
+import { toRun } from '../../../scripts/remedy.ts'
 
 const START = new Date('2026-01-01T10:00:00Z')
 const { signal } = new AbortController()
@@ -75,7 +76,7 @@ describe('the lease of a deploy', () => {
     const work = vi.fn()
     await expect(withLease(cluster, 'acme', signal, work)).rejects.toMatchObject({
       message: `another deploy by ada@elsewhere (process 7) runs since 2026-01-01T09:58:00.000000Z; it was last heard of at ${FRESH}`,
-      hint: 'kubectl --context kind-test --namespace acme get lease fairlead-deploy -o yaml',
+      remedy: toRun('kubectl --context kind-test -n acme get lease fairlead-deploy -o yaml'),
     })
     expect(work).not.toHaveBeenCalled()
     expect(state.live?.spec.holderIdentity).toBe('ada@elsewhere (process 7)')

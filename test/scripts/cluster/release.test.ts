@@ -3,6 +3,7 @@ import type { Manifest } from '../../../infra/kit/objects/manifest.ts'
 import { nameOf } from '../../../scripts/cluster/apply.ts'
 import type { Cluster, Live, Reference } from '../../../scripts/cluster/cluster.ts'
 import { rollOut } from '../../../scripts/cluster/release.ts'
+import { toRun } from '../../../scripts/remedy.ts'
 import { type FakeCluster, fakeCluster, skipPauses } from '../../support/fake-cluster.ts'
 
 const { signal } = new AbortController()
@@ -137,7 +138,7 @@ describe('a release', () => {
     await release(before)
     await expect(release(after, 30_000)).rejects.toMatchObject({
       message: 'after 30 s still there: Pod acme/booking-1; nothing was taken away that they may need',
-      hint: 'kubectl --context kind-test --namespace acme describe pod booking-1',
+      remedy: toRun('kubectl --context kind-test -n acme describe pod booking-1'),
     })
     expect(egressOf(fake, 'booking')).toEqual(['proxy', 'postgres'])
     expect(fake.objects.has('Deployment acme/proxy')).toBe(true)

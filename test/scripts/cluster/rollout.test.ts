@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import type { Cluster, Live } from '../../../scripts/cluster/cluster.ts'
 import { describeState, followRollouts, programOf, progressOf, reasonOfPod, stateOf, workloadsOf } from '../../../scripts/cluster/rollout.ts'
+import { toRun } from '../../../scripts/remedy.ts'
 
 const deployment = (status: object, { replicas = 2, generation = 3 } = {}): Live => ({
   apiVersion: 'apps/v1',
@@ -144,7 +145,7 @@ describe('following rollouts', () => {
     )
     await expect(failed).rejects.toMatchObject({
       message: expect.stringMatching(/^not ready after 0 s:\n {2}booking: 1\/2 ready, pod booking-x: booking ended with 1/),
-      hint: 'kubectl --context kind-test --namespace acme describe deployment booking',
+      remedy: toRun('kubectl --context kind-test -n acme describe deployment booking'),
     })
   })
 

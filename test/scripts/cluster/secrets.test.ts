@@ -1,3 +1,4 @@
+import { toRun } from '../../../scripts/remedy.ts'
 import 'reflect-metadata'
 import { webcrypto, X509Certificate } from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -280,9 +281,9 @@ describe('secrets', () => {
       'Secret observability/receivers, which ALERTS_SECRET asks for',
       'kubectl --context kind-test -n observability create secret generic receivers --from-file=alertmanager.yaml',
     ],
-  ])('are asked for where %j needs one of the owner of the cluster', async (env, message, hint) => {
+  ])('are asked for where %j needs one of the owner of the cluster', async (env, message, command) => {
     const { cluster, objects } = fakeCluster()
-    await expect(ensure(cluster, env)).rejects.toMatchObject({ message: `${message}, is not there: make it`, hint })
+    await expect(ensure(cluster, env)).rejects.toMatchObject({ message: `${message}, is not there: make it`, remedy: toRun(command) })
     const [namespace = '', name = ''] = (/Secret ([^,]+)/.exec(message)?.[1] ?? '').split('/')
     const secret = { apiVersion: 'v1', kind: 'Secret', metadata: { name, namespace }, data: {} }
     objects.set(name, secret)
@@ -305,7 +306,7 @@ describe('secrets', () => {
     const services = [hello, { ...stock, secrets: { ...stock.secrets, payment: {} } }, booking]
     await expect(ensureSecrets(cluster, { ...project, system: { ...system, services }, settings, authorityDir })).rejects.toMatchObject({
       message: 'Secret acme/payment, which stock declares, is not there: make it',
-      hint: 'kubectl --context kind-test -n acme create secret generic payment --from-file=DIR',
+      remedy: toRun('kubectl --context kind-test -n acme create secret generic payment --from-file=DIR'),
     })
   })
 })

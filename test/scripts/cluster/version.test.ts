@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import type { Cluster } from '../../../scripts/cluster/cluster.ts'
 import { requireVersion } from '../../../scripts/cluster/version.ts'
+import { toRun } from '../../../scripts/remedy.ts'
 
 const clusterOf = (major: string, minor: string) => ({ context: 'kind-test', version: async () => ({ major, minor }) }) as unknown as Cluster
 
@@ -18,6 +19,6 @@ test.each([
 ])('Kubernetes %s.%s is refused in one line', async (major, minor) => {
   await expect(requireVersion(clusterOf(major, minor))).rejects.toMatchObject({
     message: `'kind-test' runs Kubernetes ${major}.${minor}; the manifests need 1.33 or newer`,
-    hint: 'kubectl --context kind-test version',
+    remedy: toRun('kubectl --context kind-test version'),
   })
 })

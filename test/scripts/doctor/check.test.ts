@@ -1,8 +1,11 @@
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { describe, expect, test } from 'vitest'
-import { type Check, NotHere, type Result, runChecks } from '../../../scripts/doctor/check.ts'
+import { type Check, Fault, NotHere, type Result, runChecks } from '../../../scripts/doctor/check.ts'
+import { toRun } from '../../../scripts/remedy.ts'
 import { CommandError } from '../../../scripts/terminal.ts'
+
+const STATUS = toRun('npx fairlead status')
 
 const check = (name: string, run: Check['run']): Check => ({ name, run })
 const forever = () => new Promise<never>(() => {})
@@ -10,7 +13,7 @@ const forever = () => new Promise<never>(() => {})
 /** Runs checks and notes what is shown. */
 function running(checks: readonly Check[], { signal = new AbortController().signal, timeoutMs }: { signal?: AbortSignal; timeoutMs?: number } = {}) {
   const shown: Result[] = []
-  const options = { signal, show: (result: Result) => void shown.push(result), ...(timeoutMs !== undefined && { timeoutMs }) }
+  const options = { signal, otherwise: STATUS, show: (result: Result) => void shown.push(result), ...(timeoutMs !== undefined && { timeoutMs }) }
   return { shown, results: runChecks(checks, options) }
 }
 
@@ -51,32 +54,29 @@ describe('runChecks(checks, { signal, show })', () => {
   test.each<[string, Error, Partial<Result>]>([
     [
       'what is wrong',
-      new CommandError('the API server does not answer', 'kubectl get nodes'),
-      { outcome: 'failed', message: 'the API server does not answer', remedy: 'kubectl get nodes' },
+      new CommandError('the API server does not answer', toRun('kubectl get nodes')),
+      { outcome: 'failed', message: 'the API server does not answer', remedy: toRun('kubectl get nodes') },
     ],
-    ['any other error', new Error('a surprise'), { outcome: 'failed', message: 'a surprise', remedy: 'npx fairlead status' }],
+    ['any other error', new Error('a surprise'), { outcome: 'failed', message: 'a surprise', remedy: STATUS }],
     ['nothing to look at', new NotHere('no service calls another'), { outcome: 'skipped', message: 'no service calls another' }],
   ])('of %s makes a result', async (_, error, result) => {
     expect(await outcome(() => Promise.reject(error))).toEqual({ name: 'x', ms: expect.any(Number), ...result })
   })
 
-  test('shows nothing that would move the cursor of a terminal', async () => {
-    expect(await outcome(() => Promise.reject(new CommandError('it logged \u001b[2J\u0007', 'look\u009b')))).toMatchObject({
-      message: 'it logged \ufffd[2J\ufffd',
-      remedy: 'look\ufffd',
-    })
+  test('says nothing that would move the cursor of a terminal', async () => {
+    expect(await outcome(() => Promise.reject(new CommandError('it logged \u001b[2J\u0007')))).toMatchObject({ message: 'it logged \ufffd[2J\ufffd' })
   })
 
-  test('makes the commands of a remedy ones for the cluster that is looked at', async () => {
-    const options = { signal: new AbortController().signal, show: () => {}, address: (text: string) => `${text} there` }
-    const checks = [
-      check('a', () => Promise.reject(new CommandError('npx fairlead status says so', 'npx fairlead deploy'))),
-      check('b', () => Promise.reject(new NotHere('npx fairlead status says so'))),
-    ]
-    expect(await runChecks(checks, options)).toEqual([
-      { name: 'a', outcome: 'failed', message: 'npx fairlead status says so', remedy: 'npx fairlead deploy there', ms: expect.any(Number) },
-      { name: 'b', outcome: 'skipped', message: 'npx fairlead status says so', ms: expect.any(Number) },
-    ])
+  test('gives the causes of a fault as fields, and three of them in words', async () => {
+    const causes = ['a', 'b', 'c', 'd'].map(name => ({ object: `Service shop/${name}`, difference: 'not there' }))
+    expect(await outcome(() => Promise.reject(new Fault('nobody answers', toRun('npx fairlead deploy'), causes)))).toEqual({
+      name: 'x',
+      outcome: 'failed',
+      message: 'nobody answers; the cause: Service shop/a: not there; Service shop/b: not there; Service shop/c: not there; and 1 more',
+      causes,
+      remedy: toRun('npx fairlead deploy'),
+      ms: expect.any(Number),
+    })
   })
 
   test('fails a check that hangs and tells it to stop, and waits for no other because of it', async () => {
@@ -92,7 +92,7 @@ describe('runChecks(checks, { signal, show })', () => {
       { timeoutMs: 20 },
     )
     expect(await results).toMatchObject([
-      { name: 'hangs', outcome: 'failed', message: 'no answer in 0.02 s', remedy: 'npx fairlead status' },
+      { name: 'hangs', outcome: 'failed', message: 'no answer in 0.02 s', remedy: STATUS },
       { name: 'quick', outcome: 'passed' },
     ])
     expect((await hanging.promise).aborted).toBe(true)

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { NotHere } from '../../../scripts/doctor/check.ts'
 import { until } from '../../../scripts/doctor/context.ts'
-import { CommandError } from '../../../scripts/terminal.ts'
+import { toRun } from '../../../scripts/remedy.ts'
 import { answering, contextOf, fakeCluster, hangingUp, podOf, type Routes, skipPauses } from '../../support/fake-cluster.ts'
 
 const PROMETHEUS = { name: 'prometheus', namespace: 'observability', port: 9_090 }
@@ -87,9 +87,10 @@ describe('ask(program, path)', () => {
   ])('says that there is %s', async (what, pods) => {
     const fake = fakeCluster()
     fake.put(...pods)
-    await expect(contextOf(fake).ask(PROMETHEUS, '/')).rejects.toEqual(
-      new CommandError(`observability/prometheus has ${what}`, 'npx fairlead status, or put it back: npx fairlead deploy'),
-    )
+    await expect(contextOf(fake).ask(PROMETHEUS, '/')).rejects.toMatchObject({
+      message: `observability/prometheus has ${what}`,
+      remedy: toRun('npx fairlead status --context kind-test', 'npx fairlead deploy --context kind-test'),
+    })
   })
 
   test('says that a pod of a program that the graph does not have is not ready', async () => {
@@ -102,7 +103,7 @@ describe('ask(program, path)', () => {
     await expect(context.ask(PROMETHEUS, '/')).rejects.toMatchObject({
       name: 'CommandError',
       message: 'observability/prometheus:9090 does not answer (other side closed)',
-      hint: 'kubectl -n observability logs -l app.kubernetes.io/name=prometheus',
+      remedy: toRun('kubectl --context kind-test -n observability logs -l app.kubernetes.io/name=prometheus'),
     })
   })
 
@@ -123,26 +124,28 @@ describe('blame(symptom, about, otherwise)', () => {
     const fake = fakeCluster()
     fake.objects.delete('NetworkPolicy observability/jaeger')
     fake.objects.delete('NetworkPolicy acme/stock')
-    expect(await contextOf(fake).blame('no traces', policies, 'look at the logs')).toEqual(
-      new CommandError('no traces; the cause: NetworkPolicy observability/jaeger is not there', 'npx fairlead deploy'),
-    )
+    expect(await contextOf(fake).blame('no traces', policies, { advice: 'look at the logs' })).toMatchObject({
+      message: 'no traces; the cause: NetworkPolicy observability/jaeger: not there',
+      causes: [{ object: 'NetworkPolicy observability/jaeger', difference: 'not there' }],
+      remedy: toRun('npx fairlead deploy --context kind-test'),
+    })
   })
 
   test('names three of many', async () => {
-    const { message } = await contextOf(fakeCluster([])).blame('no traces', policies, 'look at the logs')
-    expect(message).toMatch(/^no traces; the cause: (NetworkPolicy observability\/\S+ is not there; ){3}and 3 more$/)
+    const { message } = await contextOf(fakeCluster([])).blame('no traces', policies, { advice: 'look at the logs' })
+    expect(message).toMatch(/^no traces; the cause: (NetworkPolicy observability\/\S+: not there; ){3}and 3 more$/)
   })
 
   test('names three as they are', async () => {
     const fake = fakeCluster()
     for (const name of ['default-deny', 'jaeger', 'grafana']) fake.objects.delete(`NetworkPolicy observability/${name}`)
-    const { message } = await contextOf(fake).blame('no traces', policies, 'look at the logs')
-    expect(message).toMatch(/grafana is not there$/)
+    const { message } = await contextOf(fake).blame('no traces', policies, { advice: 'look at the logs' })
+    expect(message).toMatch(/grafana: not there$/)
   })
 
   test('says what else to do when all are', async () => {
-    const trouble = await contextOf(fakeCluster()).blame('no traces', policies, 'look at the logs')
-    expect([trouble, trouble.hint]).toEqual([new CommandError('no traces', 'look at the logs'), 'look at the logs'])
+    const trouble = await contextOf(fakeCluster()).blame('no traces', policies, { advice: 'look at the logs' })
+    expect(trouble).toMatchObject({ message: 'no traces', causes: [], remedy: { advice: 'look at the logs' } })
   })
 })
 

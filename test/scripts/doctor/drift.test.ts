@@ -155,8 +155,8 @@ describe('createDrift(cluster, manifests)', () => {
       spec.ports[0].port = 1
     })
     expect(await createDrift(fake.cluster, manifests)(() => true)).toEqual([
-      'Service acme/booking: spec.ports.0.port is 1, the graph says 8082',
-      'NetworkPolicy acme/booking is not there',
+      { object: 'Service acme/booking', difference: 'spec.ports.0.port is 1, the graph says 8082' },
+      { object: 'NetworkPolicy acme/booking', difference: 'not there' },
     ])
   })
 
@@ -166,7 +166,7 @@ describe('createDrift(cluster, manifests)', () => {
       spec.ingress = [{}]
     })
     expect(await createDrift(fake.cluster, manifests)(() => true)).toEqual([
-      'NetworkPolicy observability/grafana: spec.ingress is [{}], the graph does not have it',
+      { object: 'NetworkPolicy observability/grafana', difference: 'spec.ingress is [{}], the graph does not have it' },
     ])
   })
 
@@ -182,23 +182,25 @@ describe('createDrift(cluster, manifests)', () => {
       spec.paused = true
     })
     expect(await createDrift(fake.cluster, manifests)(() => true)).toEqual([
-      'Prometheus observability/prometheus: spec.paused is true',
-      'Deployment acme/booking: spec.replicas is 0',
+      { object: 'Prometheus observability/prometheus', difference: 'spec.paused is true' },
+      { object: 'Deployment acme/booking', difference: 'spec.replicas is 0' },
     ])
   })
 
   test('looks at nothing but what is asked about', async () => {
     const fake = fakeCluster([])
     expect(await createDrift(fake.cluster, manifests)(about('Service booking', 'Namespace acme'))).toEqual([
-      'Namespace acme is not there',
-      'Service acme/booking is not there',
+      { object: 'Namespace acme', difference: 'not there' },
+      { object: 'Service acme/booking', difference: 'not there' },
     ])
   })
 
   test('names what the API server does not show, and why', async () => {
     const { cluster } = fakeCluster()
     const closed = { ...cluster, read: () => Promise.reject(new ApiError(403, 'services is forbidden')) }
-    expect(await createDrift(closed, manifests)(about('Service booking'))).toEqual(['Service acme/booking cannot be read: services is forbidden'])
+    expect(await createDrift(closed, manifests)(about('Service booking'))).toEqual([
+      { object: 'Service acme/booking', difference: 'cannot be read: services is forbidden' },
+    ])
   })
 
   test('fails when the API server does not answer', async () => {

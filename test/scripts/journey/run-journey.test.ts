@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { type RunOptions, runJourney, type Taken } from '../../../scripts/journey/run-journey.ts'
+import { toRun } from '../../../scripts/remedy.ts'
 import { defineJourney, type Journey } from '../../../services/chassis/contract/journey.ts'
 import { answering, hangingUp, type Routes, skipPauses } from '../../support/fake-cluster.ts'
 import { desk, stock } from '../../support/journey-services.ts'
@@ -156,9 +157,9 @@ describe('runJourney', () => {
   ])('gives up after its time and tells %s', async (_, answer, last) => {
     skipPauses()
     const url = await answering({ [`/bookings/${ID}`]: answer })
-    await expect(run(look, url, { userToken, stepTimeoutMs: 3_000 })).rejects.toMatchObject({
+    await expect(run(look, url, { userToken, stepTimeoutMs: 3_000, logs: service => `npx fairlead logs ${service}` })).rejects.toMatchObject({
       message: `desk.get (step 1 of 1): GET /bookings/{id} ${last}, still after 3 s`,
-      hint: 'npx fairlead logs desk',
+      remedy: toRun('npx fairlead logs desk'),
     })
   })
 

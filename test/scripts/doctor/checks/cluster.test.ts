@@ -5,7 +5,7 @@ import { beforeEach, describe, expect, test, vi } from 'vitest'
 import { ApiError } from '../../../../scripts/cluster/rest.ts'
 import { NotHere } from '../../../../scripts/doctor/check.ts'
 import { clusterChecks } from '../../../../scripts/doctor/checks/cluster.ts'
-import { CommandError } from '../../../../scripts/terminal.ts'
+import { toRun } from '../../../../scripts/remedy.ts'
 import { contextOf, type FakeCluster, fakeCluster, manifests, runCheck } from '../../../support/fake-cluster.ts'
 
 const run = (fake: FakeCluster, name: string) => runCheck(clusterChecks(contextOf(fake)), name)
@@ -36,7 +36,7 @@ describe('tools', () => {
     await install('kind', 'echo kind v0.31.0')
     await expect(run(fakeCluster(), 'tools')).rejects.toMatchObject({
       message: 'docker is not installed, or not on the PATH',
-      hint: 'https://docs.docker.com/engine/install',
+      remedy: { page: 'https://docs.docker.com/engine/install' },
     })
   })
 
@@ -65,9 +65,10 @@ describe('nodes', () => {
     ['that nobody hears of', [{ type: 'Ready', status: 'Unknown', message: 'Kubelet stopped posting' }], 'Kubelet stopped posting'],
     ['that says nothing', [], 'it says nothing'],
   ])('one %s is named', async (_, conditions, says) => {
-    await expect(run(fakeCluster([node('a', ready), node('b', ...conditions)]), 'nodes')).rejects.toEqual(
-      new CommandError(`node b is not ready: ${says}`, 'kubectl describe node b'),
-    )
+    await expect(run(fakeCluster([node('a', ready), node('b', ...conditions)]), 'nodes')).rejects.toMatchObject({
+      message: `node b is not ready: ${says}`,
+      remedy: toRun('kubectl --context kind-test describe node b'),
+    })
   })
 })
 
@@ -84,7 +85,7 @@ describe('kinds', () => {
       message: expect.stringMatching(
         /^the cluster knows no (ServiceMonitor|PrometheusRule)\.monitoring\.coreos\.com\/v1 and no (ServiceMonitor|PrometheusRule)\.monitoring\.coreos\.com\/v1: the CustomResourceDefinition is missing$/,
       ),
-      hint: 'npx fairlead deploy brings it (--crds for a folder of your own)',
+      remedy: toRun('npx fairlead deploy --context kind-test'),
     })
   })
 

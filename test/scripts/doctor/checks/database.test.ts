@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { loadSettings } from '../../../../infra/kit/settings/settings.ts'
 import { databaseChecks } from '../../../../scripts/doctor/checks/database.ts'
-import { CommandError } from '../../../../scripts/terminal.ts'
+import { toRun } from '../../../../scripts/remedy.ts'
 import { system } from '../../../support/acme.ts'
 import { answering, contextOf, type FakeCluster, fakeCluster, podOf, runCheck } from '../../../support/fake-cluster.ts'
 
@@ -12,6 +12,9 @@ async function addBookingPod(fake: FakeCluster, name: string, status: number, te
   fake.listening.set(`acme/${name}:9090`, await answering({ '/readyz': readyz }))
 }
 
+/** As the admin port of a service answers. */
+const failing = (...names: string[]) => JSON.stringify({ failing: names })
+
 async function clusterSaying(status: number, text: string, { postgres = true } = {}): Promise<FakeCluster> {
   const fake = fakeCluster()
   await addBookingPod(fake, 'booking-a', status, text)
@@ -21,7 +24,10 @@ async function clusterSaying(status: number, text: string, { postgres = true } =
 
 const run = (fake: FakeCluster, more = {}) => runCheck(databaseChecks(contextOf(fake, more)), 'database of booking')
 
-const SECRETS = 'does Secret booking-database have the right URL and password? npx fairlead secrets --context kind-test'
+const SECRETS = {
+  advice: 'does Secret booking-database have the right URL and password?',
+  commands: ['npx fairlead secrets --context kind-test'],
+}
 
 describe('database of a service', () => {
   test('is checked for each that has one', () => {
@@ -48,46 +54,52 @@ describe('database of a service', () => {
 
   test('is not reached by one of the pods', async () => {
     const fake = await clusterSaying(200, 'ok')
-    await addBookingPod(fake, 'booking-b', 503, 'database: connect ECONNREFUSED')
-    await expect(run(fake)).rejects.toEqual(new CommandError('booking-b does not reach its database', SECRETS))
+    await addBookingPod(fake, 'booking-b', 503, failing('database', 'draining'))
+    await expect(run(fake)).rejects.toMatchObject({ message: 'booking-b does not reach its database', remedy: SECRETS })
     expect(fake.forwarded).toEqual([])
   })
 
   test('is down', async () => {
-    const fake = await clusterSaying(503, 'database', { postgres: false })
+    const fake = await clusterSaying(503, failing('database'), { postgres: false })
     fake.edit('StatefulSet acme/postgres', ({ spec }) => {
       spec.replicas = 0
     })
-    await expect(run(fake)).rejects.toEqual(
-      new CommandError(
+    await expect(run(fake)).rejects.toMatchObject({
+      message:
         'booking-a does not reach its database: postgres has no ready pod; the cause: StatefulSet acme/postgres: spec.replicas is 0, the graph says 1',
-        'npx fairlead deploy',
-      ),
-    )
+      remedy: toRun('npx fairlead deploy --context kind-test'),
+    })
   })
 
   test.each(['booking', 'postgres', 'default-deny'])('is blamed on NetworkPolicy %s when that is gone, and not on those of others', async name => {
-    const fake = await clusterSaying(503, 'database')
+    const fake = await clusterSaying(503, failing('database'))
     fake.objects.delete(`NetworkPolicy acme/${name}`)
     fake.objects.delete('NetworkPolicy acme/stock')
-    await expect(run(fake)).rejects.toThrow(new RegExp(`^booking-a does not reach its database; the cause: NetworkPolicy acme/${name} is not there$`))
+    await expect(run(fake)).rejects.toThrow(new RegExp(`^booking-a does not reach its database; the cause: NetworkPolicy acme/${name}: not there$`))
   })
 
   test('that is external has no pods to look at', async () => {
-    const fake = await clusterSaying(503, 'database', { postgres: false })
+    const fake = await clusterSaying(503, failing('database'), { postgres: false })
     await expect(run(fake, { settings: loadSettings({ DATABASE: 'external', DATABASE_CIDR: '10.20.0.0/16' }, system) })).rejects.toThrow(
       /^booking-a does not reach its database$/,
     )
   })
 
   test.each([
-    [503, 'draining'],
-    [404, 'not found'],
-  ])('is not to blame when the pod answers %i %s', async (status, says) => {
-    await expect(run(await clusterSaying(status, says))).rejects.toEqual(new CommandError(`booking-a says: ${says}`, 'npx fairlead logs booking'))
+    [503, failing('draining'), 'draining'],
+    [503, failing('database-of-others'), 'database-of-others'],
+    [404, 'no database', 'answered 404'],
+  ])('is not to blame when the pod answers %i %s', async (status, text, says) => {
+    await expect(run(await clusterSaying(status, text))).rejects.toMatchObject({
+      message: `booking-a is not ready: ${says}`,
+      remedy: toRun('npx fairlead logs booking --context kind-test'),
+    })
   })
 
   test('is not known without a pod that runs', async () => {
-    await expect(run(fakeCluster())).rejects.toEqual(new CommandError('booking has no pod that runs', 'npx fairlead status'))
+    await expect(run(fakeCluster())).rejects.toMatchObject({
+      message: 'booking has no pod that runs',
+      remedy: toRun('npx fairlead status --context kind-test'),
+    })
   })
 })

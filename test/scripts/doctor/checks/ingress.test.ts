@@ -7,7 +7,7 @@ import { beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { type Certified, ensureAuthority, issueCertificate } from '../../../../scripts/cluster/certificates.ts'
 import { NotHere } from '../../../../scripts/doctor/check.ts'
 import { ingressChecks } from '../../../../scripts/doctor/checks/ingress.ts'
-import { CommandError } from '../../../../scripts/terminal.ts'
+import { toRun } from '../../../../scripts/remedy.ts'
 import type { Contract } from '../../../../services/chassis/contract/contract.ts'
 import { booking, stock } from '../../../support/acme.ts'
 import { answering, contextOf, type FakeCluster, fakeCluster, hangingUp, type Routes, runCheck } from '../../../support/fake-cluster.ts'
@@ -48,17 +48,18 @@ describe('ingress to a service', () => {
     const fake = fakeCluster()
     // Of another service, of another namespace, and none that a request passes.
     for (const name of ['Ingress acme/booking', 'NetworkPolicy ingress/traefik', 'ServiceMonitor acme/stock']) fake.objects.delete(name)
-    await expect(run('ingress to stock', { baseUrl }, fake)).rejects.toEqual(
-      new CommandError(`GET ${baseUrl}/items answered ${status}: ${meaning}`, 'npx fairlead logs stock'),
-    )
+    await expect(run('ingress to stock', { baseUrl }, fake)).rejects.toMatchObject({
+      message: `GET ${baseUrl}/items answered ${status}: ${meaning}`,
+      remedy: toRun('npx fairlead logs stock --context kind-test'),
+    })
   })
 
   test.each(['Ingress', 'Service', 'NetworkPolicy'])('is blamed on the %s that is gone', async kind => {
     const fake = fakeCluster()
     fake.objects.delete(`${kind} acme/stock`)
     await expect(run('ingress to stock', { baseUrl: await answering({}) }, fake)).rejects.toMatchObject({
-      message: expect.stringMatching(new RegExp(`/items answered 404: it has no route; the cause: ${kind} acme/stock is not there$`)),
-      hint: 'npx fairlead deploy',
+      message: expect.stringMatching(new RegExp(`/items answered 404: it has no route; the cause: ${kind} acme/stock: not there$`)),
+      remedy: toRun('npx fairlead deploy --context kind-test'),
     })
   })
 
@@ -69,18 +70,16 @@ describe('ingress to a service', () => {
     })
     fake.objects.delete('Ingress acme/stock')
     const address = await closedAddress()
-    await expect(run('ingress to stock', { baseUrl: `http://${address}` }, fake)).rejects.toEqual(
-      new CommandError(
-        `nobody answers at http://${address} (ECONNREFUSED); the cause: Deployment ingress/traefik: spec.replicas is 0, the graph says 1`,
-        'npx fairlead deploy',
-      ),
-    )
+    await expect(run('ingress to stock', { baseUrl: `http://${address}` }, fake)).rejects.toMatchObject({
+      message: `nobody answers at http://${address} (ECONNREFUSED); the cause: Deployment ingress/traefik: spec.replicas is 0, the graph says 1`,
+      remedy: toRun('npx fairlead deploy --context kind-test'),
+    })
   })
 
   test('that hangs up says so, and where to look', async () => {
     await expect(run('ingress to stock', { baseUrl: await hangingUp() })).rejects.toMatchObject({
       message: expect.stringMatching(/^nobody answers at http:\/\/127\.0\.0\.1:\d+ \(UND_ERR_SOCKET\)$/),
-      hint: 'kubectl -n ingress get pods, or put it back: npx fairlead deploy',
+      remedy: toRun('kubectl --context kind-test -n ingress get pods', 'npx fairlead deploy --context kind-test'),
     })
   })
 
@@ -133,7 +132,7 @@ describe('ingress keeps what is private', () => {
 
 describe('certificate', () => {
   const DAY_MS = 86_400_000
-  const SECRETS = 'npx fairlead secrets --context kind-test, or see docs/runbooks/certificate-expires.md'
+  const SECRETS = { commands: ['npx fairlead secrets --context kind-test'], page: 'docs/runbooks/certificate-expires.md' }
   let authority: Certified
   beforeAll(async () => {
     const dir = await mkdtemp(join(tmpdir(), 'fairlead-ca-'))
@@ -164,7 +163,7 @@ describe('certificate', () => {
   ])('of %d days %s', async (age, what) => {
     await expect(certificate(await serving('acme.localhost', age))).rejects.toMatchObject({
       message: expect.stringMatching(`^the certificate in Secret ingress/acme-tls ${what} on \\w{3} +\\d+ .* GMT$`),
-      hint: SECRETS,
+      remedy: SECRETS,
     })
   })
 
@@ -172,12 +171,10 @@ describe('certificate', () => {
     const fake = fakeCluster()
     fake.put({ apiVersion: 'v1', kind: 'Secret', metadata: { name: 'acme-tls', namespace: 'ingress' } })
     const address = await serving('depot.localhost')
-    await expect(certificate(address, fake)).rejects.toEqual(
-      new CommandError(
-        `the certificate of ${address} is for depot.localhost, not for acme.localhost: Secret ingress/acme-tls is of another host`,
-        SECRETS,
-      ),
-    )
+    await expect(certificate(address, fake)).rejects.toMatchObject({
+      message: `the certificate of ${address} is for depot.localhost, not for acme.localhost: Secret ingress/acme-tls is of another host`,
+      remedy: SECRETS,
+    })
   })
 
   test("is the ingress's own, for the Secret is gone", async () => {
@@ -189,7 +186,10 @@ describe('certificate', () => {
 
   test('is not shown by who is not there', async () => {
     const address = await closedAddress()
-    await expect(certificate(address)).rejects.toEqual(new CommandError(`nobody speaks TLS at ${address} (ECONNREFUSED)`, 'npx fairlead status'))
+    await expect(certificate(address)).rejects.toMatchObject({
+      message: `nobody speaks TLS at ${address} (ECONNREFUSED)`,
+      remedy: toRun('npx fairlead status --context kind-test'),
+    })
   })
 
   test('is not shown by who does not speak TLS', async () => {

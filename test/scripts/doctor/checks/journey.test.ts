@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { NotHere } from '../../../../scripts/doctor/check.ts'
 import { createTrip, journeyChecks } from '../../../../scripts/doctor/checks/journey.ts'
-import { CommandError } from '../../../../scripts/terminal.ts'
+import { toRun } from '../../../../scripts/remedy.ts'
 import { defineJourney } from '../../../../services/chassis/contract/journey.ts'
 import { isKept, KEPT_SHARE } from '../../../../services/chassis/contract/sampling.ts'
 import { booking, hello, stock } from '../../../support/acme.ts'
@@ -27,16 +27,17 @@ describe('journey', () => {
 
   test('that fails names the step, and whose logs to read', async () => {
     const url = await answering({ '/items': () => new Response(), '/greetings': refused })
-    await expect(run(fakeCluster(), url)).rejects.toEqual(
-      new CommandError('hello.listGreetings (step 2 of 2): GET /greetings answered 429 too-many-attempts', 'npx fairlead logs hello'),
-    )
+    await expect(run(fakeCluster(), url)).rejects.toMatchObject({
+      message: 'hello.listGreetings (step 2 of 2): GET /greetings answered 429 too-many-attempts',
+      remedy: toRun('npx fairlead logs hello --context kind-test'),
+    })
   })
 
   test('that fails is blamed on what is not as the graph gives it', async () => {
     const fake = fakeCluster()
     fake.objects.delete('NetworkPolicy acme/hello')
     const url = await answering({ '/items': () => new Response(), '/greetings': refused })
-    await expect(run(fake, url)).rejects.toThrow('answered 429 too-many-attempts; the cause: NetworkPolicy acme/hello is not there')
+    await expect(run(fake, url)).rejects.toThrow('answered 429 too-many-attempts; the cause: NetworkPolicy acme/hello: not there')
   })
 
   test('is taken once, whoever needs it, in traces that are kept', async () => {

@@ -1,12 +1,11 @@
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { NotHere } from '../../../../scripts/doctor/check.ts'
 import { keyChecks } from '../../../../scripts/doctor/checks/keys.ts'
-import { addressTo } from '../../../../scripts/doctor/remedy.ts'
-import { CommandError } from '../../../../scripts/terminal.ts'
+import { toRun } from '../../../../scripts/remedy.ts'
 import { answering, contextOf, type FakeCluster, fakeCluster, podOf, runCheck, settings, skipPauses } from '../../../support/fake-cluster.ts'
 
 const ISSUER = settings.WORKLOAD_ISSUER
-const SECRETS = 'npx fairlead secrets --context kind-test'
+const SECRETS = toRun('npx fairlead secrets --context kind-test')
 const jwks = (...kids: string[]) => JSON.stringify({ keys: kids.map(kid => ({ kty: 'RSA', kid })) })
 
 /** Callees have one set of keys, and the cluster signs with another. */
@@ -26,18 +25,17 @@ describe('workload identity', () => {
   })
 
   test('names the keys that callees lack', async () => {
-    await expect(run(clusterSigning(jwks('old'), jwks('old', 'new', 'newer')))).rejects.toEqual(
-      new CommandError(
-        'ConfigMap acme/workload-issuer lacks the key new, newer that the cluster signs tokens with: calls between services are refused',
-        SECRETS,
-      ),
-    )
+    await expect(run(clusterSigning(jwks('old'), jwks('old', 'new', 'newer')))).rejects.toMatchObject({
+      message: 'ConfigMap acme/workload-issuer lacks the key new, newer that the cluster signs tokens with: calls between services are refused',
+      remedy: SECRETS,
+    })
   })
 
   test('is missing', async () => {
-    await expect(run(clusterSigning(undefined, jwks('new')))).rejects.toEqual(
-      new CommandError("ConfigMap acme/workload-issuer is not there: no callee can verify its callers' tokens", SECRETS),
-    )
+    await expect(run(clusterSigning(undefined, jwks('new')))).rejects.toMatchObject({
+      message: "ConfigMap acme/workload-issuer is not there: no callee can verify its callers' tokens",
+      remedy: SECRETS,
+    })
   })
 
   test('lacks the file', async () => {
@@ -52,25 +50,28 @@ describe('workload identity', () => {
     await expect(run(clusterSigning('{"keys', jwks('new')))).rejects.toMatchObject({
       name: 'CommandError',
       message: expect.stringMatching(/^ConfigMap acme\/workload-issuer /),
-      hint: SECRETS,
+      remedy: SECRETS,
     })
   })
 
   test('is of another issuer than the services expect', async () => {
-    await expect(run(clusterSigning(jwks('new'), jwks('new'), 'https://oidc.example.org'))).rejects.toEqual(
-      new CommandError(
-        `the cluster's tokens are issued by https://oidc.example.org, and the services expect WORKLOAD_ISSUER ${ISSUER}`,
-        'WORKLOAD_ISSUER=https://oidc.example.org npx fairlead deploy',
-      ),
-    )
+    await expect(run(clusterSigning(jwks('new'), jwks('new'), 'https://oidc.example.org'))).rejects.toMatchObject({
+      message: `the cluster's tokens are issued by https://oidc.example.org, and the services expect WORKLOAD_ISSUER ${ISSUER}`,
+      remedy: toRun('WORKLOAD_ISSUER=https://oidc.example.org npx fairlead deploy --context kind-test'),
+    })
   })
 
-  test('is mended by a command in which the right issuer is the last word', async () => {
+  test('is mended by a command with the right issuer and with the other settings that were chosen', async () => {
     const chosen = { WORKLOAD_ISSUER: ISSUER, NAMESPACE: 'acme' }
-    const { hint } = await run(clusterSigning(jwks('new'), jwks('new'), 'https://oidc.example.org')).catch(error => error)
-    expect(addressTo('kind-test', chosen)(hint)).toBe(
-      `WORKLOAD_ISSUER=${ISSUER} NAMESPACE=acme WORKLOAD_ISSUER=https://oidc.example.org npx fairlead deploy --context kind-test`,
-    )
+    await expect(run(clusterSigning(jwks('new'), jwks('new'), 'https://oidc.example.org'), { chosen })).rejects.toMatchObject({
+      remedy: toRun('WORKLOAD_ISSUER=https://oidc.example.org NAMESPACE=acme npx fairlead deploy --context kind-test'),
+    })
+  })
+
+  test("is mended by a command that is one, whatever the cluster's issuer is called", async () => {
+    await expect(run(clusterSigning(jwks('new'), jwks('new'), 'https://x; rm -rf ~'))).rejects.toMatchObject({
+      remedy: toRun("WORKLOAD_ISSUER='https://x; rm -rf ~' npx fairlead deploy --context kind-test"),
+    })
   })
 
   test('needs no copy of keys that the issuer publishes, but the right issuer', async () => {
@@ -123,9 +124,10 @@ describe('age of a key', () => {
   })
 
   test('of 91 days is too old', async () => {
-    await expect((await inUseFor(91)).age()).rejects.toEqual(
-      new CommandError('seals is in use for 91 days; it is to be rotated after 90', 'docs/runbooks/secret-overdue.md'),
-    )
+    await expect((await inUseFor(91)).age()).rejects.toMatchObject({
+      message: 'seals is in use for 91 days; it is to be rotated after 90',
+      remedy: { page: 'docs/runbooks/secret-overdue.md' },
+    })
   })
 
   test('is waited for until Prometheus has heard of it', async () => {
@@ -137,7 +139,10 @@ describe('age of a key', () => {
     skipPauses()
     await expect((await inUseFor()).age()).rejects.toMatchObject({
       message: 'nobody says since when seals is in use, so that no alert asks for a new one',
-      hint: expect.stringContaining("metrics.secretSince('seals', ...)"),
+      remedy: {
+        advice: "main.ts of stock has to call metrics.secretSince('seals', ...)",
+        commands: ['npx fairlead logs stock --context kind-test'],
+      },
     })
   })
 

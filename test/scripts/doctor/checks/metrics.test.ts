@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import type { Live } from '../../../../scripts/cluster/cluster.ts'
 import { NotHere } from '../../../../scripts/doctor/check.ts'
 import { metricsChecks } from '../../../../scripts/doctor/checks/metrics.ts'
-import { CommandError } from '../../../../scripts/terminal.ts'
+import { toRun } from '../../../../scripts/remedy.ts'
 import {
   answering,
   contextOf,
@@ -109,12 +109,11 @@ describe('scrape of a program', () => {
       live.spec.selector.matchLabels['app.kubernetes.io/name'] = 'bookin'
       changedNow(live)
     })
-    await expect(run(fake, 'scrape of booking')).rejects.toEqual(
-      new CommandError(
+    await expect(run(fake, 'scrape of booking')).rejects.toMatchObject({
+      message:
         'Prometheus does not know booking-a (admin) as a target, nor 3 more of booking; the cause: ServiceMonitor acme/booking: spec.selector.matchLabels.app.kubernetes.io/name is "bookin", the graph says "booking"',
-        'npx fairlead deploy',
-      ),
-    )
+      remedy: toRun('npx fairlead deploy --context kind-test'),
+    })
     expect(asked()).toBe(1)
   })
 
@@ -127,19 +126,20 @@ describe('scrape of a program', () => {
   ])('is blamed on %s when that is gone', async name => {
     const { fake } = await clusterWith({ targets: () => [] })
     fake.objects.delete(name)
-    await expect(run(fake, 'scrape of booking')).rejects.toThrow(`nor 3 more of booking; the cause: ${name} is not there`)
+    await expect(run(fake, 'scrape of booking')).rejects.toThrow(`nor 3 more of booking; the cause: ${name}: not there`)
   })
 
   test('is not blamed on what others are made of, and says what Prometheus selects by', async () => {
     const { fake } = await clusterWith({ targets: () => allUp.slice(1) })
     for (const name of ['ServiceMonitor acme/stock', 'Service acme/stock-pods', 'NetworkPolicy acme/stock', 'Deployment acme/booking'])
       fake.objects.delete(name)
-    await expect(run(fake, 'scrape of booking')).rejects.toEqual(
-      new CommandError(
-        'Prometheus does not know booking-a (admin) as a target',
-        'does Prometheus select it? MONITORING_LABELS={}; kubectl -n acme describe servicemonitor booking',
-      ),
-    )
+    await expect(run(fake, 'scrape of booking')).rejects.toMatchObject({
+      message: 'Prometheus does not know booking-a (admin) as a target',
+      remedy: {
+        advice: 'does Prometheus select it? MONITORING_LABELS is {}',
+        commands: ['kubectl --context kind-test -n acme describe servicemonitor booking'],
+      },
+    })
   })
 
   test('tells why a target is down', async () => {
@@ -161,7 +161,10 @@ describe('scrape of a program', () => {
   test('is not there without a ready pod', async () => {
     const { fake } = await clusterWith({})
     for (const name of PODS) fake.objects.delete(`Pod acme/${name}`)
-    await expect(run(fake, 'scrape of booking')).rejects.toEqual(new CommandError('acme/booking has no ready pod to scrape', 'npx fairlead status'))
+    await expect(run(fake, 'scrape of booking')).rejects.toMatchObject({
+      message: 'acme/booking has no ready pod to scrape',
+      remedy: toRun('npx fairlead status --context kind-test'),
+    })
   })
 })
 
@@ -236,12 +239,11 @@ describe('rules', () => {
     const ofOthers = { name: 'booking-slo', file: fileOf('elsewhere', 'booking'), rules: [] }
     const { fake } = await clusterWith({ rules: () => [ofOthers, ...groups.filter(({ name }) => !name.startsWith('booking-'))] })
     fake.objects.delete('PrometheusRule acme/booking')
-    await expect(run(fake, 'rules')).rejects.toEqual(
-      new CommandError(
-        'Prometheus has no rules booking-slo, booking-budget, booking-health: nothing would alert; the cause: PrometheusRule acme/booking is not there',
-        'npx fairlead deploy',
-      ),
-    )
+    await expect(run(fake, 'rules')).rejects.toMatchObject({
+      message:
+        'Prometheus has no rules booking-slo, booking-budget, booking-health: nothing would alert; the cause: PrometheusRule acme/booking: not there',
+      remedy: toRun('npx fairlead deploy --context kind-test'),
+    })
   })
 
   test.each([
@@ -254,9 +256,10 @@ describe('rules', () => {
       rules: [{ name: 'StockErrors', health, ...(health === 'err' && { lastError: says }) }],
     }
     const { fake } = await clusterWith({ rules: () => [...groups.filter(({ name }) => name !== 'stock-slo'), broken] })
-    await expect(run(fake, 'rules')).rejects.toEqual(
-      new CommandError(`rule StockErrors is not evaluated: ${says}`, 'kubectl -n observability logs prometheus-prometheus-0'),
-    )
+    await expect(run(fake, 'rules')).rejects.toMatchObject({
+      message: `rule StockErrors is not evaluated: ${says}`,
+      remedy: toRun('kubectl --context kind-test -n observability logs prometheus-prometheus-0'),
+    })
   })
 
   test('that somebody has just put back are waited for', async () => {
@@ -292,7 +295,7 @@ describe('alert path', () => {
     fake.objects.delete('PrometheusRule acme/booking')
     await expect(run(fake, 'alert path')).rejects.toMatchObject({
       message: 'Watchdog, which fires always, has not come to Alertmanager: no other alert would',
-      hint: 'kubectl -n observability logs prometheus-prometheus-0',
+      remedy: toRun('kubectl --context kind-test -n observability logs prometheus-prometheus-0'),
     })
   })
 

@@ -12,7 +12,7 @@ import { type Check, NotHere } from '../../../../scripts/doctor/check.ts'
 import { networkChecks } from '../../../../scripts/doctor/checks/network.ts'
 import { allows } from '../../../../scripts/doctor/expected-traffic.ts'
 import { probe } from '../../../../scripts/doctor/probe.ts'
-import { CommandError } from '../../../../scripts/terminal.ts'
+import { toRun } from '../../../../scripts/remedy.ts'
 import { EXISTING, images, project, system } from '../../../support/acme.ts'
 import { contextOf, type FakeCluster, fakeCluster, podOf, runCheck, skipPauses } from '../../../support/fake-cluster.ts'
 
@@ -141,23 +141,28 @@ describe('an edge', () => {
     const fake = clusterWith()
     fake.objects.delete(`NetworkPolicy acme/${name}`)
     fake.objects.delete('NetworkPolicy acme/postgres')
-    await expect(run(fake, 'edge booking -> stock')).rejects.toEqual(
-      new CommandError(`acme/booking cannot connect to stock:8081; the cause: NetworkPolicy acme/${name} is not there`, 'npx fairlead deploy'),
-    )
+    await expect(run(fake, 'edge booking -> stock')).rejects.toMatchObject({
+      message: `acme/booking cannot connect to stock:8081; the cause: NetworkPolicy acme/${name}: not there`,
+      remedy: toRun('npx fairlead deploy --context kind-test'),
+    })
   })
 
   test('is refused, and all policies are as the graph gives them', async () => {
     const fake = clusterWith()
     fake.logs = () => 'done'
-    await expect(run(fake, 'edge booking -> stock')).rejects.toEqual(
-      new CommandError('acme/booking cannot connect to stock:8081', 'kubectl -n acme describe networkpolicy'),
-    )
+    await expect(run(fake, 'edge booking -> stock')).rejects.toMatchObject({
+      message: 'acme/booking cannot connect to stock:8081',
+      remedy: toRun('kubectl --context kind-test -n acme describe networkpolicy'),
+    })
   })
 
   test('is not tried without a callee', async () => {
     const fake = clusterWith()
     fake.objects.delete('Pod acme/stock-a')
-    await expect(run(fake, 'edge booking -> stock')).rejects.toEqual(new CommandError('the callee has no ready pod to try', 'npx fairlead status'))
+    await expect(run(fake, 'edge booking -> stock')).rejects.toMatchObject({
+      message: 'the callee has no ready pod to try',
+      remedy: toRun('npx fairlead status --context kind-test'),
+    })
   })
 })
 
@@ -184,12 +189,11 @@ describe('policies', () => {
     const fake = clusterWith()
     const toStock = { podSelector: { matchLabels: { 'app.kubernetes.io/name': 'stock' } }, policyTypes: ['Ingress'], ingress: [{}] }
     fake.put(foreign('let-me-in', 'acme', toStock), foreign('theirs', 'ingress', { podSelector: {}, policyTypes: [] }))
-    await expect(run(fake, 'policies')).rejects.toEqual(
-      new CommandError(
-        'a stranger in default can connect to stock:8081, and 2 more pairs that are no edge can connect; the cause: NetworkPolicy acme/let-me-in is not of the graph',
-        'kubectl -n acme describe networkpolicy',
-      ),
-    )
+    await expect(run(fake, 'policies')).rejects.toMatchObject({
+      message:
+        'a stranger in default can connect to stock:8081, and 2 more pairs that are no edge can connect; the cause: NetworkPolicy acme/let-me-in: not of the graph',
+      remedy: toRun('kubectl --context kind-test -n acme describe networkpolicy'),
+    })
   })
 
   test('are opened by one that is not of the graph, beside one of the graph that is gone', async () => {
@@ -198,7 +202,7 @@ describe('policies', () => {
     fake.put(foreign('let-me-in', 'acme', toStock))
     for (const name of ['default-deny', 'stock']) fake.objects.delete(`NetworkPolicy acme/${name}`)
     await expect(run(fake, 'policies')).rejects.toThrow(
-      /; the cause: NetworkPolicy acme\/let-me-in is not of the graph; NetworkPolicy acme\/default-deny is not there; NetworkPolicy acme\/stock is not there$/,
+      /; the cause: NetworkPolicy acme\/let-me-in: not of the graph; NetworkPolicy acme\/default-deny: not there; NetworkPolicy acme\/stock: not there$/,
     )
   })
 
@@ -207,7 +211,7 @@ describe('policies', () => {
     const fromStock = { podSelector: { matchLabels: { 'app.kubernetes.io/name': 'stock' } }, policyTypes: ['Egress'], egress: [{}] }
     fake.put(foreign('anywhere', 'acme', fromStock))
     await expect(run(fake, 'policies')).rejects.toThrow(
-      'acme/stock can connect to traefik:8000, and 1 more pairs that are no edge can connect; the cause: NetworkPolicy acme/anywhere is not of the graph',
+      'acme/stock can connect to traefik:8000, and 1 more pairs that are no edge can connect; the cause: NetworkPolicy acme/anywhere: not of the graph',
     )
   })
 
@@ -216,8 +220,8 @@ describe('policies', () => {
     const toJaeger = { podSelector: { matchLabels: { 'app.kubernetes.io/name': 'jaeger' } }, policyTypes: ['Ingress'], ingress: [{}] }
     fake.put(foreign('let-me-in', 'observability', toJaeger))
     await expect(run(fake, 'policies')).rejects.toMatchObject({
-      message: expect.stringMatching(/the cause: NetworkPolicy observability\/let-me-in is not of the graph$/),
-      hint: 'kubectl -n observability describe networkpolicy',
+      message: expect.stringMatching(/the cause: NetworkPolicy observability\/let-me-in: not of the graph$/),
+      remedy: toRun('kubectl --context kind-test -n observability describe networkpolicy'),
     })
   })
 
@@ -227,9 +231,9 @@ describe('policies', () => {
     fake.objects.delete('NetworkPolicy ingress/default-deny')
     await expect(run(fake, 'policies')).rejects.toMatchObject({
       message: expect.stringMatching(
-        /and \d+ more pairs that are no edge can connect; the cause: NetworkPolicy ingress\/default-deny is not there; NetworkPolicy acme\/default-deny is not there; NetworkPolicy acme\/postgres is not there; and 1 more$/,
+        /and \d+ more pairs that are no edge can connect; the cause: NetworkPolicy ingress\/default-deny: not there; NetworkPolicy acme\/default-deny: not there; NetworkPolicy acme\/postgres: not there; and 1 more$/,
       ),
-      hint: 'npx fairlead deploy',
+      remedy: toRun('npx fairlead deploy --context kind-test'),
     })
   })
 
@@ -237,7 +241,7 @@ describe('policies', () => {
     const kept = Number.parseInt(await run(clusterWith(), 'policies'), 10)
     await expect(run(clusterWith({ enforced: false }), 'policies')).rejects.toMatchObject({
       message: `ingress/traefik can connect to traefik:8000, and ${kept - 1} more pairs that are no edge can connect`,
-      hint: expect.stringMatching(/^does the network of this cluster enforce NetworkPolicies\?/),
+      remedy: { advice: expect.stringMatching(/^does the network of this cluster enforce NetworkPolicies\?/) },
     })
   })
 })
@@ -252,12 +256,11 @@ describe('DNS', () => {
   test('is down', async () => {
     const fake = clusterWith({ lost: () => true })
     fake.put(coredns(false))
-    await expect(run(fake, 'DNS')).rejects.toEqual(
-      new CommandError(
+    await expect(run(fake, 'DNS')).rejects.toMatchObject({
+      message:
         'hello.acme.svc is not found from pods of hello, stock, booking: kube-system/coredns has no ready pod, so no name is found in the cluster',
-        'kubectl -n kube-system get deploy,pods -l k8s-app=kube-dns',
-      ),
-    )
+      remedy: toRun('kubectl --context kind-test -n kube-system get deploy,pods -l k8s-app=kube-dns'),
+    })
   })
 
   test('of somebody else than kube-dns is not looked for among its pods', async () => {
@@ -273,7 +276,7 @@ describe('DNS', () => {
     fake.put(coredns(true))
     fake.objects.delete('Service acme/booking-pods')
     await expect(run(fake, 'DNS')).rejects.toThrow(
-      /^booking-pods\.acme\.svc is not found from pods of hello, stock, booking; the cause: Service acme\/booking-pods is not there$/,
+      /^booking-pods\.acme\.svc is not found from pods of hello, stock, booking; the cause: Service acme\/booking-pods: not there$/,
     )
   })
 
@@ -282,9 +285,10 @@ describe('DNS', () => {
     fake.put(coredns(true))
     const { logs } = fake
     fake.logs = pod => (pod.metadata.labels['app.kubernetes.io/name'] === 'stock' ? 'done' : logs(pod))
-    await expect(run(fake, 'DNS')).rejects.toEqual(
-      new CommandError('hello.acme.svc is not found from pods of stock', 'kubectl -n kube-system logs -l k8s-app=kube-dns'),
-    )
+    await expect(run(fake, 'DNS')).rejects.toMatchObject({
+      message: 'hello.acme.svc is not found from pods of stock',
+      remedy: toRun('kubectl --context kind-test -n kube-system logs -l k8s-app=kube-dns'),
+    })
   })
 })
 
@@ -368,7 +372,7 @@ describe('probe(cluster, identities, { endpoints, names })', () => {
     await expect(probe(fake.cluster, [stranger, { namespace: 'default' }], { endpoints })).rejects.toMatchObject({
       name: 'CommandError',
       message: expect.stringMatching(/^pod default\/probe-[0-9a-f]{6}-1, which looks at the network from inside, has not answered in 90 s$/),
-      hint: 'kubectl -n default get events',
+      remedy: toRun('kubectl --context kind-test -n default get events'),
     })
     expect(fake.objects.size).toBe(0)
   })

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import type { Live } from '../../../../scripts/cluster/cluster.ts'
 import { workloadChecks } from '../../../../scripts/doctor/checks/workloads.ts'
-import { CommandError } from '../../../../scripts/terminal.ts'
+import { toRun } from '../../../../scripts/remedy.ts'
 import {
   breakCollector,
   contextOf,
@@ -76,7 +76,7 @@ describe('images', () => {
     fake.objects.delete('Deployment observability/grafana')
     await expect(run(fake, 'images')).rejects.toMatchObject({
       message: `the node of pod observability/jaeger-a cannot get jaeger:gone (${reason})`,
-      hint: expect.stringMatching(/^kubectl -n observability describe pod jaeger-a; on kind /),
+      remedy: toRun('kubectl --context kind-test -n observability describe pod jaeger-a', 'npx fairlead deploy --context kind-test'),
     })
   })
 
@@ -105,7 +105,7 @@ describe('images', () => {
       spec.template.spec.containers[0].image = 'fairlead/booking:0'
     })
     expect(await run(fake, 'images')).toBe(
-      'of 0 pods; booking runs fairlead/booking:0; the sources here give registry.example/booking:1.0.0, which npx fairlead deploy would bring',
+      'of 0 pods; booking runs fairlead/booking:0; the sources here give registry.example/booking:1.0.0, which a deploy would bring',
     )
   })
 })
@@ -118,14 +118,15 @@ describe('mounted files', () => {
   test.each([
     ['Secret', 'acme/booking-database', 'booking', 'npx fairlead secrets --context kind-test'],
     ['Secret', 'acme/postgres-roles', 'postgres', 'npx fairlead secrets --context kind-test'],
-    ['ConfigMap', 'acme/workload-issuer', 'stock', 'npx fairlead deploy'],
-    ['ConfigMap', 'observability/grafana-datasources', 'grafana', 'npx fairlead deploy'],
-  ])('%s %s is missed by %s', async (kind, name, by, remedy) => {
+    ['ConfigMap', 'acme/workload-issuer', 'stock', 'npx fairlead deploy --context kind-test'],
+    ['ConfigMap', 'observability/grafana-datasources', 'grafana', 'npx fairlead deploy --context kind-test'],
+  ])('%s %s is missed by %s', async (kind, name, by, command) => {
     const fake = wholeCluster()
     fake.objects.delete(`${kind} ${name}`)
-    await expect(run(fake, 'mounted files')).rejects.toEqual(
-      new CommandError(`${kind} ${name}, which pods of ${by} mount, is not there: those that run go on, no new one starts`, remedy),
-    )
+    await expect(run(fake, 'mounted files')).rejects.toMatchObject({
+      message: `${kind} ${name}, which pods of ${by} mount, is not there: those that run go on, no new one starts`,
+      remedy: toRun(command),
+    })
   })
 
   test('that are optional are not missed', async () => {
@@ -180,7 +181,7 @@ describe('pods of a workload', () => {
       message: expect.stringMatching(
         /^booking: 1\/2 ready, pod booking-a: booking ended with 1, 4 restarts: booking cannot start: collector has no receiver; the cause: Deployment acme\/booking: spec\.template\.spec\.initContainers\.0\.env\.4\.value is not what the graph says$/,
       ),
-      hint: 'npx fairlead deploy',
+      remedy: toRun('npx fairlead deploy --context kind-test'),
     })
   })
 
@@ -188,9 +189,10 @@ describe('pods of a workload', () => {
     const fake = rollingOut({ ...whole, readyReplicas: 1 }, crashing)
     // Of another workload, of another namespace, and what no pod mounts.
     for (const name of ['Deployment acme/stock', 'ConfigMap observability/jaeger', 'ConfigMap acme/booking-dashboard']) fake.objects.delete(name)
-    await expect(run(fake, 'pods of booking')).rejects.toEqual(
-      new CommandError('booking: 1/2 ready, pod booking-a: booking ended with 1, 4 restarts', 'npx fairlead status'),
-    )
+    await expect(run(fake, 'pods of booking')).rejects.toMatchObject({
+      message: 'booking: 1/2 ready, pod booking-a: booking ended with 1, 4 restarts',
+      remedy: toRun('npx fairlead status --context kind-test'),
+    })
   })
 
   test('are not the fault of a workload whose name is the end of theirs', async () => {
@@ -199,7 +201,7 @@ describe('pods of a workload', () => {
     fake.objects.delete('Deployment acme/booking')
     const checks = workloadChecks(contextOf(fake, { manifests: [...manifests, preBooking] }))
     await expect(runCheck(checks, 'pods of pre-booking')).rejects.toThrow(
-      /^pre-booking: 0\/1 ready, is not there; the cause: Deployment acme\/pre-booking is not there$/,
+      /^pre-booking: 0\/1 ready, is not there; the cause: Deployment acme\/pre-booking: not there$/,
     )
   })
 
@@ -216,7 +218,7 @@ describe('pods of a workload', () => {
   test('are not there when nobody has made the workload', async () => {
     const fake = fakeCluster()
     fake.objects.delete('Deployment acme/booking')
-    await expect(run(fake, 'pods of booking')).rejects.toThrow('booking: 0/1 ready, is not there; the cause: Deployment acme/booking is not there')
+    await expect(run(fake, 'pods of booking')).rejects.toThrow('booking: 0/1 ready, is not there; the cause: Deployment acme/booking: not there')
   })
 
   test('that start are waited for', async () => {
@@ -274,9 +276,10 @@ describe('autoscaler of a service', () => {
   test('is waited for while its metrics come, and then tells why it does not', async () => {
     skipPauses()
     const fake = scaling({ type: 'ScalingActive', status: 'False', message: 'unable to get metrics for resource cpu' })
-    await expect(run(fake, 'autoscaler of booking')).rejects.toEqual(
-      new CommandError('nothing adds pods under load: unable to get metrics for resource cpu', 'kubectl get apiservice v1beta1.metrics.k8s.io'),
-    )
+    await expect(run(fake, 'autoscaler of booking')).rejects.toMatchObject({
+      message: 'nothing adds pods under load: unable to get metrics for resource cpu',
+      remedy: toRun('kubectl --context kind-test get apiservice v1beta1.metrics.k8s.io'),
+    })
     const { read } = fake.cluster
     let looks = 0
     fake.cluster.read = async reference => {
@@ -321,8 +324,9 @@ describe('autoscaler of a service', () => {
     skipPauses()
     const fake = fakeCluster()
     fake.objects.delete('HorizontalPodAutoscaler acme/booking')
-    await expect(run(fake, 'autoscaler of booking')).rejects.toEqual(
-      new CommandError('HorizontalPodAutoscaler booking is not there: nothing adds pods under load', 'npx fairlead deploy'),
-    )
+    await expect(run(fake, 'autoscaler of booking')).rejects.toMatchObject({
+      message: 'HorizontalPodAutoscaler booking is not there: nothing adds pods under load',
+      remedy: toRun('npx fairlead deploy --context kind-test'),
+    })
   })
 })
