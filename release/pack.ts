@@ -90,12 +90,19 @@ async function compile(folder: string, stage: string): Promise<void> {
   await run(join('node_modules', '.bin', 'tsc'), ['-p', config], { maxBuffer: 16 << 20, timeout: 300_000 }).catch(error => {
     throw new CommandError(`${folder} does not compile: ${String(error.stdout).trim().split('\n')[0]}`)
   })
-  // tsc rewrites specifiers in code alone.
   for (const path of await readdir(stage, { recursive: true })) {
-    if (!path.endsWith('.d.ts')) continue
-    const text = await readFile(join(stage, path), 'utf8')
-    await writeFile(join(stage, path), text.replace(/((?:from|import\()\s*['"]\.{1,2}\/[^'"]*)\.ts(['"])/g, '$1.js$2'))
+    const finish = path.endsWith('.d.ts') ? toCompiled : path.endsWith('.map') ? toBeside : undefined
+    if (finish) await writeFile(join(stage, path), finish(await readFile(join(stage, path), 'utf8')))
   }
+}
+
+/** tsc rewrites specifiers in code alone. */
+const toCompiled = (declarations: string) => declarations.replace(/((?:from|import\()\s*['"]\.{1,2}\/[^'"]*)\.ts(['"])/g, '$1.js$2')
+
+/** A source is where its code is, and in the map itself: tsc names its place in this repository. */
+function toBeside(map: string): string {
+  const { sources, ...rest } = JSON.parse(map) as { sources: string[] }
+  return JSON.stringify({ ...rest, sources: sources.map(source => basename(source)) })
 }
 
 await runAlone(

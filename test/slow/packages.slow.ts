@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { cp, mkdtemp, readdir, readFile, realpath, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { basename, join, resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { parseAllDocuments } from 'yaml'
 import packageJson from '../../package.json' with { type: 'json' }
@@ -54,7 +54,9 @@ describe.each([
       expect(path).not.toMatch(/(?<!\.d)\.ts$|\.test|\/tests?\/|install\.mjs|node_modules/)
       if (!path.endsWith('.js')) continue
       expect(files).toEqual(expect.arrayContaining([path.replace(/js$/, 'd.ts'), `${path}.map`]))
-      expect(JSON.parse(await readFile(`${path}.map`, 'utf8')).sourcesContent[0].length).toBeGreaterThan(0)
+      const { sources, sourcesContent } = JSON.parse(await readFile(`${path}.map`, 'utf8'))
+      expect(sources).toEqual([basename(path).replace(/js$/, 'ts')])
+      expect(sourcesContent[0].length).toBeGreaterThan(0)
     }
   })
 })
