@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { Argument } from '@commander-js/extra-typings'
-import { aborted, hasOutbox, type ServiceDefinition, type SystemDefinition } from '@fairlead/chassis'
+import { aborted, hasOutbox, type ServiceDefinition, type SystemDefinition, sendsCommands } from '@fairlead/chassis'
 import { someSettings } from '@fairlead/infra/tools'
 import pg from 'pg'
 import { loadApp } from '../app.ts'
@@ -76,14 +76,15 @@ export const outbox = defineCommand({
       .addArgument(new Argument('<action>', 'what to do').choices(['list', 'retry', 'drop']))
       .argument('[ids...]', 'ids of dead-lettered messages')
       .option('--context <name>', 'of the system in this cluster, a context of the kubeconfig, instead of the one of start')
-      .option('--service <name>', 'whose outbox, instead of that of the first service that has one')
+      .option('--service <name>', 'whose outbox, instead of that of the first service that sends commands')
       .option('--database-url-file <file>', 'any other database, by a file with its URL')
       .option('--all', 'list also what is under way')
       .option('--json', 'list as JSON'),
   run: async (flags, { signal, words: [action, ids] }) => {
     const work = workOf(action, ids, flags)
     const { system } = await loadApp()
-    const owners: readonly string[] = (system.services as readonly ServiceDefinition[]).filter(hasOutbox).map(({ name }) => name)
+    const holding = (system.services as readonly ServiceDefinition[]).filter(hasOutbox)
+    const owners = [...holding.filter(sendsCommands), ...holding.filter(service => !sendsCommands(service))].map(({ name }) => name)
     const { context, databaseUrlFile: file, service = owners[0] ?? '' } = flags
     if (file !== undefined && (context ?? flags.service) !== undefined)
       throw usageError('--database-url-file names a database by itself; leave out --context and --service')

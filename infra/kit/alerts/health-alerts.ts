@@ -85,7 +85,7 @@ export function healthAlerts(service: ServiceDefinition, callers: readonly strin
       description: `{{ $value | humanize }} calls to ${name} (from ${callers.join(', ')}, if they are what they say) came with a token of the cluster's issuer whose key it does not know: it was rotated.`,
       runbook: 'workload-key-unknown',
     })
-  if (hasOutbox({ calls }))
+  if (hasOutbox(service))
     alerts.push(
       {
         alert: 'OutboxStuck',

@@ -1,4 +1,4 @@
-import { DEFAULT_POOL_SIZE, DefinitionError, hasOutbox, type ServiceDefinition } from '@fairlead/chassis'
+import { DEFAULT_POOL_SIZE, DefinitionError, type ServiceDefinition, sendsCommands } from '@fairlead/chassis'
 import { ConfigMap, k8s, type ServiceAccount } from 'cdk8s-plus-27'
 import { Construct } from 'constructs'
 import type { SystemProps } from '../objects/context.ts'
@@ -16,8 +16,8 @@ const SETUP = 'postgres-setup'
 /** Name of the Secret with the certificate of the server. */
 export const POSTGRES_TLS = 'postgres-tls'
 
-/** What a pod keeps open: its pool, and where it has an outbox, the connection that listens for it. */
-const connectionsOf = (service: ServiceDefinition): number => DEFAULT_POOL_SIZE + (hasOutbox(service) ? 1 : 0)
+/** What a pod keeps open: its pool, and where it sends commands, the connection that listens for them. */
+const connectionsOf = (service: ServiceDefinition): number => DEFAULT_POOL_SIZE + (sendsCommands(service) ? 1 : 0)
 
 /** What all pods keep open: a fast rollout has all new ones while all old ones still finish, and each new one migrates. */
 const sessionsOf = (client: ServiceDefinition): number => client.scale.max * (2 * connectionsOf(client) + 1)

@@ -229,5 +229,8 @@ export function edgeTo(service: ServiceDefinition, name: string): Edge {
 /** Name under which callers find all pods of a service (a headless Service on Kubernetes). */
 export const podsHost = (service: ServiceDefinition): string => `${service.name}-pods`
 
-/** Whether a service sends commands, which wait in an outbox until they arrive. */
-export const hasOutbox = ({ calls }: Pick<ServiceDefinition, 'calls'>): boolean => calls.some(({ commands = [] }) => commands.length > 0)
+/** Whether a service sends commands, which wait in its outbox until they arrive. */
+export const sendsCommands = ({ calls }: Pick<ServiceDefinition, 'calls'>): boolean => calls.some(({ commands = [] }) => commands.length > 0)
+
+/** Whether a service has an outbox: each with a database, since there may be messages in it of commands that it no longer sends. */
+export const hasOutbox = ({ database }: Pick<ServiceDefinition, 'database'>): boolean => database !== undefined

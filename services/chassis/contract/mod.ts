@@ -22,6 +22,7 @@ export {
   type ServiceDefinition,
   type Slo,
   type SystemDefinition,
+  sendsCommands,
 } from './graph.ts'
 export { REPLAYED_HEADER } from './idempotency-key.ts'
 export { id, newId, timestamp } from './ids.ts'

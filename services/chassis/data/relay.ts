@@ -22,6 +22,8 @@ export interface RelayOptions {
   pollMs?: number
   /** Time for one attempt; the lease is twice as long. @default 3000 */
   attemptMs?: number
+  /** Whether NOTIFY wakes it, which takes a connection of its own. @default true */
+  listens?: boolean
   /** Messages claimed at once. @default 20 */
   batch?: number
   /** Longest wait between attempts. @default 15000 */
@@ -39,7 +41,7 @@ export interface Relay {
  * Delivers messages that their writers did not: short claim with a lease, then the attempt without any lock, then completion by
  * the handler. Any number of relays may run. NOTIFY makes it fast; the poll alone suffices.
  */
-export function startRelay({ pollMs = 500, attemptMs = 3_000, batch = 20, maxBackoffMs = 15_000, ...options }: RelayOptions): Relay {
+export function startRelay({ pollMs = 500, attemptMs = 3_000, listens = true, batch = 20, maxBackoffMs = 15_000, ...options }: RelayOptions): Relay {
   const { database, log } = options
   const inSpan = spansOf(log, attemptMs)
   const next = createRound(options, inSpan, { leaseMs: attemptMs * 2, batch })
@@ -54,14 +56,14 @@ export function startRelay({ pollMs = 500, attemptMs = 3_000, batch = 20, maxBac
       if (messages.length < batch && !closed) await alarm.wait(pollMs * (0.5 + Math.random()))
     }
   }
-  const listener = database.listen(CHANNEL, alarm.ring)
+  const listener = listens ? database.listen(CHANNEL, alarm.ring) : undefined
   const running = loop()
   return {
     wake: alarm.ring,
     close: async () => {
       closed = true
       alarm.ring()
-      await Promise.all([running, listener.close()])
+      await Promise.all([running, listener?.close()])
     },
   }
 }

@@ -1,7 +1,7 @@
 import type Koa from 'koa'
 import type { Client } from '../client/client.ts'
 import { hasOperation } from '../contract/contract.ts'
-import { hasOutbox, type ServiceDefinition } from '../contract/graph.ts'
+import { type ServiceDefinition, sendsCommands } from '../contract/graph.ts'
 import type { Implementation, Started, Wiring } from '../contract/implement.ts'
 import { secretsOf } from '../contract/secrets.ts'
 import { fetchesUserKeys } from '../contract/users.ts'
@@ -47,6 +47,9 @@ export interface Wired {
   closers?: (() => Promise<unknown>)[]
 }
 
+/** Of a service that sends no commands: those of its last version that did may have left messages, which nobody waits for. */
+const LEFTOVERS: Partial<RelayOptions> = { pollMs: 10_000, listens: false }
+
 /** Starts a service's own code and puts around it what its definition implies. */
 export async function wireService<D extends ServiceDefinition>(implementation: Implementation<D>, resources: Resources): Promise<Wired> {
   const { service } = implementation
@@ -84,7 +87,8 @@ export async function wireService<D extends ServiceDefinition>(implementation: I
       'idempotency-keys': (scope: Parameters<typeof purgeKeys>[1]) => purgeKeys(database, scope),
     }
     own.push(startHousekeeping({ ...runtime, jobs: { ...keys, ...jobs } }).close)
-    if (outbox && hasOutbox(service) && relay) own.push(outbox.startRelay(settle as Settle<D>, relay).close)
+    const pace = sendsCommands(service) ? {} : LEFTOVERS
+    if (outbox && relay) own.push(outbox.startRelay((settle ?? {}) as Settle<D>, { ...pace, ...relay }).close)
   }
   return { app, checks, closers: [...own, ...closers] }
 }

@@ -51,6 +51,34 @@ describe('a wired service', () => {
     expect(await housekeeping(pay)).toEqual(['look 0'])
   })
 
+  test('dead-letters what its last version left in the outbox, when it sends no commands any more', async () => {
+    const runtime = testRuntime()
+    const db = await testDatabase('order', { runtime })
+    onTestFinished(db.close)
+    await db.sql(
+      `insert into outbox (id, kind, subject_id, payload, attempts, due_at)
+       select gen_random_uuid(), 'stock.reserve', gen_random_uuid(), '{}', attempts, now() from unnest(array[0, 39]) attempts`,
+    )
+    const till = implement(defineService({ name: 'till', database: 'till', contract: defineContract({ pay }), ...rest }), {
+      migrations,
+      start: () => ({ handlers: { pay: () => ({ status: 204 }) } }),
+    })
+    const listen = vi.fn()
+    const { close } = await wired(till, { NAMESPACE: 'acme' }, { runtime, database: { ...db.database, listen }, clients: {} })
+    onTestFinished(close)
+    const left = () => db.sql('select parked_at is not null as parked, last_error as why from outbox order by attempts')
+    const why = 'unknown-kind'
+    await vi.waitFor(
+      async () =>
+        expect(await left()).toEqual([
+          { parked: false, why },
+          { parked: true, why },
+        ]),
+      { timeout: 5_000, interval: 10 },
+    )
+    expect(listen).not.toHaveBeenCalled()
+  })
+
   test('closes what it brings in its order', async () => {
     const closed: string[] = []
     const close = (name: string) => async () => closed.push(name)
