@@ -2,8 +2,11 @@ import type { k8s } from 'cdk8s-plus-27'
 import { listOf, parseCidr, parseLabel } from './fields.ts'
 import { formats, isOf } from './formats.ts'
 
+/** Who is at the other end of a rule. With a name of our own: declarations would name the generated type by a path that its package does not export. */
+export interface Peer extends k8s.NetworkPolicyPeer {}
+
 /** Somebody on the network: an address range, or pods of one label, as `10.0.0.0/8` or `app=webhook@alerts`. */
-function parsePeer(text: string): k8s.NetworkPolicyPeer {
+function parsePeer(text: string): Peer {
   const at = text.lastIndexOf('@')
   if (at < 0 && text.includes('/') && !text.includes('=')) return { ipBlock: { cidr: parseCidr(text) } }
   if (at < 0) throw new Error(`${text} is neither an address range such as 10.0.0.0/8 nor a label of pods such as app=webhook@namespace`)
@@ -12,14 +15,14 @@ function parsePeer(text: string): k8s.NetworkPolicyPeer {
   return podsWith(namespace, Object.fromEntries([parseLabel(label)]))
 }
 
-const podsWith = (namespace: string, matchLabels: Record<string, string>): k8s.NetworkPolicyPeer => ({
+const podsWith = (namespace: string, matchLabels: Record<string, string>): Peer => ({
   namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': namespace } },
   podSelector: { matchLabels },
 })
 
 /** A peer and the TCP port at which it listens. */
 export interface Target {
-  peer: k8s.NetworkPolicyPeer
+  peer: Peer
   port: number
 }
 
@@ -34,7 +37,7 @@ const PEERS = 'address ranges or labels of pods, e.g. 10.0.0.0/8 or app=webhook@
 export const targets = (what: string) => listOf(parseTarget, `${what}, as ${PEERS}, each with :PORT`)
 
 /** Those who answer DNS, by the names of known arrangements. An address that is on every node is no pod's, so no selector finds it. */
-const RESOLVERS: Record<string, k8s.NetworkPolicyPeer[]> = {
+const RESOLVERS: Record<string, Peer[]> = {
   'kube-dns': [podsWith('kube-system', { 'k8s-app': 'kube-dns' })],
   /** https://kubernetes.io/docs/tasks/administer-cluster/nodelocaldns */
   nodelocal: [{ ipBlock: { cidr: '169.254.20.10/32' } }],
@@ -50,7 +53,7 @@ export const resolvers = () =>
     .prefault('kube-dns')
     .describe(`those who answer DNS: ${Object.keys(RESOLVERS).join(', ')}, ${PEERS}; separated by commas`)
 
-function presetOrPeer(text: string): k8s.NetworkPolicyPeer {
+function presetOrPeer(text: string): Peer {
   if (/^[a-z-]+$/.test(text)) throw new Error(`${text} is none of ${Object.keys(RESOLVERS).join(', ')}`)
   return parsePeer(text)
 }
