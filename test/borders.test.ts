@@ -43,6 +43,32 @@ test('the packages import what package.json names, and nothing of the repository
   }
 })
 
+/** Folders of tests of the packages, and what they stand on. */
+const KIT_TESTS = ['infra', 'scripts', 'chassis', 'support'].map(folder => `test/${folder}/**/*.ts`)
+
+test('no test of the packages knows the shop: they stand on the system acme', async () => {
+  const files = globSync(KIT_TESTS)
+  expect(files.length).toBeGreaterThan(150)
+  const knowing: string[] = []
+  for (const file of files) {
+    const text = await readFile(file, 'utf8')
+    const targets = [...text.matchAll(/(?:from |import\(|new URL\()'(\.{1,2}\/[^']*)'/g)].map(([, path = '']) =>
+      normalize(`${dirname(file)}/${path}`),
+    )
+    knowing.push(
+      ...targets
+        .filter(target => /^(?:services\/(?:user|order)|test\/(?:shop|user|order)|infra\/[\w-]+\.ts$)/.test(target))
+        .map(target => `${file} -> ${target}`),
+    )
+    // As services: users there are without the shop's service of that name, and an order may be one of things.
+    const named = text.match(
+      /services\/(?:user|order)\/|\b(?:user|order)-(?:pods|database|dashboard|owner|[a-d]\b)|\b(?:order|shop)[/.](?:user|order)\b|'(?:order|shop)'/g,
+    )
+    knowing.push(...(named ?? []).map(word => `${file}: ${word}`))
+  }
+  expect(knowing).toEqual([])
+})
+
 test('no command knows a service, an operation or a table of the shop', async () => {
   const { services } = system
   const operations = services.flatMap(({ contract }) => Object.keys(contract))

@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { newId } from '../../services/chassis/contract/ids.ts'
 import { freePort } from '../../services/chassis/local/ports.ts'
-import { type LocalShop, prepareLocalShop } from '../support/local-shop.ts'
+import { type LocalShop, prepareLocalShop } from '../shop/support/local-shop.ts'
 
 let shop: LocalShop
 let hanging: Server

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { newId } from '../../services/chassis/contract/ids.ts'
-import { adminStatus, type LocalShop, PATIENCE, prepareLocalShop } from '../support/local-shop.ts'
+import { adminStatus, type LocalShop, PATIENCE, prepareLocalShop } from '../shop/support/local-shop.ts'
 import { type SlowProxy, startSlowProxy } from '../support/slow-proxy.ts'
 
 let shop: LocalShop

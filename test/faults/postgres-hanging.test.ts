@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import type { ServiceProcess } from '../../scripts/local/service-process.ts'
 import { newId } from '../../services/chassis/contract/ids.ts'
-import { adminStatus, type Customer, type LocalShop, PATIENCE, prepareLocalShop } from '../support/local-shop.ts'
+import { adminStatus, type Customer, type LocalShop, PATIENCE, prepareLocalShop } from '../shop/support/local-shop.ts'
 import { processTree, signalAll } from '../support/process-tree.ts'
 
 let shop: LocalShop

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { ServiceProcess } from '../../scripts/local/service-process.ts'
 import { newId } from '../../services/chassis/contract/ids.ts'
-import { adminStatus, type Customer, type LocalShop, prepareLocalShop } from '../support/local-shop.ts'
+import { adminStatus, type Customer, type LocalShop, prepareLocalShop } from '../shop/support/local-shop.ts'
 
 /** Three times as long as the longest that a service waits for anybody: 10 s for the head of a request. */
 const ATTACK_MS = 30_000

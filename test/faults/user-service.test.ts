@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import type { ServiceProcess } from '../../scripts/local/service-process.ts'
 import { newId } from '../../services/chassis/contract/ids.ts'
-import { type Customer, type LocalShop, PATIENCE, prepareLocalShop, scraped } from '../support/local-shop.ts'
+import { type Customer, type LocalShop, PATIENCE, prepareLocalShop, scraped } from '../shop/support/local-shop.ts'
 import { type SlowProxy, startSlowProxy } from '../support/slow-proxy.ts'
 
 const CIRCUIT = 'http_client_circuit_state{peer_service="user"}'

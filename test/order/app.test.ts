@@ -6,9 +6,9 @@ import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import type { Operation } from '../../services/chassis/contract/contract.ts'
 import { newId } from '../../services/chassis/contract/ids.ts'
 import { orderContract } from '../../services/order/contract.ts'
+import { type Customer, type Shop, startShop } from '../shop/support/shop.ts'
+import { REALM } from '../shop/support/user-service.ts'
 import { expectProblem, type Reply } from '../support/http.ts'
-import { type Customer, type Shop, startShop } from '../support/shop.ts'
-import { REALM } from '../support/user-service.ts'
 
 const CABLE = [{ sku: 'usb-c-cable', quantity: 1 }]
 const OPERATIONS = Object.values<Operation>(orderContract)

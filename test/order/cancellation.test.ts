@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { newId } from '../../services/chassis/contract/ids.ts'
+import { type Shop, startShop } from '../shop/support/shop.ts'
 import { expectProblem } from '../support/http.ts'
-import { type Shop, startShop } from '../support/shop.ts'
 
 const JSON_TYPE = 'application/json; charset=utf-8'
 const CABLE = [{ sku: 'usb-c-cable', quantity: 1 }]

@@ -6,8 +6,8 @@ import type { ServiceProcess } from '../../scripts/local/service-process.ts'
 import { newId } from '../../services/chassis/contract/ids.ts'
 import { OUTBOX_STEPS } from '../../services/chassis/data/outbox-steps.ts'
 import { SAGA_STEPS } from '../../services/order/steps.ts'
+import { type Customer, type LocalShop, PATIENCE, prepareLocalShop } from '../shop/support/local-shop.ts'
 import type { Reply } from '../support/http.ts'
-import { type Customer, type LocalShop, PATIENCE, prepareLocalShop } from '../support/local-shop.ts'
 
 const CABLE = [{ sku: 'usb-c-cable', quantity: 1 }]
 

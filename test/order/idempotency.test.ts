@@ -1,8 +1,8 @@
 import { Agent } from 'undici'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { newId } from '../../services/chassis/contract/ids.ts'
+import { type Shop, startShop } from '../shop/support/shop.ts'
 import { expectProblem, type Reply } from '../support/http.ts'
-import { type Shop, startShop } from '../support/shop.ts'
 
 const CABLE = [{ sku: 'usb-c-cable', quantity: 1 }]
 const TOO_DEAR = [{ sku: 'iphone-17-pro', quantity: 1 }]

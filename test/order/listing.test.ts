@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { newId } from '../../services/chassis/contract/ids.ts'
 import { encodeCursor } from '../../services/chassis/contract/page.ts'
+import { type Customer, type Shop, startShop } from '../shop/support/shop.ts'
 import { expectProblem } from '../support/http.ts'
-import { type Customer, type Shop, startShop } from '../support/shop.ts'
 
 let shop: Shop
 

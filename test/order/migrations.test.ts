@@ -2,9 +2,9 @@ import { runner } from 'node-pg-migrate'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { newId } from '../../services/chassis/contract/ids.ts'
 import { migrate } from '../../services/chassis/data/migrate.ts'
+import { startShop } from '../shop/support/shop.ts'
 import { type TestDatabase, testDatabase } from '../support/database.ts'
 import { silentLog } from '../support/runtime.ts'
-import { startShop } from '../support/shop.ts'
 
 const dir = 'services/order/migrations'
 const quiet = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }

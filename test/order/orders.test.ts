@@ -1,9 +1,9 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import { newId } from '../../services/chassis/contract/ids.ts'
+import { startOrderService, type TestOrderService } from '../shop/support/order-service.ts'
+import { type Customer, type Shop, startShop } from '../shop/support/shop.ts'
 import { expectProblem } from '../support/http.ts'
-import { startOrderService, type TestOrderService } from '../support/order-service.ts'
-import { type Customer, type Shop, startShop } from '../support/shop.ts'
 
 const SAGA_CHANNEL = 'fairlead.saga'
 const OUTBOX_CHANNEL = 'fairlead.outbox'

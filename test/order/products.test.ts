@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { startOrderService, type TestOrderService } from '../shop/support/order-service.ts'
 import { expectProblem } from '../support/http.ts'
-import { startOrderService, type TestOrderService } from '../support/order-service.ts'
 
 const JSON_TYPE = 'application/json; charset=utf-8'
 

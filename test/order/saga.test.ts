@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import type { Message } from '../../services/chassis/data/messages.ts'
-import { type Shop, startShop } from '../support/shop.ts'
+import { type Shop, startShop } from '../shop/support/shop.ts'
 
 const CABLE = [{ sku: 'usb-c-cable', quantity: 1 }]
 

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import packageJson from '../../package.json' with { type: 'json' }
+import { project } from '../support/acme.ts'
 import { type Ended, runNode } from '../support/run-node.ts'
 
 const { scripts } = packageJson as { scripts: Record<string, string> }
@@ -66,12 +67,12 @@ async function blocked(name: string): Promise<string> {
   onTestFinished(() => rm(dir, { recursive: true, force: true }))
   await writeFile(join(dir, name), '')
   await writeFile(join(dir, 'package.json'), '{"version":"0.1.0"}')
-  for (const folder of ['services', 'infra']) await symlink(resolve(folder), join(dir, folder))
+  for (const folder of ['services', 'infra']) await symlink(join(project.root, folder), join(dir, folder))
   return dir
 }
 
 describe.each([
-  ['synth', 'infra/main.ts', 'dist'],
+  ['synth', join(project.root, 'infra/main.ts'), 'dist'],
   ['diagram', 'scripts/fairlead.mjs diagram', 'docs'],
   ['charts', 'scripts/fairlead.mjs charts', 'charts'],
 ])('npm run %s', (_, program, folder) => {

@@ -4,12 +4,13 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import { ensureAuthority, issueCertificate } from '../../scripts/cluster/certificates.ts'
+import { project } from '../support/acme.ts'
 
-const MAIN = ['--disable-warning=ExperimentalWarning', 'scripts/fairlead.mjs', 'doctor']
+const MAIN = ['--disable-warning=ExperimentalWarning', resolve('scripts/fairlead.mjs'), 'doctor']
 
 let dir: string
 let server: ReturnType<typeof createServer>
@@ -61,6 +62,7 @@ async function install(folder: string, programs: Record<string, string>): Promis
 function start(args: string[], env: Record<string, string> = {}) {
   const child = spawn(process.execPath, [...MAIN, ...args], {
     env: { PATH: join(dir, 'ours'), HOME: dir, KUBECONFIG: join(dir, 'config'), IMAGE_TAG: 'test', ...env },
+    cwd: project.root,
     stdio: ['ignore', 'pipe', 'pipe'],
     timeout: 25_000,
   })
@@ -94,7 +96,7 @@ describe('npx fairlead doctor', () => {
   test.each<[string[], string]>([
     [['--port', '1'], "error: unknown option '--port'; see fairlead doctor --help"],
     [['--only'], "error: option '--only <words>' argument missing; see fairlead doctor --help"],
-    [['order'], "error: too many arguments for 'doctor'. Expected 0 arguments but got 1: order"],
+    [['stock'], "error: too many arguments for 'doctor'. Expected 0 arguments but got 1: stock"],
     [[...ON_TEST, '--only', 'nothing'], 'error: --only nothing names no check'],
     [[...ON_TEST, '--only', 'journey,trace', '--no-journey'], 'error: --only journey,trace names no check'],
     [[...ON_TEST, '--url', 'ftp://x'], 'error: --url ftp://x is not an http or https URL'],
@@ -156,7 +158,7 @@ describe('npx fairlead doctor', () => {
     const { port } = server.address() as AddressInfo
     const args = [...ON_TEST, '--only', 'certificate', '--url', `https://127.0.0.1:${port}`]
     const { stderr } = await start(args, { HOST: 'other.localhost', RUNBOOKS: "https://example.org/it's" }).ended
-    expect(stderr).toContain(`the certificate of 127.0.0.1:${port} is for localhost, not for other.localhost: Secret ingress/shop-tls is not there`)
+    expect(stderr).toContain(`the certificate of 127.0.0.1:${port} is for localhost, not for other.localhost: Secret ingress/acme-tls is not there`)
     expect(stderr).toContain(
       "    do: HOST=other.localhost IMAGE_TAG=test RUNBOOKS='https://example.org/it'\\''s' npx fairlead secrets --context kind-test\n    see: https://example.org/it's/certificate-expires.md\n",
     )

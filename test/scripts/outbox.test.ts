@@ -1,17 +1,18 @@
 import { execFile } from 'node:child_process'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import pg from 'pg'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { newId } from '../../services/chassis/contract/ids.ts'
+import { project } from '../support/acme.ts'
 import { type TestDatabase, testDatabase } from '../support/database.ts'
 
 let db: TestDatabase
 let dir: string
 beforeAll(async () => {
-  db = await testDatabase('order')
+  db = await testDatabase('stock')
   dir = await mkdtemp(join(tmpdir(), 'fairlead-outbox-'))
   await writeFile(join(dir, 'url'), db.url)
 })
@@ -21,14 +22,11 @@ afterAll(async () => {
 })
 
 const outbox = async (...args: string[]) => {
-  const run = promisify(execFile)(process.execPath, [
-    '--disable-warning=ExperimentalWarning',
-    'scripts/fairlead.mjs',
-    'outbox',
-    '--database-url-file',
-    join(dir, 'url'),
-    ...args,
-  ])
+  const run = promisify(execFile)(
+    process.execPath,
+    ['--disable-warning=ExperimentalWarning', resolve('scripts/fairlead.mjs'), 'outbox', '--database-url-file', join(dir, 'url'), ...args],
+    { cwd: project.root },
+  )
   return run.then(
     ({ stdout, stderr }) => ({ code: 0, stdout, stderr }),
     ({ code, stdout, stderr }) => ({ code, stdout, stderr }),
@@ -42,7 +40,7 @@ beforeEach(async () => {
   const insert = (id: string, when: string | null) =>
     db.sql('insert into outbox (id, kind, subject_id, payload, attempts, due_at, parked_at, last_error) values ($1, $2, $3, $4, 7, now(), $5, $6)', [
       id,
-      'user.reserveCredit',
+      'stock.reserve',
       newId(),
       {},
       when,
@@ -57,7 +55,7 @@ beforeEach(async () => {
 describe('npx fairlead outbox', () => {
   test('list shows what is parked and why; --all also what is under way', async () => {
     const { stdout } = await outbox('list')
-    expect(stdout).toContain(`${parked}  user.reserveCredit`)
+    expect(stdout).toContain(`${parked}  stock.reserve`)
     expect(stdout).toContain('7 attempts  reservation-mismatch')
     expect(stdout).not.toContain(underWay)
     const all = JSON.parse((await outbox('list', '--all', '--json')).stdout)
@@ -98,7 +96,7 @@ describe('npx fairlead outbox', () => {
     [['--colour'], "'--colour'"],
     [['list', '--database-url-file', '/nowhere'], '/nowhere cannot be read'],
     [['list', '--context', 'kind-x'], '--database-url-file names a database by itself'],
-    [['list', '--service', 'order'], '--database-url-file names a database by itself'],
+    [['list', '--service', 'booking'], '--database-url-file names a database by itself'],
   ])('%j is refused with one line', async (args, message) => {
     const { code, stderr } = await outbox(...args)
     expect(code).toBe(2)

@@ -48,7 +48,7 @@ test('every pattern of a request is found, wherever it stands', () => {
     }),
     { params: z.object({ id: text(/9/) }), query: z.object({ q: text(/0/).default('0') }) },
   )
-  const found = patternsOf('shop', contract)
+  const found = patternsOf('acme', contract)
   expect(
     found
       .map(({ pattern }) => pattern.source)
@@ -56,8 +56,8 @@ test('every pattern of a request is found, wherever it stands', () => {
       .toSorted(),
   ).toEqual([...'0123456789'])
   expect(found.map(({ pattern }) => pattern.source).some(source => source.includes('[0-9a-fA-F]{8}'))).toBe(true)
-  expect(found.find(({ pattern }) => pattern.source === '3')?.where).toBe('shop.add body.list.*.deep')
-  expect(found.find(({ pattern }) => pattern.source === '9')?.where).toBe('shop.add params.id')
+  expect(found.find(({ pattern }) => pattern.source === '3')?.where).toBe('acme.add body.list.*.deep')
+  expect(found.find(({ pattern }) => pattern.source === '9')?.where).toBe('acme.add params.id')
 })
 
 describe('unboundedOf', () => {
@@ -71,7 +71,7 @@ describe('unboundedOf', () => {
     ['a text among others', z.union([z.string(), z.int()]), 'text'],
     ['a text of a record', z.record(z.string().max(3), z.string()), 'text'],
   ])('names %s without a longest length', (_name, schema, what) => {
-    expect(unboundedOf('shop', accepting(strict({ it: schema })))).toEqual([{ where: expect.stringMatching(/^shop\.add body\.it/), what }])
+    expect(unboundedOf('acme', accepting(strict({ it: schema })))).toEqual([{ where: expect.stringMatching(/^acme\.add body\.it/), what }])
   })
 
   test.each([
@@ -83,7 +83,7 @@ describe('unboundedOf', () => {
     ['a list with a longest length', z.array(z.int()).max(3)],
     ['a number', z.int()],
   ])('has nothing to say of %s', (_name, schema) => {
-    expect(unboundedOf('shop', accepting(strict({ it: schema })))).toEqual([])
+    expect(unboundedOf('acme', accepting(strict({ it: schema })))).toEqual([])
   })
 })
 

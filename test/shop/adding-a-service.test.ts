@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { parseAllDocuments } from 'yaml'
-import { copyWithAddedService, printedFiles } from '../support/added-service.ts'
+import { copyWithAddedService, printedFiles } from './support/added-service.ts'
 
 const run = promisify(execFile)
 

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { journey } from '../../infra/journey.ts'
 import { curlLines } from '../../scripts/journey/curl-lines.ts'
 import { runJourney } from '../../scripts/journey/run-journey.ts'
-import { type LocalShop, prepareLocalShop } from '../support/local-shop.ts'
+import { type LocalShop, prepareLocalShop } from './support/local-shop.ts'
 
 let shop: LocalShop
 beforeAll(async () => {

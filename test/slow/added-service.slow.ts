@@ -2,7 +2,7 @@ import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { stripVTControlCharacters } from 'node:util'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { copyWithAddedService } from '../support/added-service.ts'
+import { copyWithAddedService } from '../shop/support/added-service.ts'
 import { runProgram } from '../support/run-node.ts'
 
 let copy: string

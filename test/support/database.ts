@@ -26,7 +26,7 @@ const superuser = async <T>(work: (client: pg.Client) => Promise<T>): Promise<T>
 
 /** A migrated database of its own, copied from the service's template; an empty one without a service. */
 export async function testDatabase(
-  service?: 'user' | 'order' | 'stock',
+  service?: string,
   {
     runtime = testRuntime(),
     poolSize = 10,

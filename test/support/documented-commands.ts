@@ -59,7 +59,7 @@ const ELSEWHERE: Record<string, Trial> = {
   'npm run pack': by('test/slow/packages.slow.ts'),
   'npm run up': by('.ci/run'),
   'npm run token -- ada': by('test/slow/scaffold.slow.ts'),
-  'npm start': by('test/scripts/start.test.ts'),
+  'npm start': by('test/shop/start.test.ts'),
   'npm test': by('.ci/run'),
 }
 

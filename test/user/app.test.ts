@@ -5,8 +5,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Operation } from '../../services/chassis/contract/contract.ts'
 import { newId } from '../../services/chassis/contract/ids.ts'
 import { userContract } from '../../services/user/contract.ts'
+import { expectNoSecrets, startUserService, type TestUserService } from '../shop/support/user-service.ts'
 import { type Ask, expectProblem, type Reply } from '../support/http.ts'
-import { expectNoSecrets, startUserService, type TestUserService } from '../support/user-service.ts'
 
 let user: TestUserService
 let customer: Awaited<ReturnType<TestUserService['newUser']>>

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { newId } from '../../services/chassis/contract/ids.ts'
 import { euros } from '../../services/money.ts'
+import { startUserService, type TestUserService } from '../shop/support/user-service.ts'
 import { expectProblem } from '../support/http.ts'
-import { startUserService, type TestUserService } from '../support/user-service.ts'
 
 let user: TestUserService
 

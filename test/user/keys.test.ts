@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { createLocalJWKSet, jwtVerify } from 'jose'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createAccessTokenVerifier } from '../../services/chassis/identity/auth.ts'
-import { REALM, startUserService, type TestUserService } from '../support/user-service.ts'
+import { REALM, startUserService, type TestUserService } from '../shop/support/user-service.ts'
 
 let user: TestUserService
 

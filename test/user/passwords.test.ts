@@ -2,9 +2,9 @@ import crypto from 'node:crypto'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import { createDeadline } from '../../services/chassis/contract/deadline.ts'
 import { createPasswords, needsRehash } from '../../services/user/passwords.ts'
+import { expectNoSecrets, startUserService, type TestUserService } from '../shop/support/user-service.ts'
 import { expectProblem } from '../support/http.ts'
 import { testRuntime } from '../support/runtime.ts'
-import { expectNoSecrets, startUserService, type TestUserService } from '../support/user-service.ts'
 
 // The real argon2, watched: what it is called with, how many run at once, and a gate to stop them at.
 const watch = vi.hoisted(() => ({ calls: [] as Record<string, unknown>[], running: 0, most: 0, gate: Promise.resolve() }))

@@ -7,8 +7,8 @@ import { newId } from '../../services/chassis/contract/ids.ts'
 import { workloadAudience, workloadSubject } from '../../services/chassis/contract/workload.ts'
 import { euros } from '../../services/money.ts'
 import { createReservationStore } from '../../services/user/reservations.ts'
+import { expectNoSecrets, startUserService, type TestUserService } from '../shop/support/user-service.ts'
 import { expectProblem, type Reply } from '../support/http.ts'
-import { expectNoSecrets, startUserService, type TestUserService } from '../support/user-service.ts'
 
 const LIMIT = 100_000
 

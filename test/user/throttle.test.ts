@@ -2,10 +2,10 @@ import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vit
 import { overloaded } from '../../services/chassis/contract/failure.ts'
 import { createPasswords } from '../../services/user/passwords.ts'
 import { createThrottle, type Throttle } from '../../services/user/throttle.ts'
+import { expectNoSecrets, startUserService, type TestUserService } from '../shop/support/user-service.ts'
 import { type TestDatabase, testDatabase } from '../support/database.ts'
 import { expectProblem, type Reply } from '../support/http.ts'
 import { testRuntime } from '../support/runtime.ts'
-import { expectNoSecrets, startUserService, type TestUserService } from '../support/user-service.ts'
 
 const LIMITS = { pair: 3, address: 6, account: 5 }
 const WRONG = 'not the password'

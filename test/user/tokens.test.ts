@@ -7,9 +7,9 @@ import { addSigningKey } from '../../scripts/local/credentials.ts'
 import { loadConfig } from '../../services/chassis/contract/settings.ts'
 import { user as userDefinition } from '../../services/user/service.ts'
 import { watchSigningKeys } from '../../services/user/tokens.ts'
+import { expectNoSecrets, REALM, startUserService, type TestUserService } from '../shop/support/user-service.ts'
 import { expectProblem } from '../support/http.ts'
 import { silentLog } from '../support/runtime.ts'
-import { expectNoSecrets, REALM, startUserService, type TestUserService } from '../support/user-service.ts'
 
 const nowSeconds = () => Math.floor(Date.now() / 1_000)
 const keysDir = (user: TestUserService) => join(user.dir, 'signing-keys')

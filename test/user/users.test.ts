@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { expectNoSecrets, startUserService, type TestUserService } from '../shop/support/user-service.ts'
 import { expectProblem } from '../support/http.ts'
-import { expectNoSecrets, startUserService, type TestUserService } from '../support/user-service.ts'
 
 const JSON_TYPE = expect.stringMatching(/^application\/json\b/)
 

@@ -535,9 +535,9 @@ describe('the way in', () => {
   test.each([
     ['localhost', {}, false],
     ['acme.localhost', {}, false],
-    ['shop.example.org', {}, true],
+    ['acme.example.org', {}, true],
     ['notlocalhost', {}, true],
-    ['shop.example.org', { HTTP: 'plain' }, false],
+    ['acme.example.org', { HTTP: 'plain' }, false],
     ['acme.localhost', { HTTP: 'redirect', HTTPS_PORT: '8443' }, true],
   ])('sends plain HTTP for %s to https, which says so for a year: with %j %s', (HOST, env, redirects) => {
     const { args, config } = ingressOf({ HOST, ...env })

@@ -62,7 +62,7 @@ describe('a cluster', () => {
   })
 
   test('has no object of a kind that it does not know', async () => {
-    const reference = { apiVersion: 'monitoring.coreos.com/v1', kind: 'ServiceMonitor', metadata: { name: 'order', namespace: 'acme' } }
+    const reference = { apiVersion: 'monitoring.coreos.com/v1', kind: 'ServiceMonitor', metadata: { name: 'booking', namespace: 'acme' } }
     expect(await cluster.exists(reference)).toBe(false)
     expect(await cluster.read(reference)).toBeUndefined()
   })

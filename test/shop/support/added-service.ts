@@ -1,6 +1,6 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { copyRepository } from './repository-copy.ts'
+import { copyRepository } from '../../support/repository-copy.ts'
 
 async function edit(path: string, ...changes: [from: string, to: string][]): Promise<void> {
   let source = await readFile(path, 'utf8')

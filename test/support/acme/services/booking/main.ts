@@ -1,0 +1,4 @@
+import { startService } from '@fairlead/chassis/run'
+import { bookingService } from './start.ts'
+
+await startService(bookingService)
