@@ -87,7 +87,7 @@ export const journey = defineJourney(({ call, fresh, user }) => {
 /** Runs the curl lines that a command has printed. */
 async function tryLines(printed: string): Promise<void> {
   const lines = printed.slice(printed.search(/^(new_id|member|#) ?/m))
-  const tried = await step('its lines', () => runProgram('bash', ['-euc', lines], { cwd: acme, timeoutMs: 60_000 }))
+  const tried = await step('its lines', () => runProgram('bash', ['--norc', '-euc', lines], { cwd: acme, timeoutMs: 60_000 }))
   expect(tried).toMatchObject({ code: 0, stderr: '' })
   expect(tried.stdout).toContain('"text":"Hello"')
   expect(tried.stdout).toContain('"text":"a bike"')
