@@ -2,6 +2,7 @@
 
 export { CERTIFICATE_DAYS } from './alerts/ingress-alerts.ts'
 export { WATCHDOG } from './alerts/platform-alerts.ts'
+export { type RunbookDrift, runbookDrift } from './alerts/runbooks.ts'
 export type { App } from './app.ts'
 export { matches } from './checks/objects.ts'
 export { refuseImpossibleGraph } from './checks/refuse.ts'

@@ -136,6 +136,7 @@ A system of services on Kubernetes, made with Fairlead.
     npm start         # everything on this machine, with curl lines to try
     npm test          # types and tests
     npm run up        # a kind cluster with everything in it; npm run down removes it
+    npm run charts    # the Helm chart and the runbooks of its alerts, for your commit
     npx fairlead      # all commands
     npx fairlead add service NAME
 

@@ -13,6 +13,7 @@ import { ports } from './ports.ts'
 import { privateOperations, publicPathOwners } from './public-paths.ts'
 import { type Check, type GraphCheck, Refused, type Subject } from './refused.ts'
 import { retryTime } from './retry-time.ts'
+import { runbooks } from './runbooks.ts'
 import { serviceMonitor } from './service-monitor.ts'
 import { trustedHops } from './trusted-hops.ts'
 
@@ -30,6 +31,7 @@ const CHECKS: Check[] = [
   ports,
   serviceMonitor,
   oneOfEach,
+  runbooks,
 ]
 
 const refuse = (problems: readonly string[]) => {

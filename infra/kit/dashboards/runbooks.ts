@@ -1,32 +1,19 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { readFileSync } from 'node:fs'
 import { type Dashboard, DashboardBuilder } from '@grafana/grafana-foundation-sdk/dashboard'
 import { PanelBuilder as TextBuilder, TextMode } from '@grafana/grafana-foundation-sdk/text'
+import { runbookFiles } from '../alerts/runbooks.ts'
 import type { Context } from '../objects/context.ts'
-
-/** Those of the kit's own alerts. */
-const KIT = fileURLToPath(new URL('../runbooks', import.meta.url))
-
-/** Paths by name, sorted: the kit's, and the project's, which may replace them. */
-function runbookFiles(root: string): Map<string, string> {
-  const own = join(root, 'docs', 'runbooks')
-  const found = [KIT, own]
-    .filter(folder => existsSync(folder))
-    .flatMap(folder => readdirSync(folder).map(file => [file.slice(0, -'.md'.length), join(folder, file)] as const))
-    .filter(([, path]) => path.endsWith('.md'))
-  return new Map([...new Map(found)].sort(([a], [b]) => (a < b ? -1 : 1)))
-}
+import { ProjectError } from '../settings/project.ts'
 
 export const uidOf = (system: string, name: string): string => `${system}-${name}`
 
 /**
  * Number of the panel that has a runbook.
- * @throws Error naming the file that is missing
+ * @throws ProjectError naming the file that is missing
  */
 export function runbookPanel(root: string, runbook: string): number {
   const index = [...runbookFiles(root).keys()].indexOf(runbook)
-  if (index < 0) throw new Error(`docs/runbooks/${runbook}.md is not there`)
+  if (index < 0) throw new ProjectError(`docs/runbooks/${runbook}.md is not there, and a panel links to it`)
   return index + 1
 }
 

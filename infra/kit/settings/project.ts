@@ -18,8 +18,8 @@ export interface Project extends Repository {
   system: SystemDefinition
 }
 
-/** The folder is not that of a project. */
-class ProjectError extends Error {
+/** The folder is not that of a project, or lacks a file of one. */
+export class ProjectError extends Error {
   override name = 'ProjectError'
 }
 

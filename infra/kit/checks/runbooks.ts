@@ -1,0 +1,14 @@
+import { runbookFiles } from '../alerts/runbooks.ts'
+import type { Check } from './refused.ts'
+
+/** Whoever is woken by an alert has a page to read. */
+export const runbooks: Check = ({ system, root }) => {
+  const known = runbookFiles(root)
+  return system.services.flatMap(({ name, alerts = [] }) =>
+    alerts.flatMap(({ alert, runbook }) =>
+      known.has(runbook)
+        ? []
+        : [`${name}: the alert ${alert} has the runbook ${runbook} (alerts in service.ts), and docs/runbooks/${runbook}.md is not there`],
+    ),
+  )
+}
