@@ -1,4 +1,4 @@
-import { hasOutbox, type ServiceDefinition, secretsOf } from '@fairlead/chassis'
+import { hasOutbox, type ServiceDefinition, secretsOf, servesWorkloads } from '@fairlead/chassis'
 import type { Settings } from '../settings/settings.ts'
 import { type Alert, alertRule, type Rule } from './alert.ts'
 
@@ -75,7 +75,7 @@ export function healthAlerts(service: ServiceDefinition, callers: readonly strin
       description: `A circuit from ${name} to ${to.name} is open: its calls failed.`,
       runbook: 'circuit-open',
     })
-  if (callers.length > 0)
+  if (callers.length > 0 && servesWorkloads(service))
     alerts.push({
       alert: 'WorkloadKeyUnknown',
       severity: 'ticket',
