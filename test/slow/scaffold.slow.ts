@@ -5,6 +5,7 @@ import { join, resolve } from 'node:path'
 import { stripVTControlCharacters } from 'node:util'
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import packageJson from '../../package.json' with { type: 'json' }
+import { CDK8S } from '../support/documented-commands.ts'
 import { runProgram } from '../support/run-node.ts'
 
 /** A folder outside of this repository, with a blank in its path: nothing is there but the tarballs of the packages. */
@@ -62,6 +63,9 @@ test(
 
 test('it is synthesized, and its chart and diagram are written; nothing in them is of the shop', async () => {
   await fairlead('synth')
+  const manifests = await readFile(join(acme, 'dist/0000-acme.k8s.yaml'), 'utf8')
+  await run('npx', '--yes', CDK8S, 'synth')
+  expect(await readFile(join(acme, 'dist/0000-acme.k8s.yaml'), 'utf8')).toBe(manifests)
   await fairlead('charts')
   await fairlead('diagram')
   for (const path of ['dist/0000-acme.k8s.yaml', 'charts/acme/values.yaml', 'charts/acme/Chart.yaml', 'docs/diagram.mmd']) {

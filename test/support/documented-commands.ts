@@ -4,6 +4,9 @@ import { readFile } from 'node:fs/promises'
 /** How a command of the documents is tried: by a short form of it, or by the test that does it in full. */
 export type Trial = { run: string[][]; code?: number } | { by: string }
 
+/** cdk8s' own command, which is no dependency: npx brings it. */
+export const CDK8S = 'cdk8s-cli@2.207.60'
+
 /** CLUSTER is a context of the kubeconfig. */
 const cluster = (...args: string[]): Trial => ({ run: [[...args, '--context', 'CLUSTER']] })
 const by = (path: string): Trial => ({ by: path })
@@ -61,12 +64,15 @@ const ELSEWHERE: Record<string, Trial> = {
   'npm run token -- ada': by('test/slow/scaffold.slow.ts'),
   'npm start': by('test/shop/start.test.ts'),
   'npm test': by('.ci/run'),
+  // It needs the network.
+  [`npx ${CDK8S} synth`]: by('test/slow/cdk8s.slow.ts'),
 }
 
 export const TRIALS: Record<string, Trial> = { ...LIGHT, ...SLOW, ...ON_A_CLUSTER, ...ELSEWHERE }
 
 /** The name of a command, and its options up to a comment, a pipe, or the end of what it is in. */
-const COMMAND = /\b(?:npm (?:run (?:--silent )?[\w:]+|start|test)(?: -- [^#&|;)`]*)?|npx fairlead [a-z]+(?: [^#&|;)`]*)?)/g
+const COMMAND =
+  /\b(?:npm (?:run (?:--silent )?[\w:]+|start|test)(?: -- [^#&|;)`]*)?|npx fairlead [a-z]+(?: [^#&|;)`]*)?|npx cdk8s-cli@[\d.]+ [a-z]+)/g
 
 /** What a project's pages call `npx fairlead X` is here what `npm run X` calls. */
 const asNpm = (command: string) => command.replace(/^npx fairlead (\w+)(?: (?=.))?/, (_, name) => `npm run ${name} -- `).replace(/ -- $/, '')
