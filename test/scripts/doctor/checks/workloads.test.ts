@@ -31,7 +31,7 @@ const secrets = [
 /** A cluster that has also what is not of the graph. */
 function wholeCluster(): FakeCluster {
   const fake = fakeCluster()
-  fake.put(...secrets, keeping('ConfigMap', 'workload-issuer'))
+  fake.put(...secrets, keeping('ConfigMap', 'workload-issuer'), keeping('ConfigMap', 'issuer-stand-in'))
   return fake
 }
 
@@ -111,8 +111,21 @@ describe('images', () => {
 })
 
 describe('mounted files', () => {
-  test('are counted once, whoever mounts them', async () => {
-    expect(await run(wholeCluster(), 'mounted files')).toBe('15 there')
+  test('are counted once, whoever mounts them, and are those that would be missed', async () => {
+    const files = [...wholeCluster().objects.keys()].filter(name => /^(Secret|ConfigMap) /.test(name))
+    const missed = await Promise.all(
+      files.map(name => {
+        const fake = wholeCluster()
+        fake.objects.delete(name)
+        return run(fake, 'mounted files').then(
+          () => 0,
+          () => 1,
+        )
+      }),
+    )
+    const count = missed.reduce<number>((sum, one) => sum + one, 0)
+    expect(count).toBeGreaterThan(10)
+    expect(await run(wholeCluster(), 'mounted files')).toBe(`${count} there`)
   })
 
   test.each([
