@@ -3,8 +3,8 @@ import { ApiObject } from 'cdk8s'
 import type { k8s } from 'cdk8s-plus-27'
 
 /**
- * Fields of ours that the classes of cdk8s-plus-27 drop without a word, what `addJsonPatch` adds as well, by the version of Kubernetes that brought
- * them. They write what 1.27 had, and of a nested object not even all of that.
+ * Fields of ours that the classes of cdk8s-plus-27 drop without a word, even if `addJsonPatch` adds them, by the version of Kubernetes that brought
+ * them. They write what 1.27 had, and of a claim template not even its kind.
  */
 const RESTORED: Record<string, string> = {
   'spec.template.spec.initContainers.restartPolicy': '1.28',
@@ -20,7 +20,7 @@ export const nativeSidecar = (container: k8s.Container): k8s.Container => ({ ...
 export const sleepBeforeStop = (seconds: number): k8s.Lifecycle => ({ preStop: { sleep: { seconds } } as k8s.LifecycleHandler })
 
 /**
- * An object that keeps its newer fields.
+ * Lets an object keep its newer fields.
  * @throws DefinitionError when it is written, if its class drops a field that this file does not restore
  */
 export function keepNewerFields(object: ApiObject): void {
@@ -44,7 +44,7 @@ function restored(given: unknown, written: unknown, path: readonly string[]): un
   if (!isObject(given) || !isObject(written)) return written
   return Object.fromEntries(
     Object.entries(given).map(([name, value]) => {
-      const key = Object.keys(written).find(other => other.toLowerCase() === name.toLowerCase()) ?? name
+      const key = name in written ? name : (Object.keys(written).find(other => other.toLowerCase() === name.toLowerCase()) ?? name)
       return [key, restored(value, written[key], [...path, key])]
     }),
   )

@@ -50,7 +50,7 @@ export function make<P extends { readonly metadata?: Metadata }, T extends Const
 ): T {
   const { metadata = {} } = props
   const made = new Kind(scope, idOf(Kind.name, metadata), { ...props, metadata: owned(owner, metadata) })
-  if (ApiObject.isApiObject(made)) keepNewerFields(made)
+  keepNewerFields(ApiObject.of(made))
   return made
 }
 

@@ -1,4 +1,4 @@
-import { type ApiObject, App, Chart } from 'cdk8s'
+import { ApiObject, App, Chart, JsonPatch } from 'cdk8s'
 import { describe, expect, test } from 'vitest'
 import { Alerts, Dashboards, Postgres, WebService } from '../../../infra/kit/constructs.ts'
 import { loadSettings } from '../../../infra/kit/settings/settings.ts'
@@ -51,6 +51,14 @@ describe('a WebService', () => {
       route as ApiObject,
     ]
     expect(exposed.map(keyOf).sort()).toEqual(chart.toJson().map(keyOf).sort())
+  })
+
+  test('refuses a patch that its class drops, of constructs as of classes', () => {
+    const { serviceAccount, deployment } = webService()
+    for (const object of [ApiObject.of(serviceAccount), deployment]) {
+      object.addJsonPatch(JsonPatch.add('/metadata/newer', 'field'))
+      expect(() => object.toJson()).toThrow(`${object.kind} booking: cdk8s-plus-27 drops metadata.newer`)
+    }
   })
 
   test('may take longer to leave', () => {

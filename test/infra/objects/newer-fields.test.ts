@@ -52,7 +52,13 @@ test.each([
   )
 })
 
-test('so is one that somebody adds by a patch', () => {
+test('names that differ in their case are two', () => {
+  const annotations = { Team: 'blue', team: 'red' }
+  const map = new k8s.KubeConfigMap(new Chart(new App(), 'chart'), 'it', { metadata: { annotations }, data: { A: '1', a: '2' } })
+  expect(kept(map).toJson()).toMatchObject({ metadata: { annotations }, data: { A: '1', a: '2' } })
+})
+
+test('a field that somebody adds by a patch and that would vanish is an error, too', () => {
   const object = kept(deployment())
   object.addJsonPatch(JsonPatch.add('/spec/template/spec/hostUsers', false), JsonPatch.add('/spec/template/spec/resources', {}))
   expect(() => object.toJson()).toThrow('Deployment it: cdk8s-plus-27 drops spec.template.spec.resources')
