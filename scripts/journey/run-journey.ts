@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { type FreshKind, fill, isIdempotent, type Journey, type JourneyStep, newId, type Source } from '@fairlead/chassis'
 import { Agent, type Dispatcher, request } from 'undici'
+import type { z } from 'zod'
 import { ingressAgent } from '../cluster/ingress-url.ts'
 import { toRun } from '../remedy.ts'
 import { CommandError } from '../terminal.ts'
@@ -165,13 +166,23 @@ function troubleWith(received: Received | Error, { operation, until }: JourneySt
     return { what: `got no answer (${code})`, passes: mayRepeat || code === 'ECONNREFUSED' }
   }
   const { status, body, isProblem } = received
-  if (status >= 200 && status < 300 && operation.responses[status]) {
+  const promised = status >= 200 && status < 300 ? operation.responses[status] : undefined
+  if (promised) {
+    const problem = problemOf(body, promised.body)
+    if (problem) return { what: `answered ${status} with a body that its contract does not promise: ${problem}`, passes: false }
     if (!until || until(body as never)) return undefined
     return { what: `answered ${status} ${shown(body)}`, passes: true }
   }
   // The ingress answers 404 by itself as long as it has no route, and 502 or 504 when a pod may have begun.
   const passes = status === 503 || (status === 404 && !isProblem) || (mayRepeat && (status === 502 || status === 504))
   return { what: `answered ${status} ${isProblem ? (body as { code?: string }).code : shown(body)}`.trim(), passes }
+}
+
+/** What is wrong with an answer's body. Members that the contract does not know are let be: a newer version of a service may say more. */
+function problemOf(body: unknown, schema: z.ZodType | undefined): string | undefined {
+  const issues = schema?.safeParse(body).error?.issues.filter(({ code }) => code !== 'unrecognized_keys') ?? []
+  const [issue] = issues
+  return issue && `${issue.path.join('.') || 'it'}: ${issue.message}`
 }
 
 const shown = (body: unknown) => (typeof body === 'string' ? body : JSON.stringify(body)).slice(0, 200).trim()

@@ -2,9 +2,9 @@ import { execFileSync } from 'node:child_process'
 import { existsSync, globSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
+import { journey } from '../../infra/journey.ts'
 import { runJourney, type Taken } from '../../scripts/journey/run-journey.ts'
 import { CommandError } from '../../scripts/terminal.ts'
-import { defineJourney } from '../../services/chassis/contract/journey.ts'
 import { makeTables } from '../../services/chassis/data/tables.ts'
 import { asSuperuser, type Postgres } from '../../services/chassis/local/postgres.ts'
 import { user } from '../../services/user/service.ts'
@@ -68,18 +68,19 @@ export async function statementsPerSecond(postgres: Postgres, pgbench: string | 
   return tps
 }
 
-/** How a user comes to a token. */
-const entrance = defineJourney(({ call, fresh }) => {
-  const account = { email: fresh.email(), password: fresh.password() }
-  call(user, 'register', { body: { ...account, name: 'Ada' } })
-  call(user, 'logIn', { body: account })
-})
+/** How a customer comes to a token: the journey up to its first order. */
+const entrance = {
+  steps: journey.steps.slice(
+    0,
+    journey.steps.findIndex(({ service }) => service !== user),
+  ),
+}
 
-/** Registers users and logs them in. @returns their access tokens */
+/** @returns access tokens of new users */
 export async function makeUsers(url: string, signal: AbortSignal): Promise<string[]> {
   const tokens: string[] = []
   for (let n = 1; n <= USERS; n++) {
-    const [, session] = await runJourney(entrance, { origin: () => url, signal })
+    const session = (await runJourney(entrance, { origin: () => url, signal })).at(-1)
     tokens.push((session as Taken<{ accessToken: string }>).body.accessToken)
   }
   return tokens
