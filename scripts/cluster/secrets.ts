@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { ACCESS_TOKEN, type SystemDefinition, secretsOf } from '@fairlead/chassis'
+import { ACCESS_TOKEN, databaseOf, type SystemDefinition, secretsOf } from '@fairlead/chassis'
 import {
   addIngressNamespace,
   addMonitoringNamespaces,
@@ -158,7 +158,7 @@ async function ensureDatabaseSecrets(cluster: Cluster, system: SystemDefinition,
   for (const service of clients) {
     const own = await filesIn(databaseSecret(service))
     const urlOf = (role: string, caFile: string) =>
-      `postgres://${role}:${textOf(passwords, role)}@${host}:${POSTGRES_PORT}/${service.database}?sslmode=verify-full&sslrootcert=${caFile}`
+      `postgres://${role}:${textOf(passwords, role)}@${host}:${POSTGRES_PORT}/${databaseOf(service)}?sslmode=verify-full&sslrootcert=${caFile}`
     const ours = (url: string) => ({ url, [DATABASE_CA]: authority })
     const wanted: Record<string, Record<string, string>> = {
       [databaseSecret(service)]: ours(urlOf(service.name, DATABASE_CA_FILE)),

@@ -2,7 +2,16 @@ import { randomBytes } from 'node:crypto'
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { ConfigError, edgeVariables, jwksOperation, loadConfig, type ServiceDefinition, type SystemDefinition, secretsOf } from '@fairlead/chassis'
+import {
+  ConfigError,
+  databaseOf,
+  edgeVariables,
+  jwksOperation,
+  loadConfig,
+  type ServiceDefinition,
+  type SystemDefinition,
+  secretsOf,
+} from '@fairlead/chassis'
 import { ensureDatabase, type Postgres } from '@fairlead/chassis/local'
 import { commonSettings } from '@fairlead/chassis/run'
 import { environmentOf, ISSUER_STAND_IN, misspeltSettings, serviceFields, serviceSettingsIn } from '@fairlead/infra/tools'
@@ -70,6 +79,7 @@ export async function prepareLocalSystem({
   const given = settingsFrom(settings, system)
   const envs = new Map<string, Record<string, string>>()
   for (const service of system.services) {
+    const database = databaseOf(service)
     const identities = await writeTokens(service, issuer)
     const secrets = new Map<string, string>()
     for (const secret of secretsOf(service)) secrets.set(secret.name, await localSecret(dir, service.name, secret))
@@ -80,7 +90,7 @@ export async function prepareLocalSystem({
       standInKeys,
       workloadIssuer: LOCAL_ISSUER,
       workloadJwks: issuer.jwksFile,
-      databaseUrlFile: service.database && postgres ? await writeDatabaseUrls(dir, postgres, service.name, service.database) : '',
+      databaseUrlFile: database !== undefined && postgres ? await writeDatabaseUrls(dir, postgres, service.name, database) : '',
       settings: given[service.name] ?? {},
       secretDir: (name: string) => secrets.get(name) as string,
       identityFile: (callee: string) => identities[callee] as string,

@@ -37,7 +37,7 @@ ${calls.map(callee => `import { ${callee.value} } from '../${callee.name}/servic
 export const ${value} = defineService({
   name: '${name}',
   port: ${port},
-  contract: ${value}Contract,${database ? `\n  database: '${name}',` : ''}${calls.length > 0 ? `\n  calls: [${calls.map(callee => edge(callee, command)).join(', ')}],` : ''}
+  contract: ${value}Contract,${database ? `\n  database: true,` : ''}${calls.length > 0 ? `\n  calls: [${calls.map(callee => edge(callee, command)).join(', ')}],` : ''}
   timeoutMs: ${calls.length > 0 ? '1_000' : '500'},
   maxConcurrency: 100,
   slo: { availability: 0.999, latency: { thresholdMs: 250, objective: 0.99 } },

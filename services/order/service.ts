@@ -8,7 +8,7 @@ export const order = defineService({
   name: 'order',
   port: 8081,
   contract: orderContract,
-  database: 'order',
+  database: true,
   settings: {
     MAX_OPEN_ORDERS: count(DEFAULT_LIMITS.open, 'orders of one user that are pending or cancelling'),
     MAX_REFUSED_ORDERS_PER_DAY: count(DEFAULT_LIMITS.refused, 'orders of one user that were rejected, in 24 hours'),

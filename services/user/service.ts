@@ -6,7 +6,7 @@ export const user = defineService({
   name: 'user',
   port: 8080,
   contract: userContract,
-  database: 'user',
+  database: true,
   settings: {
     /** Other services take a token for that long after a log-out. */
     ACCESS_TOKEN_SECONDS: seconds(ACCESS_TOKEN.lifetimeSeconds, 60, ACCESS_TOKEN.maxLifetimeSeconds, 'the life of an access token'),

@@ -154,7 +154,7 @@ const rounds = ({ options, signal, collector, generator }: Bench): RoundOptions 
 
 async function measureProducts(bench: Bench, { child, url }: ServiceProcess) {
   const servers: Server[] = []
-  const databaseUrl = bench.postgres.url(order.database)
+  const databaseUrl = bench.postgres.url(order.name)
   try {
     for (const { name, args } of PEERS) servers.push(await startPeer(bench, { name, args, env: { DATABASE_URL: databaseUrl } }))
     servers.push({ name: OURS, pid: child.pid as number, url, stop: async () => {} })

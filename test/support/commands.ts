@@ -45,7 +45,7 @@ export const booking = defineService({
   ...common,
   name: 'booking',
   port: 8_082,
-  database: 'booking',
+  database: true,
   contract: defineContract({}),
   calls: [{ to: stock, mode: 'optional', attemptTimeoutMs: 300, commands: ['reserve', 'release'] }],
 })

@@ -1,4 +1,4 @@
-import { DEFAULT_POOL_SIZE, DefinitionError, type ServiceDefinition, sendsCommands } from '@fairlead/chassis'
+import { DEFAULT_POOL_SIZE, DefinitionError, databaseOf, type ServiceDefinition, sendsCommands } from '@fairlead/chassis'
 import { ConfigMap, k8s, type ServiceAccount } from 'cdk8s-plus-27'
 import { Construct } from 'constructs'
 import type { SystemProps } from '../objects/context.ts'
@@ -52,7 +52,7 @@ export class Postgres extends Construct {
     const namespace = settings.NAMESPACE
     const image = imagesFor(settings).postgres
     const owner: Owner = { name: POSTGRES, component: 'database', partOf: system.name, version: versionOf('postgres', image) }
-    const databases = clients.map(client => ({ name: client.name, database: client.database, sessions: sessionsOf(client) }))
+    const databases = clients.map(client => ({ name: client.name, database: databaseOf(client) as string, sessions: sessionsOf(client) }))
     const connections = databases.reduce((sum, { sessions }) => sum + sessions, 20)
     this.serviceAccount = addServiceAccount(this, owner, namespace)
     this.setup = make(ConfigMap, this, owner, { metadata: { name: SETUP, namespace }, data: setupFiles(databases) })
@@ -91,7 +91,7 @@ export class Postgres extends Construct {
   }
 }
 
-const hasDatabase = (service: ServiceDefinition): service is ServiceDefinition & { database: string } => service.database !== undefined
+const hasDatabase = ({ database }: ServiceDefinition): boolean => database !== undefined
 
 const pod = (image: string, connections: number): k8s.PodSpec => ({
   serviceAccountName: POSTGRES,

@@ -1,4 +1,4 @@
-import { DEFAULT_MAX_ATTEMPTS, type Edge, keysCalleeOf, type ServiceDefinition, type SystemDefinition } from '@fairlead/chassis'
+import { DEFAULT_MAX_ATTEMPTS, databaseOf, type Edge, keysCalleeOf, type ServiceDefinition, type SystemDefinition } from '@fairlead/chassis'
 import { percent } from '../alerts/slo-alerts.ts'
 import { entryServices } from '../constructs/ingress.ts'
 
@@ -15,7 +15,7 @@ export interface Service {
   name: string
   port: number
   objectives: readonly string[]
-  database?: string
+  database: string | undefined
 }
 
 /** What every diagram of a system says, in its words. */
@@ -53,7 +53,7 @@ export function pictureOf(system: SystemDefinition): Picture {
       name: service.name,
       port: service.port,
       objectives: objectives(service),
-      database: service.database,
+      database: databaseOf(service),
     })),
     arrows: [
       ...entries,

@@ -73,8 +73,8 @@ export interface ServiceDefinition {
   /** Public port. */
   port: number
   contract: Contract
-  /** Name of its own database and role, or undefined for a service without one. */
-  database?: string
+  /** `true`: a database of its own, under its own name. A name: one that is called otherwise. @default none */
+  database?: true | string
   /**
    * Folders of files that only it may read, by name: Secrets on a cluster, `.data/secrets/<service>/<name>/` on a laptop. Whoever runs the system
    * brings each, unless `make` says how it is made.
@@ -116,7 +116,7 @@ type WithCommands<E> = E extends { commands: readonly (infer N)[]; to: { contrac
 type Checked<D> = D extends { calls: infer C extends readonly Edge[] }
   ? { calls: { [I in keyof C]: WithCommands<C[I]> } } & (Extract<C[number], { commands: readonly string[] }> extends never
       ? unknown
-      : { database: string })
+      : { database: true | string })
   : unknown
 
 type Defined<D> = D & (D extends { calls: readonly Edge[] } ? unknown : { calls: readonly [] })
@@ -147,6 +147,10 @@ export function defineService<const D extends ServiceInput>(input: D & Checked<N
   if (!Number.isInteger(port) || port < 1024 || port > 65535) throw new DefinitionError(`${name}: port ${port} is not between 1024 and 65535`)
   if (!(scale.min >= 1 && scale.max >= scale.min))
     throw new DefinitionError(`${name}: scale.min ${scale.min} and scale.max ${scale.max} are no bounds: 1 <= min <= max`)
+  if (!/^[a-z][-a-z0-9_]{0,62}$/.test(databaseOf(definition) ?? 'none'))
+    throw new DefinitionError(
+      `${name}: database '${definition.database}' is not a name of at most 63 characters (a-z, 0-9, - and _): true takes the service's`,
+    )
   refuseSecrets(definition)
   refuseSettings(definition)
   for (const edge of calls) {
@@ -190,6 +194,13 @@ export function defineSystem<const S extends SystemDefinition>(system: S): S {
       if (other) problems.push(`${service.name} and ${other} both use ${typeof key === 'number' ? 'port' : 'name'} ${key}`)
       seen.set(key, service.name)
     }
+    const database = databaseOf(service)
+    if (database !== undefined) {
+      const key = `database ${database}`
+      const other = seen.get(key)
+      if (other) problems.push(`${service.name} and ${other} both have the database ${database}, which only one of them may have`)
+      seen.set(key, service.name)
+    }
     for (const { name } of secretsOf(service)) {
       const key = `secret ${name}`
       const other = seen.get(key)
@@ -228,6 +239,10 @@ export function edgeTo(service: ServiceDefinition, name: string): Edge {
 
 /** Name under which callers find all pods of a service (a headless Service on Kubernetes). */
 export const podsHost = (service: ServiceDefinition): string => `${service.name}-pods`
+
+/** What a service's database is called, where it has one. */
+export const databaseOf = ({ name, database }: Pick<ServiceDefinition, 'name' | 'database'>): string | undefined =>
+  database === true ? name : database
 
 /** Whether a service sends commands, which wait in its outbox until they arrive. */
 export const sendsCommands = ({ calls }: Pick<ServiceDefinition, 'calls'>): boolean => calls.some(({ commands = [] }) => commands.length > 0)

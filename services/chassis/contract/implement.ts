@@ -35,7 +35,7 @@ export type Wiring<D extends ServiceDefinition> = {
   secrets: SecretsOf<D>
   /** A client for each service that it calls, by name. */
   clients: { readonly [N in CalleeName<D>]: Client<Callee<D, N>['contract']> }
-} & (D extends { database: string }
+} & (D extends { database: true | string }
   ? {
       database: Database
       /** For the commands of its edges. */
@@ -63,7 +63,7 @@ export type Started<D extends ServiceDefinition> = {
   /** Closed in this order after the last request, before the clients and the database. */
   closers?: (() => Promise<unknown>)[]
 } & ([ServesUsers<D>, IssuesTokens<D>] extends [true, true] ? OwnVerifier : Partial<OwnVerifier>) &
-  (D extends { database: string }
+  (D extends { database: true | string }
     ? {
         /** Housekeeping, by name: each job runs every ten minutes or so, in every replica. */
         jobs?: Record<string, (scope: Scope) => Promise<unknown>>
@@ -87,7 +87,7 @@ export type Implementation<D extends ServiceDefinition> = {
 }
 
 type Brought<D extends ServiceDefinition> = Pick<Implementation<D>, 'start'> &
-  (D extends { database: string } ? { migrations: URL } : { migrations?: never })
+  (D extends { database: true | string } ? { migrations: URL } : { migrations?: never })
 
 /**
  * A service with its code: what `startService` runs and what tests start. Nothing happens until one of them does.

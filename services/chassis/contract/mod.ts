@@ -12,6 +12,7 @@ export {
   DEFAULT_MAX_ATTEMPTS,
   DEFAULT_POOL_SIZE,
   DEFAULT_RESOURCES,
+  databaseOf,
   defineService,
   defineSystem,
   type Edge,

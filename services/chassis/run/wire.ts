@@ -23,7 +23,7 @@ import type { OwnConfig } from './config.ts'
 
 // biome-ignore lint/suspicious/noExplicitAny: each has the contract of its callee
 type AnyClient = Client<any>
-type AnyStarted = Omit<Started<ServiceDefinition & { database: string }>, 'settle' | 'verifyUser'> & { settle?: unknown; verifyUser?: Verifier }
+type AnyStarted = Omit<Started<ServiceDefinition & { database: true }>, 'settle' | 'verifyUser'> & { settle?: unknown; verifyUser?: Verifier }
 
 /** What a process holds for its service. */
 export interface Resources extends Trust {

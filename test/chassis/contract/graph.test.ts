@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { DefinitionError } from '../../../services/chassis/contract/definition-error.ts'
 import {
   callersOf,
+  databaseOf,
   defineService,
   defineSystem,
   edgeTo,
@@ -54,6 +55,22 @@ describe('defineService', () => {
     const edge = { to: hello, mode: 'optional' as const, attemptTimeoutMs: 1_001 }
     expect(() => defineService(service({ calls: [edge] }))).toThrow("stock -> hello: attemptTimeoutMs 1001 exceeds stock's timeoutMs 1000")
     expect(defineService(service({ calls: [{ ...edge, attemptTimeoutMs: 1_000 }] })).calls).toHaveLength(1)
+  })
+})
+
+describe('a database', () => {
+  test('has the name of its service, or the one that is said', () => {
+    const names = [true as const, 'depot_2', undefined].map(database => databaseOf(defineService(service({ ...(database && { database }) }))))
+    expect(names).toEqual(['stock', 'depot_2', undefined])
+  })
+
+  test.each(['', 'two words', 'Depot', 'x'.repeat(64)])('may not be called %j', database => {
+    expect(() => defineService(service({ database }))).toThrow(`stock: database '${database}' is not a name of at most 63 characters`)
+  })
+
+  test('belongs to one service alone', () => {
+    const services = [service({ database: true }), service({ name: 'depot', port: 8_083, database: 'stock' })]
+    expect(() => defineSystem({ name: 'acme', services })).toThrow('depot and stock both have the database stock, which only one of them may have')
   })
 })
 

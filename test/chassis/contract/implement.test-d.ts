@@ -32,7 +32,7 @@ const caller = defineService({
   name: 'caller',
   port: 8_081,
   contract,
-  database: 'caller',
+  database: true,
   settings: { MAX: count(5) },
   secrets: { stripe: {} },
   calls: [{ to: hello, mode: 'optional', attemptTimeoutMs: 100 }],

@@ -9,7 +9,7 @@ import { entryServices } from '../../../infra/kit/constructs/ingress.ts'
 import { type Layout, type Link, layOut, type Node, type Rect } from '../../../infra/kit/diagram/layout.ts'
 import { diagramMermaid } from '../../../infra/kit/diagram/mermaid.ts'
 import { diagramSvg } from '../../../infra/kit/diagram/svg.ts'
-import type { Edge, ServiceDefinition, SystemDefinition } from '../../../services/chassis/contract/graph.ts'
+import { databaseOf, type Edge, type ServiceDefinition, type SystemDefinition } from '../../../services/chassis/contract/graph.ts'
 import { booking, hello, project, stock, system } from '../../support/acme.ts'
 
 const diagrams = { svg: diagramSvg, mermaid: diagramMermaid }
@@ -59,7 +59,8 @@ describe.each([
   const mermaid = diagramMermaid(graph)
 
   test.each(graph.services.map(service => [service.name, service] as const))('have %s with port, objectives and database', (name, service) => {
-    const { port, slo, database } = service
+    const { port, slo } = service
+    const database = databaseOf(service)
     const answered = `${percent(slo.availability)} answered`
     const fast = `${percent(slo.latency.objective)} < ${slo.latency.thresholdMs} ms`
     for (const text of [name, `:${port}`, answered, fast]) expect(svg).toContain(inSvg(text))

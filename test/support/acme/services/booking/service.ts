@@ -14,7 +14,7 @@ export const booking = defineService({
   maxConcurrency: 512,
   slo: { availability: 0.999, latency: { thresholdMs: 500, objective: 0.99 } },
   scale: { min: 2, max: 6 },
-  database: 'booking',
+  database: true,
   settings: { MAX_OPEN: count(5, 'open bookings per customer') },
   calls: [
     { to: stock, mode: 'optional', attemptTimeoutMs: 700, maxAttempts: 2, commands: ['reserve', 'release'] },

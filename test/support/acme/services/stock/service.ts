@@ -12,7 +12,7 @@ export const stock = defineService({
   maxConcurrency: 256,
   slo: { availability: 0.999, latency: { thresholdMs: 250, objective: 0.99 } },
   scale: { min: 2, max: 6 },
-  database: 'stock',
+  database: true,
   settings: { MAX_HELD: count(100, 'items held at once') },
   secrets: { seals: { make: 'ed25519-jwk', rotateDays: 90 } },
   panels: [
