@@ -36,7 +36,7 @@ export async function main(args: readonly string[]): Promise<void> {
   const [first = ''] = args
   const known = Object.hasOwn(COMMANDS, first)
   const name = known ? `fairlead ${first}` : 'fairlead'
-  await runCommand(name, async signal => {
+  await runCommand(name, async interrupts => {
     const commands = await load(known ? [first] : Object.keys(COMMANDS))
     const wantsHelp = args.includes('--help')
     const details = known && wantsHelp ? await commands[0]?.details() : ''
@@ -51,7 +51,7 @@ export async function main(args: readonly string[]): Promise<void> {
         .configureHelp({ subcommandTerm: command => command.name() })
         .addHelpText('after', '\nfairlead COMMAND --help tells the options of one command.')
       for (const command of commands) {
-        const built = command.build(signal, end)
+        const built = command.build(interrupts, end)
         if (details) built.addHelpText('after', details)
         program.addCommand(built)
       }

@@ -1,10 +1,10 @@
 import { Command, CommanderError, type CommandUnknownOpts, InvalidArgumentError, type OptionValues } from '@commander-js/extra-typings'
-import { runCommand, usageError } from './terminal.ts'
+import { type Interrupts, runCommand, usageError } from './terminal.ts'
 
 /** What `run` gets beside the flags. */
 export interface Call<Words> {
-  /** Aborted by Ctrl-C. */
-  signal: AbortSignal
+  /** For a command that puts something in order when it is interrupted; any other is ended at once. */
+  interrupts: Interrupts
   /** What stands beside the flags, e.g. a service's name. */
   words: Words
 }
@@ -26,7 +26,7 @@ export interface CommandSpec<Words extends unknown[], Flags extends OptionValues
 export interface DefinedCommand {
   name: string
   details: () => Promise<string>
-  build(signal: AbortSignal, end: (code: number) => void): CommandUnknownOpts
+  build(interrupts: Interrupts, end: (code: number) => void): CommandUnknownOpts
 }
 
 /** One command. What `options` declares is what `run` gets. */
@@ -35,7 +35,7 @@ export const defineCommand = <Words extends unknown[] = [], Flags extends Option
 ): DefinedCommand => ({
   name: spec.name,
   details: spec.details ?? (async () => ''),
-  build: (signal, end) => {
+  build: (interrupts, end) => {
     const command = withRules(new Command(spec.name))
     command
       .summary(spec.summary)
@@ -44,7 +44,9 @@ export const defineCommand = <Words extends unknown[] = [], Flags extends Option
     spec.options?.(command)
     command.addHelpText('after', `\nExamples:\n${spec.examples.map(example => `  ${example}`).join('\n')}`)
     // Commander gives the words, then the flags and the command itself.
-    return command.action(async (...given: unknown[]) => end(await spec.run(command.opts() as Flags, { signal, words: given.slice(0, -2) as Words })))
+    return command.action(async (...given: unknown[]) =>
+      end(await spec.run(command.opts() as Flags, { interrupts, words: given.slice(0, -2) as Words })),
+    )
   },
 })
 
@@ -88,4 +90,4 @@ export async function parse(name: string, args: readonly string[], build: (end: 
 
 /** Runs one command by itself: a tool of a repository's own. */
 export const runAlone = (command: DefinedCommand): Promise<void> =>
-  runCommand(command.name, signal => parse(command.name, process.argv.slice(2), end => command.build(signal, end)))
+  runCommand(command.name, interrupts => parse(command.name, process.argv.slice(2), end => command.build(interrupts, end)))

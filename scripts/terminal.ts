@@ -1,4 +1,5 @@
 import { styleText } from 'node:util'
+import { unlessAborted } from '@fairlead/chassis'
 import { linesOf, type Remedy } from './remedy.ts'
 
 /** A failure that people can do something about: one line, and what to do. */
@@ -52,17 +53,24 @@ export interface Step {
   ms: number
 }
 
-/** Runs steps one after the other and says how long each took. */
-export function createSteps(): { done: Step[]; step<T>(title: string, work: () => Promise<T>, describe?: (result: T) => string): Promise<T> } {
+/**
+ * Runs steps one after the other and says how long each took.
+ * @param signal ends the wait for a step at once: only for steps that leave nothing to put in order
+ */
+export function createSteps(signal?: AbortSignal): {
+  done: Step[]
+  step<T>(title: string, work: () => Promise<T>, describe?: (result: T) => string): Promise<T>
+} {
   const done: Step[] = []
   return {
     done,
     step: async (title, work, describe) => {
+      signal?.throwIfAborted()
       const startedAt = performance.now()
       const line = liveLine()
       if (stream.isTTY) line.show(`  ${title} ...`)
       try {
-        const result = await work()
+        const result = await (signal ? unlessAborted(signal, work()) : work())
         const ms = Math.round(performance.now() - startedAt)
         done.push({ title, ms })
         line.clear()
@@ -86,21 +94,46 @@ const REFUSED = new Set(['EACCES', 'EDQUOT', 'EEXIST', 'EISDIR', 'EMFILE', 'ENOS
 const isExpected = ({ name, code, path }: NodeJS.ErrnoException): boolean =>
   EXPECTED.has(name) || (path !== undefined && code !== undefined && REFUSED.has(code))
 
+/** Ctrl-C reaches us from the terminal, and a moment later again from npm, which passes it on. */
+const SAME_MS = 500
+const INTERRUPTED = 130
+
+/**
+ * Gives the signal of Ctrl-C, SIGTERM and SIGHUP to what puts things in order before it ends. Until somebody has asked for it, an interrupt ends the
+ * process at once; a second one does so in any case.
+ */
+export type Interrupts = () => AbortSignal
+
 /** What a command's main ends with: one line, what to do, an exit code; a stack only for a defect of ours. */
-export async function runCommand(name: string, main: (interrupted: AbortSignal) => Promise<number>): Promise<void> {
+export async function runCommand(name: string, main: (interrupts: Interrupts) => Promise<number>): Promise<void> {
   const interrupt = new AbortController()
-  for (const output of [process.stdout, process.stderr]) output.on('error', () => {})
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => interrupt.abort())
-  try {
-    process.exitCode = await main(interrupt.signal)
-  } catch (error) {
+  let isHandled = false
+  let interruptedAt = 0
+  const end = () => {
+    say(`\n${name} was interrupted`)
+    process.exit(INTERRUPTED)
+  }
+  const onInterrupt = () => {
     if (interrupt.signal.aborted) {
-      say(`\n${name} was interrupted; what is there stays, and ${name} again goes on from it`)
-      process.exitCode = 130
+      if (performance.now() - interruptedAt > SAME_MS) end()
       return
     }
+    interruptedAt = performance.now()
+    interrupt.abort()
+    if (!isHandled) end()
+  }
+  for (const output of [process.stdout, process.stderr]) output.on('error', () => {})
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, onInterrupt)
+  try {
+    process.exitCode = await main(() => {
+      isHandled = true
+      return interrupt.signal
+    })
+  } catch (error) {
+    if (interrupt.signal.aborted) return end()
     say(`${red('error:')} ${isExpected(error as Error) ? (error as Error).message : ((error as Error).stack ?? String(error))}`)
     if (error instanceof CommandError) for (const line of linesOf(error.remedy)) say(`  ${line}`)
     process.exitCode = (error as { exitCode?: number }).exitCode ?? 1
   }
+  if (interrupt.signal.aborted) end()
 }

@@ -1,4 +1,5 @@
 import { createInterface } from 'node:readline'
+import { setTimeout as pause } from 'node:timers/promises'
 import type { Cluster } from './cluster.ts'
 
 export interface FollowOptions {
@@ -9,7 +10,8 @@ export interface FollowOptions {
   container?: string
   /** Lines of each container to begin with. */
   lines: number
-  signal: AbortSignal
+  /** @default goes on for ever */
+  signal?: AbortSignal
 }
 
 const LOOK_MS = 2_000
@@ -23,7 +25,7 @@ interface ContainerStatus {
 /** Follows every container that has started, and those that start later, until the signal. */
 export async function followLogs(
   cluster: Cluster,
-  { namespace, selector, container, lines, signal }: FollowOptions,
+  { namespace, selector, container, lines, signal = new AbortController().signal }: FollowOptions,
   print: (pod: string, container: string, line: string) => void,
 ): Promise<void> {
   /** A container anew after each restart. */
@@ -48,19 +50,7 @@ export async function followLogs(
         void copy().then(again, () => following.delete(key))
       }
     }
-    await pause(LOOK_MS, signal)
+    // An abort is told by the loop's own condition.
+    await pause(LOOK_MS, undefined, { signal }).catch(() => {})
   }
 }
-
-const pause = (ms: number, signal: AbortSignal): Promise<void> =>
-  new Promise(resolve => {
-    const timer = setTimeout(resolve, ms)
-    signal.addEventListener(
-      'abort',
-      () => {
-        clearTimeout(timer)
-        resolve()
-      },
-      { once: true },
-    )
-  })

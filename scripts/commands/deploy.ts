@@ -27,14 +27,15 @@ tracing backend that it has. PLATFORM=bundled brings these too. ${SETTINGS}`,
       .addOption(GATEWAY_CRDS)
       .addOption(GATEWAY_CRDS_SHA256)
       .addOption(JSON_OUTPUT),
-  run: async (flags, { signal }) => {
+  run: async (flags, { interrupts }) => {
     const context = targetOf(flags.context)
     const app = await loadApp()
     const cluster = openCluster(context)
     const settings = settingsFor(context, process.env, app.system)
     const crds = crdSource({ folder: flags.crds, sha256: flags.crdsSha256 })
     const gatewayCrds = crdSource({ folder: flags.gatewayCrds, sha256: flags.gatewayCrdsSha256 }, GATEWAY_API)
-    const steps = createSteps()
+    const signal = interrupts()
+    const steps = createSteps(signal)
     await steps.step(
       'API server',
       () => requireVersion(cluster),

@@ -85,7 +85,7 @@ It needs the rights to list and read what was deployed, nodes and their Secrets'
         'take no journey, and look for none of its traces; one with user() needs an access token in FAIRLEAD_USER_TOKEN where no stand-in issues them',
       )
       .addOption(JSON_OUTPUT),
-  run: async (flags, { signal }) => {
+  run: async (flags, { interrupts }) => {
     const { context } = flags
     const app = await loadApp()
     const choose = () => settingsFor(context, process.env, app.system)
@@ -109,6 +109,7 @@ It needs the rights to list and read what was deployed, nodes and their Secrets'
     const isMeant = ({ name, ofJourney }: Check) => !(ofJourney && !flags.journey) && (!words || words.some(word => name.includes(word)))
     const checks = checksOf(checked, app.journey, userTokens).filter(isMeant)
     if (checks.length === 0) throw usageError(`--only ${flags.only} names no check`)
+    const signal = interrupts()
     try {
       const results = await runChecks(checks, { signal, show, otherwise: toRun(checked.fairlead('status')) })
       const failed = results.filter(({ outcome }) => outcome === 'failed')

@@ -19,13 +19,13 @@ there: its data too, and the namespaces that were made for it. A namespace that 
     command
       .option('--name <name>', 'name of the kind cluster', 'fairlead')
       .option('--context <name>', 'delete what was deployed to this context of the kubeconfig instead'),
-  run: async ({ name, context }, { signal }) => {
-    const { step } = createSteps()
+  run: async ({ name, context }, { interrupts }) => {
     if (context) {
       const { system } = await loadApp()
       const cluster = openCluster(context)
       const namespace = someSettings(process.env, system, 'NAMESPACE').NAMESPACE
-      await step(
+      const signal = interrupts()
+      await createSteps(signal).step(
         `what was deployed to ${context}`,
         () => tearDown(cluster, { system: system.name, namespace }, { timeoutMs: TIMEOUT_MS, signal }),
         ({ removed, kept }) =>
@@ -46,7 +46,8 @@ there: its data too, and the namespaces that were made for it. A namespace that 
         advice: 'run npx fairlead down in its folder',
         commands: [`kind delete cluster --name ${name}`],
       })
-    await step(`kind cluster ${name} deleted`, () => deleteCluster(name, signal))
+    const signal = interrupts()
+    await createSteps(signal).step(`kind cluster ${name} deleted`, () => deleteCluster(name, signal))
     return 0
   },
 })

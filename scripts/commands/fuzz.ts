@@ -53,15 +53,15 @@ async function runsOf({ system }: App, service: ServiceDefinition, { url, userTo
   )
 }
 
-const tryRun = (program: string, maxExamples: number, { title, url, token, operations }: Run): Promise<boolean> =>
+const tryRun = (program: string, maxExamples: number, { title, url, token, operations }: Run, signal: AbortSignal): Promise<boolean> =>
   new Promise((resolve, reject) => {
     process.stderr.write(`\n== ${title}\n`)
     const args = ['run', `${url}/openapi.json`, '--checks', 'all', '--max-examples', String(maxExamples)]
     if (token) args.push('--header', `Authorization: Bearer ${token}`)
     for (const id of operations) args.push('--include-operation-id', id)
-    const child = spawn(program, args, { stdio: ['ignore', 'inherit', 'inherit'], timeout: 600_000 })
+    const child = spawn(program, args, { stdio: ['ignore', 'inherit', 'inherit'], timeout: 600_000, signal })
     child.once('error', reject)
-    child.once('exit', code => resolve(code === 0))
+    child.once('close', code => (signal.aborted ? reject(signal.reason) : resolve(code === 0)))
   })
 
 async function tryApp(app: App, program: string, maxExamples: number, signal: AbortSignal): Promise<boolean> {
@@ -87,7 +87,7 @@ async function tryApp(app: App, program: string, maxExamples: number, signal: Ab
     for (const service of system.services)
       for (const one of await runsOf(app, service, target)) {
         signal.throwIfAborted()
-        passed = (await tryRun(program, maxExamples, one)) && passed
+        passed = (await tryRun(program, maxExamples, one, signal)) && passed
       }
     return passed
   } finally {
@@ -115,9 +115,9 @@ databases of their own, with the access token of a user who has taken the journe
     command
       .option('--program <path>', 'the program', 'schemathesis')
       .option('--max-examples <n>', 'cases per operation and phase', wholeNumber({ min: 1, max: 1_000_000 }), 100),
-  run: async ({ program, maxExamples }, { signal }) => {
+  run: async ({ program, maxExamples }, { interrupts }) => {
     const app = await loadApp()
     await checkProgram(program)
-    return (await tryApp(app, program, maxExamples, signal)) ? 0 : 1
+    return (await tryApp(app, program, maxExamples, interrupts())) ? 0 : 1
   },
 })

@@ -21,10 +21,11 @@ say where that comes from: fairlead synth --help lists the settings.`,
       .option('--pull', 'look for a newer base image first: an image on a fixed base has another tag, so that pods are replaced')
       .option('--helm', 'print what helm is told of them, and nothing else')
       .option('--json', 'print references as JSON on standard output'),
-  run: async (flags, { signal }) => {
+  run: async (flags, { interrupts }) => {
     const app = await loadApp()
+    const signal = interrupts()
+    const { step } = createSteps(signal)
     await checkDocker(signal)
-    const { step } = createSteps()
     const settings = someSettings(process.env, app.system, 'IMAGE_REGISTRY', 'IMAGE_TAG', 'IMAGES', 'IMAGE_MIRROR')
     if (!flags.helm) await ensureBase(imagesFor(settings).node, { newest: flags.pull, signal })
     const described = await describeImages(app, settings)

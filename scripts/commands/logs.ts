@@ -32,7 +32,7 @@ export const logs = defineCommand({
       .addOption(CONTEXT)
       .option('--lines <count>', 'lines of each pod to begin with', wholeNumber({ min: 0, max: 100_000 }), 20)
       .option('--json', 'the lines as they were written, each with its pod'),
-  run: async (flags, { signal, words: [service] }) => {
+  run: async (flags, { words: [service] }) => {
     const { system } = await loadApp()
     const names: readonly string[] = system.services.map(({ name }) => name)
     if (!names.includes(service)) throw usageError(`there is no service '${service}': name one of ${names.join(', ')}`)
@@ -43,7 +43,7 @@ export const logs = defineCommand({
     const { NAMESPACE: namespace } = someSettings(process.env, system, 'NAMESPACE')
     if ((await cluster.list('v1', 'Pod', namespace, selector)).length === 0)
       say(`there is no pod of ${service} in namespace ${namespace} yet; its lines follow when there is one`)
-    await followLogs(cluster, { namespace, selector, container: service, lines: flags.lines, signal }, (pod, _container, line) => print(pod, line))
+    await followLogs(cluster, { namespace, selector, container: service, lines: flags.lines }, (pod, _container, line) => print(pod, line))
     return 0
   },
 })

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { Argument } from '@commander-js/extra-typings'
-import { aborted, hasOutbox, type ServiceDefinition, type SystemDefinition, sendsCommands } from '@fairlead/chassis'
+import { hasOutbox, type ServiceDefinition, type SystemDefinition, sendsCommands } from '@fairlead/chassis'
 import { someSettings } from '@fairlead/infra/tools'
 import pg from 'pg'
 import { loadApp } from '../app.ts'
@@ -80,31 +80,29 @@ export const outbox = defineCommand({
       .option('--database-url-file <file>', 'any other database, by a file with its URL')
       .option('--all', 'list also what is under way')
       .option('--json', 'list as JSON'),
-  run: async (flags, { signal, words: [action, ids] }) => {
+  run: async (flags, { words: [action, ids] }) => {
     const work = workOf(action, ids, flags)
     const { system } = await loadApp()
     const holding = (system.services as readonly ServiceDefinition[]).filter(hasOutbox)
     const owners = [...holding.filter(sendsCommands), ...holding.filter(service => !sendsCommands(service))].map(({ name }) => name)
-    const { context, databaseUrlFile: file, service = owners[0] ?? '' } = flags
+    const [first] = owners
+    if (first === undefined) throw new CommandError('no service of this system has a database, so that none has an outbox')
+    const { context, databaseUrlFile: file, service = first } = flags
     if (file !== undefined && (context ?? flags.service) !== undefined)
       throw usageError('--database-url-file names a database by itself; leave out --context and --service')
-    if (!owners.includes(service)) throw usageError(`--service '${service}' has no outbox; ${owners.join(', ')} has`)
+    if (!owners.includes(service)) throw usageError(`--service '${service}' has no outbox: name one of ${owners.join(', ')}`)
     const place = context === undefined ? await inFile(file ?? `.data/database-urls/${service}`) : await inCluster(context, service, system)
     // The server gives up first: what only the client gave up would still be done.
     const client = new pg.Client({ ...place.connection, connectionTimeoutMillis: 5_000, statement_timeout: 8_000, query_timeout: 10_000 })
-    const interrupted = aborted(signal)
-    interrupted.catch(() => {})
     try {
-      await Promise.race([client.connect(), interrupted]).catch((error: Error) => {
-        signal.throwIfAborted()
+      await client.connect().catch((error: Error) => {
         throw new CommandError(
           `the database cannot be reached: ${error.message || (error as NodeJS.ErrnoException).code}`,
           context === undefined ? { advice: 'does npx fairlead start run? --context NAME is for a cluster' } : toRun(fairlead(context, 'status')),
         )
       })
-      return await Promise.race([work(client), interrupted])
+      return await work(client)
     } catch (error) {
-      signal.throwIfAborted()
       throw error instanceof CommandError ? error : new CommandError(`the database refuses: ${(error as Error).message}`)
     } finally {
       await client.end().catch(() => {})

@@ -113,17 +113,12 @@ data stays for the next start.`,
         wholeNumber({ min: 0, max: MAX_PORT }),
         0,
       ),
-  run: async ({ dataDir, portOffset }, { signal: stopped }) => {
+  run: async ({ dataDir, portOffset }, { interrupts }) => {
     const app = await loadApp()
     const most = MAX_PORT - Math.max(...app.system.services.flatMap(service => Object.values(graphPorts(service))))
     if (portOffset > most) throw usageError(`--port-offset ${portOffset} is not a whole number from 0 to ${most}`)
     const portsOf = ({ port }: ServiceDefinition) => graphPorts({ port: port + portOffset })
-    try {
-      await runSystem(app, { dataDir, portsOf }, stopped)
-    } catch (error) {
-      // Ctrl-C is how it is meant to end.
-      if (!stopped.aborted) throw error
-    }
+    await runSystem(app, { dataDir, portsOf }, interrupts())
     return 0
   },
 })

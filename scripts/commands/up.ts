@@ -39,14 +39,15 @@ at any time: it goes on where it stopped, and changes only what is not as it sho
         'do not take the journey at the end; one with user() needs an access token in FAIRLEAD_USER_TOKEN where no stand-in issues them',
       )
       .addOption(JSON_OUTPUT),
-  run: async (flags, { signal }) => {
+  run: async (flags, { interrupts }) => {
     const { name } = flags
     const app = await loadApp()
     const { system, journey } = app
     const settings = settingsFor(`kind-${name}`, process.env, system)
     const crds = crdSource({ folder: flags.crds, sha256: flags.crdsSha256 })
     const gatewayCrds = crdSource({ folder: flags.gatewayCrds, sha256: flags.gatewayCrdsSha256 }, GATEWAY_API)
-    const steps = createSteps()
+    const signal = interrupts()
+    const steps = createSteps(signal)
     const { step } = steps
 
     await step(

@@ -1,3 +1,5 @@
+import { setTimeout as pause } from 'node:timers/promises'
+import { unlessAborted } from '@fairlead/chassis'
 import type { Remedy } from '../remedy.ts'
 import { CommandError, printable } from '../terminal.ts'
 
@@ -57,21 +59,16 @@ export const ARRIVAL_MS = 120_000
 /** Longer than any check waits by itself. */
 const CHECK_TIMEOUT_MS = ARRIVAL_MS + 30_000
 
-async function runOne({ name, run }: Check, { signal: interrupted, timeoutMs = CHECK_TIMEOUT_MS, otherwise = {} }: RunOptions): Promise<Result> {
+/** How long checks may put in order what they have begun, e.g. remove pods, once they are interrupted. */
+const TIDY_MS = 5_000
+
+/** @param work the check's own, also after its result is known */
+async function resultOf({ name }: Check, work: Promise<string>, ended: AbortSignal, otherwise: Remedy): Promise<Result> {
   const startedAt = performance.now()
-  const timeout = new AbortController()
-  // Not AbortSignal.timeout, which keeps the process alive until it fires once somebody listens.
-  const timer = setTimeout(() => timeout.abort(new CommandError(`no answer in ${timeoutMs / 1_000} s`, otherwise)), timeoutMs)
-  const signal = AbortSignal.any([interrupted, timeout.signal])
-  const ended = new Promise<never>((_, reject) => {
-    signal.addEventListener('abort', () => reject(signal.reason), { once: true })
-  })
-  const outcome = await Promise.race([run(signal), ended])
-    .then(
-      (message): Omit<Result, 'name' | 'ms'> => ({ outcome: 'passed', message }),
-      error => outcomeOf(error, otherwise),
-    )
-    .finally(() => clearTimeout(timer))
+  const outcome = await unlessAborted(ended, work).then(
+    (message): Omit<Result, 'name' | 'ms'> => ({ outcome: 'passed', message }),
+    error => outcomeOf(error, otherwise),
+  )
   return { name, ...outcome, ms: Math.round(performance.now() - startedAt) }
 }
 
@@ -87,8 +84,10 @@ export interface RunOptions {
   show: (result: Result) => void
   /** What to do about a fault that says nothing of that. @default nothing */
   otherwise?: Remedy
-  /** Longest time of one check. @default 150000 */
+  /** Longest time of the checks, which run at once. @default 150000 */
   timeoutMs?: number
+  /** How long checks may put in order what they have begun, once they are interrupted. @default 5000 */
+  tidyMs?: number
 }
 
 /**
@@ -96,14 +95,30 @@ export interface RunOptions {
  * is the one to begin with.
  */
 export async function runChecks(checks: readonly Check[], options: RunOptions): Promise<Result[]> {
-  const { signal, show } = options
+  const { signal, show, otherwise = {}, timeoutMs = CHECK_TIMEOUT_MS, tidyMs = TIDY_MS } = options
   signal.throwIfAborted()
-  const running = checks.map(check => runOne(check, options))
-  const results: Result[] = []
-  for (const result of running) {
-    results.push(await result)
-    signal.throwIfAborted()
-    show(results.at(-1) as Result)
+  const late = new AbortController()
+  const timer = setTimeout(() => late.abort(new CommandError(`no answer in ${timeoutMs / 1_000} s`, otherwise)), timeoutMs)
+  const ended = AbortSignal.any([signal, late.signal])
+  const works = checks.map(async ({ run }) => run(ended))
+  try {
+    const running = checks.map((check, index) => resultOf(check, works[index] as Promise<string>, ended, otherwise))
+    const results: Result[] = []
+    for (const result of running) {
+      results.push(await result)
+      signal.throwIfAborted()
+      show(results.at(-1) as Result)
+    }
+    return results
+  } finally {
+    clearTimeout(timer)
+    if (signal.aborted) await settled(works, tidyMs)
   }
-  return results
+}
+
+/** Waits until all have ended, however they do, for a while. */
+async function settled(works: readonly Promise<unknown>[], timeoutMs: number): Promise<void> {
+  const done = new AbortController()
+  await Promise.race([Promise.allSettled(works), pause(timeoutMs, undefined, { signal: done.signal })])
+  done.abort()
 }

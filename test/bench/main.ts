@@ -281,10 +281,10 @@ met.`,
         .option('--seconds <n>', 'length of one measurement of a server; orders twice, stages half', secondsOf, 1)
         .option('--only <list>', `of ${PARTS.join(', ')} (default: all)`, partsOf)
         .option('--json', 'results as JSON instead of tables'),
-    run: async ({ rounds, seconds, only = PARTS, json }, { signal }) => {
+    run: async ({ rounds, seconds, only = PARTS, json }, { interrupts }) => {
       const results: Results = { node: process.version, notes: [] }
       try {
-        await run({ rounds, seconds, parts: only }, results, signal)
+        await run({ rounds, seconds, parts: only }, results, interrupts())
       } finally {
         if (hasResults(results))
           process.stdout.write(json ? `${JSON.stringify({ ...results, budgets: budgets(results) }, null, 2)}\n` : `\n${print(results)}`)

@@ -191,11 +191,8 @@ describe('npx fairlead doctor', () => {
     const { child, ended } = start([...ON_TEST, '--only', 'nodes'])
     await vi.waitFor(() => expect(asked).not.toEqual([]), { timeout: 20_000, interval: 5 })
     child.kill('SIGINT')
-    await once(child.stderr, 'data')
-    // What was asked for last is still awaited, as long as the API server may take.
-    server.closeAllConnections()
     const { code, stdout, stderr } = await ended
     expect([code, stdout]).toEqual([130, ''])
-    expect(stderr).toBe('\nfairlead doctor was interrupted; what is there stays, and fairlead doctor again goes on from it\n')
+    expect(stderr).toBe('\nfairlead doctor was interrupted\n')
   })
 })

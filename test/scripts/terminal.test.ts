@@ -7,8 +7,11 @@ const run = promisify(execFile)
 /** A command whose main is the given code, in a process of its own. */
 async function command(main: string): Promise<{ code: number; stdout: string; stderr: string }> {
   const program = `
+    import { setTimeout as sleep } from 'node:timers/promises'
     import { CommandError, createSteps, runCommand, say } from './scripts/terminal.ts'
-    await runCommand('npm run test', async signal => { ${main} })`
+    const interrupt = () => process.kill(process.pid, 'SIGINT')
+    const forever = () => new Promise(() => setInterval(() => {}, 1_000))
+    await runCommand('npm run test', async interrupts => { ${main} })`
   const ended = await run(process.execPath, ['--disable-warning=ExperimentalWarning', '--input-type=module-typescript', '-e', program]).catch(
     error => error,
   )
@@ -47,10 +50,26 @@ describe('a command', () => {
     expect([stdout, stderr]).toEqual(['', expect.stringMatching(/^✓ images: 2 built \d+\.\d s\n$/)])
   })
 
-  test('that is interrupted says so and ends with 130', async () => {
-    const { code, stderr } = await command(
-      "process.kill(process.pid, 'SIGINT'); while (!signal.aborted) await new Promise(resolve => setTimeout(resolve, 10)); signal.throwIfAborted(); return 0",
-    )
-    expect([code, stderr]).toEqual([130, '\nnpm run test was interrupted; what is there stays, and npm run test again goes on from it\n'])
+  test.each([
+    ['puts nothing in order', 'interrupt(); await forever()', ''],
+    [
+      'has put things in order',
+      "const signal = interrupts(); interrupt(); while (!signal.aborted) await sleep(5); say('tidied'); return 0",
+      'tidied\n',
+    ],
+    ['gives up what it does', 'const signal = interrupts(); interrupt(); await sleep(60_000, undefined, { signal })', ''],
+    ['waits in a step', "const { step } = createSteps(interrupts()); interrupt(); await step('for ever', forever)", ''],
+    [
+      'hears of one Ctrl-C from its terminal and from npm',
+      "const signal = interrupts(); interrupt(); while (!signal.aborted) await sleep(5); interrupt(); await sleep(50); say('tidied'); return 0",
+      'tidied\n',
+    ],
+    [
+      'is interrupted a second time while it puts things in order',
+      'const signal = interrupts(); interrupt(); while (!signal.aborted) await sleep(5); setTimeout(interrupt, 700); await forever()',
+      '',
+    ],
+  ])('that is interrupted and %s says so and ends with 130', async (_, main, said) => {
+    expect(await command(main)).toEqual({ code: 130, stdout: '', stderr: `${said}\nnpm run test was interrupted\n` })
   })
 })

@@ -112,14 +112,14 @@ describe('npm start', () => {
     expect(creditAfter).toMatchObject({ reserved: { amount: 0 }, available: credit.limit })
 
     interrupt(first)
-    expect(await first.ended).toBe(0)
+    expect(await first.ended).toBe(130)
     expect(processesOf(dir)).toEqual([])
 
     const second = start('--data-dir', dir)
     await untilUp(second)
     expect((await logIn(registered.email, password)).status).toBe(201)
     second.child.kill('SIGTERM')
-    expect(await second.ended).toBe(0)
+    expect(await second.ended).toBe(130)
     expect(processesOf(dir)).toEqual([])
   }, 120_000)
 
@@ -129,7 +129,7 @@ describe('npm start', () => {
     started.child.stdout?.destroy()
     started.child.stderr?.destroy()
     started.child.kill('SIGHUP')
-    expect(await started.ended).toBe(0)
+    expect(await started.ended).toBe(130)
     expect(processesOf(dir)).toEqual([])
   }, 60_000)
 
@@ -140,12 +140,12 @@ describe('npm start', () => {
     ['starts the first service', async (started: Started) => untilSays(started, 'databases, migrations')],
     ['starts the last service', async (started: Started) => untilSays(started, 'user on 127.0.0.1')],
   ])(
-    'interrupted while it %s, it ends with 0 and leaves no process',
+    'interrupted while it %s, it ends with 130 and leaves no process',
     async (_, arrives) => {
       const started = start('--data-dir', dir)
       await arrives(started)
       interrupt(started)
-      expect(await started.ended).toBe(0)
+      expect(await started.ended).toBe(130)
       expect(started.stderr()).not.toContain('error:')
       expect(processesOf(dir)).toEqual([])
     },
@@ -187,7 +187,7 @@ describe('npm start', () => {
       expect(second.stderr()).toMatch(new RegExp(`^ended ${name} \\(pid \\d+\\), which an earlier start left behind$`, 'm'))
     expect(orphans.filter(isAlive)).toEqual([])
     interrupt(second)
-    expect(await second.ended).toBe(0)
+    expect(await second.ended).toBe(130)
     expect(processesOf(dir)).toEqual([])
   }, 120_000)
 
@@ -207,7 +207,7 @@ describe('npm start', () => {
     expect(answers.trim().split('\n')).toHaveLength(8)
     for (const started of [second, first]) {
       interrupt(started)
-      expect(await started.ended).toBe(0)
+      expect(await started.ended).toBe(130)
     }
     expect(processesOf(dir)).toEqual([])
   }, 120_000)
@@ -244,7 +244,7 @@ describe('npm start', () => {
     expect(started.stderr()).toContain('\nthe system has no journey (infra/journey.ts), so there are no lines to try\n')
     expect(started.stdout()).toBe('')
     interrupt(started)
-    expect(await started.ended).toBe(0)
+    expect(await started.ended).toBe(130)
   }, 60_000)
 
   test('gives the services their settings from the environment', async () => {
@@ -261,7 +261,7 @@ describe('npm start', () => {
     // Too little for the journey's order.
     expect(answers.map(line => JSON.parse(line))).toContainEqual(expect.objectContaining({ limit: { amount: 1234, currency: 'EUR' } }))
     interrupt(started)
-    expect(await started.ended).toBe(0)
+    expect(await started.ended).toBe(130)
     // Every service says so at info when it stops.
     expect(await readFile(join(dir, 'order.log'), 'utf8')).not.toContain('"msg":"drained"')
     expect((await readdir(trace)).length).toBeGreaterThanOrEqual(2)

@@ -123,7 +123,7 @@ describe('a repository outside of this one', () => {
     }))
     expect(await answer.json()).toEqual({ text: 'Hello Ada' })
     child.kill('SIGINT')
-    expect(await ended, said).toBe(0)
+    expect(await ended, said).toBe(130)
     expect(said).not.toContain('Postgres')
   }, 60_000)
 

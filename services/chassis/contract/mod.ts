@@ -2,7 +2,7 @@
 export { ACCESS_TOKEN, jwksOperation, type TokenRealm } from './access-token.ts'
 export { CallError } from './call-error.ts'
 export { type Answer, type Contract, defineContract, type Input, isIdempotent, type Operation, type Outgoing, strict } from './contract.ts'
-export { aborted, createDeadline, DEADLINE_HEADER, type Deadline } from './deadline.ts'
+export { aborted, createDeadline, DEADLINE_HEADER, type Deadline, unlessAborted } from './deadline.ts'
 export { DefinitionError } from './definition-error.ts'
 export { Failure, type FailureKind, type FailureOptions, invalidRequest, overloaded, tooManyRequests, unavailable } from './failure.ts'
 export {

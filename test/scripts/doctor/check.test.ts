@@ -11,9 +11,18 @@ const check = (name: string, run: Check['run']): Check => ({ name, run })
 const forever = () => new Promise<never>(() => {})
 
 /** Runs checks and notes what is shown. */
-function running(checks: readonly Check[], { signal = new AbortController().signal, timeoutMs }: { signal?: AbortSignal; timeoutMs?: number } = {}) {
+function running(
+  checks: readonly Check[],
+  { signal = new AbortController().signal, timeoutMs, tidyMs = 20 }: { signal?: AbortSignal; timeoutMs?: number; tidyMs?: number } = {},
+) {
   const shown: Result[] = []
-  const options = { signal, otherwise: STATUS, show: (result: Result) => void shown.push(result), ...(timeoutMs !== undefined && { timeoutMs }) }
+  const options = {
+    signal,
+    otherwise: STATUS,
+    tidyMs,
+    show: (result: Result) => void shown.push(result),
+    ...(timeoutMs !== undefined && { timeoutMs }),
+  }
   return { shown, results: runChecks(checks, options) }
 }
 
@@ -118,6 +127,26 @@ describe('runChecks(checks, { signal, show })', () => {
     const { results } = running([check('a', hang)], { signal: AbortSignal.abort(new Error('Ctrl-C')) })
     await expect(results).rejects.toThrow('Ctrl-C')
     expect(begun).toEqual([])
+  })
+
+  test('rejects once its checks have put things in order', async () => {
+    const interrupt = new AbortController()
+    const removed = Promise.withResolvers<void>()
+    const begun: Check['run'] = async signal => {
+      await new Promise(resolve => signal.addEventListener('abort', resolve))
+      interrupted.resolve()
+      await removed.promise
+      return order.push('pods are removed').toString()
+    }
+    const interrupted = Promise.withResolvers<void>()
+    const order: string[] = []
+    const { results } = running([check('a', begun)], { signal: interrupt.signal, tidyMs: 60_000 })
+    const ended = results.catch(() => order.push('ended'))
+    interrupt.abort(new Error('Ctrl-C'))
+    await interrupted.promise
+    removed.resolve()
+    await ended
+    expect(order).toEqual(['pods are removed', 'ended'])
   })
 
   test('rejects when it is interrupted, tells every check, and shows nothing more', async () => {
