@@ -7,6 +7,7 @@ import { type Contract, defineContract } from '../../services/chassis/contract/c
 import { defineService, defineSystem } from '../../services/chassis/contract/graph.ts'
 import { project } from '../support/acme.ts'
 import { EXISTING } from '../support/existing-platform.ts'
+import { small } from '../support/small.ts'
 
 const responses = { 204: { description: 'Done' } }
 const mine = { method: 'GET', path: '/mine', summary: 'Mine', auth: 'user', responses } as const
@@ -16,10 +17,7 @@ const service = (name: string, port: number, contract: Contract) =>
     name,
     port,
     contract: defineContract(contract),
-    timeoutMs: 500,
-    maxConcurrency: 10,
-    slo: { availability: 0.99, latency: { thresholdMs: 100, objective: 0.99 } },
-    scale: { min: 2, max: 2 },
+    ...small,
   })
 
 const account = service('account', 8_080, { getMine: { ...mine, path: '/me' }, getKeys: jwksOperation })

@@ -1,17 +1,8 @@
-import { execFile } from 'node:child_process'
-import { resolve } from 'node:path'
-import { promisify } from 'node:util'
 import { expect, test } from 'vitest'
-import { project, system } from '../support/acme.ts'
+import { system } from '../support/acme.ts'
+import { fairlead } from '../support/fairlead.ts'
 
-const logs = (...args: string[]) =>
-  promisify(execFile)(process.execPath, ['--disable-warning=ExperimentalWarning', resolve('scripts/fairlead.mjs'), 'logs', ...args], {
-    cwd: project.root,
-    timeout: 20_000,
-  }).then(
-    ({ stdout, stderr }) => ({ code: 0, stdout, stderr }),
-    ({ code, stdout, stderr }) => ({ code, stdout, stderr }),
-  )
+const logs = (...args: string[]) => fairlead(['logs', ...args], { timeoutMs: 20_000 })
 
 const names = system.services.map(({ name }) => name).join(', ')
 

@@ -1,13 +1,11 @@
-import { execFile } from 'node:child_process'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
-import { promisify } from 'node:util'
+import { join } from 'node:path'
 import pg from 'pg'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { newId } from '../../services/chassis/contract/ids.ts'
-import { project } from '../support/acme.ts'
 import { type TestDatabase, testDatabase } from '../support/database.ts'
+import { fairlead } from '../support/fairlead.ts'
 
 let db: TestDatabase
 let dir: string
@@ -21,17 +19,7 @@ afterAll(async () => {
   await rm(dir, { recursive: true, force: true })
 })
 
-const outbox = async (...args: string[]) => {
-  const run = promisify(execFile)(
-    process.execPath,
-    ['--disable-warning=ExperimentalWarning', resolve('scripts/fairlead.mjs'), 'outbox', '--database-url-file', join(dir, 'url'), ...args],
-    { cwd: project.root },
-  )
-  return run.then(
-    ({ stdout, stderr }) => ({ code: 0, stdout, stderr }),
-    ({ code, stdout, stderr }) => ({ code, stdout, stderr }),
-  )
-}
+const outbox = (...args: string[]) => fairlead(['outbox', '--database-url-file', join(dir, 'url'), ...args])
 
 let parked: string
 let underWay: string

@@ -2,17 +2,11 @@ import { z } from 'zod'
 import { defineContract, strict } from '../../services/chassis/contract/contract.ts'
 import { defineService } from '../../services/chassis/contract/graph.ts'
 import { id } from '../../services/chassis/contract/ids.ts'
-
-const common = {
-  timeoutMs: 1_000,
-  maxConcurrency: 10,
-  slo: { availability: 0.99, latency: { thresholdMs: 250, objective: 0.99 } },
-  scale: { min: 1, max: 1 },
-} as const
+import { small } from './small.ts'
 
 /** Takes commands. */
 export const stock = defineService({
-  ...common,
+  ...small,
   name: 'stock',
   port: 8_081,
   calls: [],
@@ -42,7 +36,7 @@ export const stock = defineService({
 
 /** Sends them. */
 export const booking = defineService({
-  ...common,
+  ...small,
   name: 'booking',
   port: 8_082,
   database: true,

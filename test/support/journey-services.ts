@@ -3,16 +3,9 @@ import { defineContract, strict } from '../../services/chassis/contract/contract
 import { defineService } from '../../services/chassis/contract/graph.ts'
 import { id } from '../../services/chassis/contract/ids.ts'
 import { openApiOperation } from '../../services/chassis/contract/openapi.ts'
+import { small } from './small.ts'
 
 /** Two services whose operations have what a journey can say of one. */
-
-const limits = {
-  calls: [],
-  timeoutMs: 1_000,
-  maxConcurrency: 10,
-  slo: { availability: 0.999, latency: { thresholdMs: 100, objective: 0.99 } },
-  scale: { min: 1, max: 2 },
-}
 
 const BOOKING_ID = '01890a5d-ac96-774b-bcce-b302099a8057'
 const held = { id: BOOKING_ID, state: 'held', seats: [{ row: 7, name: 'Ada' }] }
@@ -61,13 +54,13 @@ export const stock = defineService({
     },
     getOpenApi: openApiOperation,
   }),
-  ...limits,
+  ...small,
 })
 
 export const desk = defineService({
   name: 'desk',
   port: 8090,
-  ...limits,
+  ...small,
   contract: defineContract({
     logIn: {
       method: 'POST',

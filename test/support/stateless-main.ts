@@ -3,6 +3,7 @@ import { defineContract, strict } from '../../services/chassis/contract/contract
 import { defineService } from '../../services/chassis/contract/graph.ts'
 import { implement } from '../../services/chassis/contract/implement.ts'
 import { startService } from '../../services/chassis/run/start.ts'
+import { small } from './small.ts'
 
 /** The least that a service can be: no database, no settings of its own. */
 const ping = defineService({
@@ -17,10 +18,7 @@ const ping = defineService({
       responses: { 200: { description: 'What it was given', body: strict({ wiring: z.array(z.string()) }) } },
     },
   }),
-  timeoutMs: 1_000,
-  maxConcurrency: 10,
-  slo: { availability: 0.99, latency: { thresholdMs: 250, objective: 0.99 } },
-  scale: { min: 1, max: 1 },
+  ...small,
 })
 
 const pingService = implement(ping, {

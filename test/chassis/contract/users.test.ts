@@ -3,6 +3,7 @@ import { jwksOperation } from '../../../services/chassis/contract/access-token.t
 import type { Contract } from '../../../services/chassis/contract/contract.ts'
 import { defineService, defineSystem, type SystemDefinition } from '../../../services/chassis/contract/graph.ts'
 import { calleesOf, connectingTo, fetchesUserKeys } from '../../../services/chassis/contract/users.ts'
+import { small } from '../../support/small.ts'
 
 const responses = { 204: { description: 'Done' } }
 const mine = { method: 'GET', path: '/mine', summary: 'Mine', auth: 'user', responses } as const
@@ -12,10 +13,7 @@ const service = (name: string, port: number, contract: Contract) =>
     name,
     port,
     contract,
-    timeoutMs: 500,
-    maxConcurrency: 10,
-    slo: { availability: 0.99, latency: { thresholdMs: 100, objective: 0.99 } },
-    scale: { min: 1, max: 1 },
+    ...small,
   })
 
 const account = service('account', 8_080, { mine, getKeys: jwksOperation })

@@ -6,15 +6,13 @@ import { implement } from '../../../services/chassis/contract/implement.ts'
 import { testDatabase } from '../../support/database.ts'
 import { httpTo, listen } from '../../support/http.ts'
 import { testRuntime } from '../../support/runtime.ts'
+import { small } from '../../support/small.ts'
 import { wired } from '../../support/wired.ts'
 
 const responses = { 204: { description: 'Done' } }
 const rest = {
   port: 8_080,
-  timeoutMs: 500,
-  maxConcurrency: 10,
-  slo: { availability: 0.99, latency: { thresholdMs: 100, objective: 0.99 } },
-  scale: { min: 1, max: 1 },
+  ...small,
 }
 const pay = { method: 'POST', path: '/payments', summary: 'Pay', auth: 'none', responses } as const
 const migrations = new URL('./migrations/', import.meta.url)

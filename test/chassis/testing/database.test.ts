@@ -5,18 +5,13 @@ import { type Queries, statement } from '../../../services/chassis/data/mod.ts'
 import { POSTGRES_VARIABLE } from '../../../services/chassis/testing/database.ts'
 import { runService, standIn, userToken } from '../../../services/chassis/testing/mod.ts'
 import setup from '../../../services/chassis/testing/postgres.ts'
+import { small } from '../../support/small.ts'
 
 beforeAll(() => {
   process.env[POSTGRES_VARIABLE] = inject('postgresUrl')
 })
 
 const params = z.object({ id })
-const common = {
-  timeoutMs: 1_000,
-  maxConcurrency: 10,
-  slo: { availability: 0.99, latency: { thresholdMs: 100, objective: 0.9 } },
-  scale: { min: 1, max: 2 },
-}
 const stock = defineService({
   name: 'stock',
   port: 8081,
@@ -31,7 +26,7 @@ const stock = defineService({
       problems: { 409: ['sold-out'] },
     },
   }),
-  ...common,
+  ...small,
 })
 const state = { 200: { description: 'The booking', body: strict({ state: z.string() }) } }
 const booking = defineService({
@@ -43,7 +38,7 @@ const booking = defineService({
     get: { method: 'GET', path: '/bookings/{id}', summary: 'One', auth: 'user', params, responses: state },
   }),
   calls: [{ to: stock, mode: 'optional', attemptTimeoutMs: 300, commands: ['reserve'] }],
-  ...common,
+  ...small,
 })
 const INSERT = statement('booking-insert', "insert into bookings (id, owner, state) values ($1, $2, 'pending')")
 const FIND = statement<{ state: string }>('booking-find', 'select state from bookings where id = $1 and owner = $2')

@@ -2,15 +2,10 @@ import { describe, expect, test, vi } from 'vitest'
 import { z } from 'zod'
 import { CallError, count, defineContract, defineService, Failure, implement, strict } from '../../../services/chassis/contract/mod.ts'
 import { runService, standIn, userToken, workloadToken } from '../../../services/chassis/testing/mod.ts'
+import { small } from '../../support/small.ts'
 
 const params = z.object({ sku: z.string().max(20) })
 const left = strict({ left: z.int() })
-const common = {
-  timeoutMs: 1_000,
-  maxConcurrency: 10,
-  slo: { availability: 0.99, latency: { thresholdMs: 100, objective: 0.9 } },
-  scale: { min: 1, max: 2 },
-}
 const stock = defineService({
   name: 'stock',
   port: 8081,
@@ -26,7 +21,7 @@ const stock = defineService({
     },
   }),
   calls: [],
-  ...common,
+  ...small,
 })
 const shelf = defineService({
   name: 'shelf',
@@ -51,7 +46,7 @@ const shelf = defineService({
   }),
   settings: { LIMIT: count(7) },
   calls: [{ to: stock, mode: 'required', attemptTimeoutMs: 300 }],
-  ...common,
+  ...small,
 })
 const closed = vi.fn(async () => {})
 const shelfService = implement(shelf, {

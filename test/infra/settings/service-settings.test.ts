@@ -8,6 +8,7 @@ import { defineContract } from '../../../services/chassis/contract/contract.ts'
 import { defineService, defineSystem, type ServiceDefinition } from '../../../services/chassis/contract/graph.ts'
 import { count, list, text } from '../../../services/chassis/contract/settings.ts'
 import { project } from '../../support/acme.ts'
+import { small } from '../../support/small.ts'
 
 const till = (settings: ServiceDefinition['settings'] = {}) =>
   defineSystem({
@@ -20,10 +21,7 @@ const till = (settings: ServiceDefinition['settings'] = {}) =>
           pay: { method: 'POST', path: '/payments', summary: 'Pay', auth: 'none', responses: { 204: { description: 'Paid' } } },
         }),
         settings,
-        timeoutMs: 500,
-        maxConcurrency: 10,
-        slo: { availability: 0.99, latency: { thresholdMs: 100, objective: 0.99 } },
-        scale: { min: 2, max: 2 },
+        ...small,
       }),
     ],
   })

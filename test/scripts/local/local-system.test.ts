@@ -6,6 +6,7 @@ import { expect, onTestFinished, test, vi } from 'vitest'
 import { prepareLocalSystem } from '../../../scripts/local/local-system.ts'
 import { defineContract } from '../../../services/chassis/contract/contract.ts'
 import { defineService, defineSystem } from '../../../services/chassis/contract/graph.ts'
+import { small } from '../../support/small.ts'
 
 // The real files, which take their time to close: a process that ends at once has ended by then.
 vi.mock('node:fs/promises', async importOriginal => {
@@ -24,10 +25,7 @@ const missing = defineService({
   port: 18_080,
   contract: defineContract({}),
   calls: [],
-  timeoutMs: 500,
-  maxConcurrency: 10,
-  slo: { availability: 0.99, latency: { thresholdMs: 100, objective: 0.99 } },
-  scale: { min: 1, max: 1 },
+  ...small,
 })
 
 test('a service that ends before anything else happens is told, and not waited for', async () => {
