@@ -147,6 +147,16 @@ describe('cache.lookup', () => {
     expect(await kidOf(A)).toBe('a')
   })
 
+  test('unknown kids one after another ask an issuer that is away no more often than one that answers', async () => {
+    const { kidOf, fetch } = cacheOf(answer(A))
+    await settle()
+    fetch.mockImplementation(fail)
+    await vi.advanceTimersByTimeAsync(10_000)
+    for (let i = 0; i < 20; i++) await expect(kidOf(B)).rejects.toMatchObject({ code: 'ERR_JWKS_NO_MATCHING_KEY' })
+    expect(fetch).toHaveBeenCalledTimes(2)
+    expect(await kidOf(A)).toBe('a')
+  })
+
   test('an ask for an unknown kid does not bring the next refresh nearer or multiply it', async () => {
     const { kidOf, fetch } = cacheOf(answer(A))
     await settle()
