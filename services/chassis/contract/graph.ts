@@ -1,104 +1,13 @@
-import type { z } from 'zod'
-import type { Contract } from './contract.ts'
+import type { Edge, Resources, ServiceDefinition } from './definition.ts'
 import { DefinitionError } from './definition-error.ts'
-import { refuseSecrets, type SecretDefinition, secretsOf } from './secrets.ts'
+import { refuseSecrets, secretsOf } from './secrets.ts'
 import { type ForeignIssuer, usersProblems } from './users.ts'
 import { edgeVariables, isTaken, settingVariable } from './variables.ts'
 
+export type { CounterAlert, Edge, MetricPanel, Resources, ServiceDefinition, Slo } from './definition.ts'
+
 /** Of an edge that names none. */
 export const DEFAULT_MAX_ATTEMPTS = 2
-
-/** One allowed call. Client, network policy, dashboard row and diagram arrow all come from it. */
-export interface Edge {
-  to: ServiceDefinition
-  /** `required`: the caller cannot answer without the callee. `optional`: it can, and finishes later. */
-  mode: 'required' | 'optional'
-  /** Longest time that one attempt may take, in milliseconds. */
-  attemptTimeoutMs: number
-  /** Attempts in all, the first included, for idempotent operations. @default 2 */
-  maxAttempts?: number
-  /**
-   * Operations of the callee that reach it through the caller's outbox, at least once: for workloads, PUT or DELETE, since they may come again.
-   * The caller needs a database for them. @default none
-   */
-  commands?: readonly string[]
-}
-
-export interface Slo {
-  /** Share of requests that are not answered 5xx, e.g. 0.999. */
-  availability: number
-  /** Share (`objective`) of requests that are answered within `thresholdMs`, which becomes a histogram bucket. */
-  latency: { thresholdMs: number; objective: number }
-}
-
-/** A metric of the service's own, as a panel of its dashboard. */
-export interface MetricPanel {
-  metric: string
-  /** A counter is shown as its rate, a gauge as its largest value over the pods. */
-  kind: 'counter' | 'gauge'
-  /** Label that splits it. */
-  by?: string
-  title: string
-  description: string
-  /** Grafana's name of the unit, e.g. `short`, `reqps`, `s`. */
-  unit: string
-}
-
-/** Raised when a counter of the service's own grows too fast. */
-export interface CounterAlert {
-  /** In UpperCamelCase. */
-  alert: string
-  /** `page`: it matters now; `ticket`: within days. */
-  severity: 'page' | 'ticket'
-  /** Of all pods together. */
-  counter: string
-  /** Growth in an hour above which it is raised. */
-  perHour: number
-  summary: string
-  description: string
-  /** File of docs/runbooks, without its ending. */
-  runbook: string
-}
-
-/** Kubernetes quantities, e.g. `100m` and `256Mi`. */
-export interface Resources {
-  requests: { cpu: string; memory: string }
-  limits: { cpu: string; memory: string }
-}
-
-/** What a team says of one service. Everything else is derived from it. */
-export interface ServiceDefinition {
-  /** DNS label; also the name of the Kubernetes objects. */
-  name: string
-  /** Public port. */
-  port: number
-  contract: Contract
-  /** `true`: a database of its own, under its own name. A name: one that is called otherwise. @default none */
-  database?: true | string
-  /**
-   * Folders of files that only it may read, by name: Secrets on a cluster, `.data/secrets/<service>/<name>/` on a laptop. Whoever runs the system
-   * brings each, unless `make` says how it is made.
-   */
-  secrets?: Readonly<Record<string, SecretDefinition>>
-  /**
-   * Its settings that people may change, beside those of every service: a schema decodes the text of each. MAX_OPEN of the service `booking` is
-   * BOOKING_MAX_OPEN for `npm start`, synth and deploy, and MAX_OPEN in the process. One without a default has to be given.
-   */
-  settings?: Readonly<Record<string, z.ZodType>>
-  /** Beside what every service has. */
-  panels?: readonly MetricPanel[]
-  /** Beside what every service has. */
-  alerts?: readonly CounterAlert[]
-  calls: readonly Edge[]
-  /** Longest time that a request may take, in milliseconds, whatever the caller asks for. */
-  timeoutMs: number
-  /** Requests in flight above which it answers 503 `overloaded`. */
-  maxConcurrency: number
-  slo: Slo
-  scale: { min: number; max: number }
-  /** @default DEFAULT_RESOURCES */
-  resources?: Resources
-}
 
 /** As a team writes it: who calls nobody says nothing of calls. */
 export type ServiceInput = Omit<ServiceDefinition, 'calls'> & Partial<Pick<ServiceDefinition, 'calls'>>
