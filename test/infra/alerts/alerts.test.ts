@@ -257,7 +257,11 @@ describe.runIf(hasPromtool)('by promtool', () => {
     ['there is no data', {}, false],
   ])('WorkloadKeyUnknown of stock when %s', async (_, input, expected) => {
     expect(await fires('WorkloadKeyUnknown', 'stock', 20, input)).toBe(expected)
-    expect(alerts.some(({ alert, labels }) => alert === 'WorkloadKeyUnknown' && labels.service === 'booking')).toBe(false)
+  })
+
+  test('WorkloadKeyUnknown is an alert of those alone whom workloads call with a token: booking has no callers, and hello asks none for one', () => {
+    const having = alerts.filter(({ alert }) => alert === 'WorkloadKeyUnknown').map(({ labels }) => labels.service)
+    expect(having).toEqual(['stock'])
   })
 
   const gauge = (name: string, values: string, labels = '') => ({ [`${name}{job="booking",${of}${labels}}`]: values })

@@ -85,7 +85,6 @@ describe('a third service with an edge', () => {
       'NetworkPolicy ingress/traefik',
       'NetworkPolicy observability/jaeger',
       'NetworkPolicy observability/prometheus',
-      'PrometheusRule acme/booking',
     ])
   })
 
