@@ -7,7 +7,7 @@ import { loadApp } from '../app.ts'
 import { defineCommand, wholeNumber } from '../command.ts'
 import { curlLines } from '../journey/curl-lines.ts'
 import { tokenInBash } from '../journey/user-tokens.ts'
-import { changeableNames, graphPorts, type LocalSystem, prepareLocalSystem, settingsFrom } from '../local/local-system.ts'
+import { describeChangeable, graphPorts, type LocalSystem, prepareLocalSystem, settingsFrom } from '../local/local-system.ts'
 import { holderOf } from '../local/processes.ts'
 import { endOrphans, openRunFile } from '../local/run-file.ts'
 import type { LocalPorts, ServiceProcess } from '../local/service-process.ts'
@@ -98,11 +98,7 @@ data stays for the next start.`,
   examples: ['npx fairlead start', 'npx fairlead start --port-offset 100 --data-dir .data/second', 'LOG_LEVEL=debug npx fairlead start'],
   details: async () => {
     const app = await loadApp().catch(() => undefined)
-    return app
-      ? `\nSettings of the services come from the environment:\n${changeableNames(app.system)
-          .map(name => `  ${name}`)
-          .join('\n')}`
-      : ''
+    return app ? `\nSettings of the services come from the environment:\n${describeChangeable(app.system)}` : ''
   },
   options: command =>
     command

@@ -11,6 +11,7 @@ import {
   type ServiceDefinition,
   type SystemDefinition,
   secretsOf,
+  takesOf,
 } from '@fairlead/chassis'
 import { ensureDatabase, type Postgres } from '@fairlead/chassis/local'
 import { commonSettings } from '@fairlead/chassis/run'
@@ -133,12 +134,12 @@ export async function prepareLocalSystem({
 /** What of every service people may change, in all of them at once. */
 const common = ({ services }: SystemDefinition) => Object.assign({}, ...services.map(commonSettings)) as ReturnType<typeof commonSettings>
 
-/** Names of what people may change: of all services, of one, and for Node.js itself. */
-export const changeableNames = (system: SystemDefinition): string[] => [
-  ...Object.keys(common(system)),
-  ...Object.keys(serviceFields(system)),
-  NODE_OPTIONS,
-]
+/** What people may change of all services, of one, and for Node.js itself: one line per variable. */
+export const describeChangeable = (system: SystemDefinition): string =>
+  [
+    ...Object.entries({ ...common(system), ...serviceFields(system) }).map(([name, schema]) => `  ${name}: ${takesOf(schema)}`),
+    `  ${NODE_OPTIONS}: flags for Node.js`,
+  ].join('\n')
 
 /**
  * What an environment says of the settings of each service, by name.

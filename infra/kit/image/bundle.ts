@@ -1,6 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { basename, join, relative } from 'node:path'
-import { build } from 'esbuild'
+import { type BuildFailure, build } from 'esbuild'
+import { ProjectError } from '../settings/project.ts'
 
 export interface Bundle {
   /** Content by path in the image's /app. */
@@ -12,7 +13,10 @@ export interface Bundle {
 // CommonJS packages in an ES module bundle call `require` for Node's own modules.
 const REQUIRE = "import { createRequire as requireFrom } from 'node:module'; const require = requireFrom(import.meta.url);"
 
-/** One service as a few files of JavaScript, and beside it what it reads at run time: migrations, word lists. */
+/**
+ * One service as a few files of JavaScript, and beside it what it reads at run time: migrations, word lists.
+ * @throws ProjectError naming the file that cannot be bundled
+ */
 export async function bundleService(name: string, root: string): Promise<Bundle> {
   const folder = join(root, 'services', name)
   const { outputFiles, metafile } = await build({
@@ -31,6 +35,9 @@ export async function bundleService(name: string, root: string): Promise<Bundle>
     external: ['pg-native'],
     legalComments: 'none',
     logLevel: 'silent',
+  }).catch(({ errors: [first], message }: BuildFailure) => {
+    const { file, line } = first?.location ?? {}
+    throw new ProjectError(`${file ? `${file}:${line}` : `the service ${name}`} cannot be bundled: ${first?.text ?? message}`)
   })
   const data = (await readdir(folder, { recursive: true, withFileTypes: true }))
     .filter(entry => entry.isFile() && !entry.name.endsWith('.ts'))

@@ -14,14 +14,14 @@ export const baseConfig = (service: Pick<ServiceDefinition, 'port' | 'database'>
   PORT: port(service.port),
   ADMIN_PORT: port(ADMIN_PORT),
   DATABASE_URL_FILE: service.database === undefined ? z.undefined().describe('nothing: the service has no database') : databaseUrlFile,
-  DATABASE_POOL_SIZE: count(DEFAULT_POOL_SIZE),
+  DATABASE_POOL_SIZE: count(DEFAULT_POOL_SIZE, 'connections that it keeps to its database'),
   NAMESPACE: text('the Kubernetes namespace'),
   TRUSTED_HOPS: count(0),
   INGRESS_TRACES: z
     .enum(['continue', 'link'])
     .default('link')
     .describe('continue (the ingress begins traces) or link (a request from outside begins a trace of its own)'),
-  LINGER_MS: milliseconds(LINGER_MS),
+  LINGER_MS: milliseconds(LINGER_MS, 'how long it accepts connections after SIGTERM'),
   LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error']).default('info').describe('debug, info, warn or error'),
   OTEL_EXPORTER_OTLP_ENDPOINT: z.url().optional().describe('the URL of an OTLP/HTTP collector'),
 })

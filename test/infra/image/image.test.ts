@@ -29,6 +29,14 @@ async function unpacked(image: ServiceImage): Promise<string> {
   return join(dir, 'main.js')
 }
 
+test('a service that cannot be bundled is named in one line', async () => {
+  const refused = describeImage('nowhere', { ...project, registry: 'fairlead' })
+  await expect(refused).rejects.toMatchObject({
+    name: 'ProjectError',
+    message: expect.stringMatching(/^the service nowhere cannot be bundled: .*main\.ts/),
+  })
+})
+
 describe('an image', () => {
   test('is named by a digest of what goes in', () => {
     for (const name of SERVICES) expect(images[name].reference).toMatch(new RegExp(`^fairlead/${name}:[0-9a-f]{12}$`))

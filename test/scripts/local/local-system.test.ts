@@ -3,9 +3,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, onTestFinished, test, vi } from 'vitest'
-import { prepareLocalSystem } from '../../../scripts/local/local-system.ts'
+import { z } from 'zod'
+import { describeChangeable, prepareLocalSystem } from '../../../scripts/local/local-system.ts'
 import { defineContract } from '../../../services/chassis/contract/contract.ts'
 import { defineService, defineSystem } from '../../../services/chassis/contract/graph.ts'
+import { text } from '../../../services/chassis/contract/settings.ts'
 import { small } from '../../support/small.ts'
 
 // The real files, which take their time to close: a process that ends at once has ended by then.
@@ -26,6 +28,13 @@ const missing = defineService({
   contract: defineContract({}),
   calls: [],
   ...small,
+})
+
+test('what people may change is told with what it takes, described or not', () => {
+  const settings = { LIMIT: z.coerce.number().int(), NAME: text('Ada', 'a name'), PLAIN: z.string().optional() }
+  const lines = describeChangeable(defineSystem({ name: 'acme', services: [defineService({ ...missing, settings })] })).split('\n')
+  expect(lines).toEqual(expect.arrayContaining(['  MISSING_LIMIT: a whole number', '  MISSING_NAME: a name', '  MISSING_PLAIN: a text']))
+  expect(lines.join()).not.toContain('undefined')
 })
 
 test('a service that ends before anything else happens is told, and not waited for', async () => {
