@@ -190,7 +190,9 @@ describe('the Mermaid text', () => {
 
   test('has every id at the ends of its arrows as a node', () => {
     const text = diagramMermaid(grown)
-    for (const [, from = '', to = ''] of text.matchAll(/^ {2}(\w+) (?:-->|-\.->)\|.*\| (\w+)$/gm)) {
+    const arrows = [...text.matchAll(/^ {2}(\w+) (?:-->|-\.->)\|.*\| (\w+)$/gm)]
+    expect(arrows.length).toBeGreaterThan(8)
+    for (const [, from = '', to = ''] of arrows) {
       for (const end of [from, to]) expect(text).toMatch(new RegExp(`^ {2}${end}[[(]`, 'm'))
     }
   })
