@@ -99,7 +99,7 @@ async function compile(folder: string, stage: string): Promise<void> {
 /** tsc rewrites specifiers in code alone. */
 const toCompiled = (declarations: string) => declarations.replace(/((?:from|import\()\s*['"]\.{1,2}\/[^'"]*)\.ts(['"])/g, '$1.js$2')
 
-/** A source is where its code is, and in the map itself: tsc names its place in this repository. */
+/** The source is embedded in the map, under the name that it would have beside its code; tsc writes its path in this repository. */
 function toBeside(map: string): string {
   const { sources, ...rest } = JSON.parse(map) as { sources: string[] }
   return JSON.stringify({ ...rest, sources: sources.map(source => basename(source)) })

@@ -134,7 +134,7 @@ export async function prepareLocalSystem({
 /** What of every service people may change, in all of them at once. */
 const common = ({ services }: SystemDefinition) => Object.assign({}, ...services.map(commonSettings)) as ReturnType<typeof commonSettings>
 
-/** What people may change of all services, of one, and for Node.js itself: one line per variable. */
+/** The variables that people may set, one line each: for all services, for one, and for Node.js. */
 export const describeChangeable = (system: SystemDefinition): string =>
   [
     ...Object.entries({ ...common(system), ...serviceFields(system) }).map(([name, schema]) => `  ${name}: ${takesOf(schema)}`),

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url'
 /** Those of the kit's own alerts. */
 const KIT = fileURLToPath(new URL('../runbooks', import.meta.url))
 
-/** Of a copy in a repository: it follows the kit until somebody takes this line away. */
+/** First line of a copy in a repository: the copy follows the kit until somebody removes it. */
 const COPIED = '<!-- npx fairlead charts wrote this page. Without this line it is yours, and stays as you leave it. -->\n'
 
 const isCopy = (path: string) => readFileSync(path, 'utf8').startsWith(COPIED)
@@ -24,15 +24,15 @@ export function runbookFiles(root: string): Map<string, string> {
   return new Map([...new Map([...pagesIn(KIT), ...own])].sort(([a], [b]) => (a < b ? -1 : 1)))
 }
 
-/** What a repository's docs/runbooks lacks for the pages that alerts link to. */
+/** How a repository's docs/runbooks differs from the pages that alerts link to. */
 export interface RunbookDrift {
-  /** Copies of the kit's pages that are missing or of another version: texts by path. */
+  /** Copies of the kit's pages that are missing or outdated: content by path. */
   write: Map<string, string>
-  /** Paths of copies that the kit no longer has. */
+  /** Paths of copies of pages that the kit no longer has. */
   remove: string[]
 }
 
-/** Pages of the project's own stay out of it. */
+/** Leaves out the project's own pages. */
 export function runbookDrift(root: string): RunbookDrift {
   const there = new Map(pagesIn(folderOf(root)))
   const kit = new Map(pagesIn(KIT))

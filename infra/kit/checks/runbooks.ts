@@ -1,7 +1,7 @@
 import { runbookFiles } from '../alerts/runbooks.ts'
 import type { Check } from './refused.ts'
 
-/** Whoever is woken by an alert has a page to read. */
+/** Every alert has a runbook to read. */
 export const runbooks: Check = ({ system, root }) => {
   const known = runbookFiles(root)
   return system.services.flatMap(({ name, alerts = [] }) =>

@@ -25,7 +25,7 @@ export const YAML: ToStringOptions & { aliasDuplicateObjects: boolean; compat: '
   compat: 'yaml-1.1',
 }
 
-/** Makes templates of objects: values stand in the places that the kit fills. What an overlay put there instead stays as it is. */
+/** Turns objects into templates. Values replace what the kit itself wrote; what an overlay put there instead stays. */
 export function createParametrize(system: SystemDefinition, settings: Settings, collector: { helper: string; config: string }) {
   return (manifest: Manifest): string => {
     const object: Loose = structuredClone(manifest)
@@ -61,7 +61,7 @@ const tlsSecret = `(empty ${at('ingress', 'tlsSecret')} | ternary (dict) (dict "
 function parametrizePods({ spec }: Loose, service: ServiceDefinition, { helper, config }: { helper: string; config: string }): void {
   const { name, settings = {} } = service
   const collector = collectorVariable(spec)
-  // An overlay may have given one service a collector of its own.
+  // An overlay may have given one service its own collector configuration.
   if (collector?.value === config) collector.value = text(`include "${helper}" .`)
   const serving = servingContainer(spec, service)
   const budget = structuredClone(serving?.resources)

@@ -8,7 +8,7 @@ import { NAME, type Schema, schemaFor, type Values, value } from './value.ts'
 type Loose = any
 
 const QUANTITY = { type: ['string', 'integer'], pattern: '^[0-9]+(\\.[0-9]+)?(m|k|M|G|Ki|Mi|Gi)?$' }
-/** Every kind of amount that there is has to stay: a limit of memory, say. */
+/** Every amount that the object has is required, e.g. a memory limit. */
 const resourcesSchema = (resources: Record<string, object>): Schema => ({
   type: 'object',
   required: Object.keys(resources),
@@ -18,7 +18,7 @@ const resourcesSchema = (resources: Record<string, object>): Schema => ({
   ),
 })
 
-/** The volumes that the kit mounts from Secrets, each with what its Secret holds. */
+/** The volumes that the kit mounts from Secrets, each with a description of its Secret. */
 export const volumesOfSecrets = (service: ServiceDefinition): Map<string, string> =>
   new Map([
     ...(service.database
@@ -33,7 +33,7 @@ export const volumesOfSecrets = (service: ServiceDefinition): Map<string, string
 export const servingContainer = ({ containers = [] }: Loose, { name }: ServiceDefinition): Loose | undefined =>
   containers.find((container: Loose) => container.name === name)
 
-/** What the objects of a service leave to the chart's values, as they are when an overlay has had its say. */
+/** The values that change the objects of a service. Their defaults are what the objects say after the overlay. */
 function changeable(service: ServiceDefinition, objects: readonly Manifest[]): Values {
   const find = (wanted: string): Loose => objects.find(({ kind, metadata }) => kind === wanted && metadata.name === service.name)?.spec
   const pods = find('Deployment')?.template.spec ?? {}

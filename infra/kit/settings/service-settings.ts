@@ -23,10 +23,10 @@ export const serviceSettingsIn = (env: Env, { services }: Pick<SystemDefinition,
     ]),
   )
 
-/** Whether somebody has to say what a setting is. */
+/** Whether a setting has to be given. */
 export const isRequired = (schema: z.ZodType): boolean => !schema.safeParse(undefined).success
 
-/** The text that says what a setting is when nobody says anything; undefined when it has no default, or one that no text decodes to. */
+/** The text of a setting's default; undefined when it has none, or one that no text decodes to. */
 export function defaultOf(schema: z.ZodType): string | undefined {
   const { data } = schema.safeParse(undefined)
   if (data === undefined) return undefined
@@ -45,7 +45,7 @@ function defaultTexts(schema: z.ZodType): string[] {
 }
 
 /**
- * Every setting of a service with its text. One that has none is left out, and the process takes its own default.
+ * Every setting of a service with its text. A setting without one is left out, and the process takes its own default.
  * @throws ConfigError naming the variable of each that has neither a value nor a default
  */
 export function settingTexts(service: ServiceDefinition, given: Readonly<Record<string, string>> = {}): Record<string, string> {
@@ -56,11 +56,11 @@ export function settingTexts(service: ServiceDefinition, given: Readonly<Record<
 }
 
 const TEXTS: Record<string, string> = { integer: '^-?[0-9]+$', number: '^-?[0-9.]+(e[-+]?[0-9]+)?$' }
-/** What Go's regular expressions, by which Helm checks, lack or write in another way. */
+/** What the regular expressions of Go lack or write in another way; Helm checks with them. */
 const NOT_IN_GO = /\\(?![dDwWsSbB]|[^a-zA-Z0-9])|\(\?(?!:)/
 
 /**
- * The JSON schema of a setting's text, as far as it can be said. It is never a number: Helm reads 10000000 as 1e+07. An empty text says nothing.
+ * The JSON schema of a setting's text, as far as there is one. Never a number: Helm reads 10000000 as 1e+07. An empty text counts as none.
  */
 export function settingSchema(schema: z.ZodType): Record<string, unknown> {
   const { type, minLength, maxLength, pattern, enum: oneOf } = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' })

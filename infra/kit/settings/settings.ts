@@ -230,7 +230,7 @@ export function loadSettings(env: Env, system: Named): Settings {
   return settings
 }
 
-/** Those that the chart's values begin with. What a service's own settings need is asked for where the chart is installed. */
+/** The settings that the chart's values default to. Required settings of services are asked for when the chart is installed. */
 export const chartSettings = (system: Named): Settings =>
   loadSettings({}, { ...system, services: system.services.map(service => ({ ...service, settings: {} })) })
 

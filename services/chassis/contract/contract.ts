@@ -10,7 +10,7 @@ export type Auth = 'none' | 'user' | 'workload'
 
 export interface ResponseSpec {
   description: string
-  /** Shape of the JSON body; none for 204. */
+  /** Schema of the JSON body; none for 204. */
   body?: z.ZodType
   /** Header names that this answer carries, with what they mean. */
   headers?: Record<string, string>
@@ -26,9 +26,9 @@ export interface Operation {
   auth: Auth
   params?: z.ZodObject
   query?: z.ZodObject
-  /** Whether it wants an `Idempotency-Key` header. */
+  /** Whether it requires an `Idempotency-Key` header. */
   idempotencyKey?: true
-  /** Stays off the ingress although anybody may call it. */
+  /** Not routed by the ingress, although it needs no token. */
   internal?: true
   body?: z.ZodType
   bodyExample?: unknown
@@ -129,7 +129,7 @@ export function parsePart<T extends z.ZodType>(part: string, schema: T, value: u
   throw invalidRequest(fieldProblems(part, result.error.issues))
 }
 
-/** The first of what a schema found wrong with one part of a request, by field. */
+/** The first problems that a schema found in one part of a request, by field. */
 export function fieldProblems(part: string, issues: readonly z.core.$ZodIssue[]): FieldProblem[] {
   return issues.slice(0, MAX_PROBLEMS).flatMap(issue => {
     if (issue.code === 'unrecognized_keys') {
@@ -139,7 +139,7 @@ export function fieldProblems(part: string, issues: readonly z.core.$ZodIssue[])
   })
 }
 
-/** Whether any operation of a service is such a one. */
+/** Whether any operation of a service satisfies the predicate. */
 export const hasOperation = ({ contract }: { contract: Contract }, is: (operation: Operation) => unknown): boolean => Object.values(contract).some(is)
 
 /** Whether repeating the operation has the effect of doing it once (RFC 9110 section 9.2.2). */

@@ -6,7 +6,7 @@ export const DEADLINE_HEADER = 'x-request-timeout-ms'
 export interface Deadline {
   /** Aborts with a `deadline-exceeded` problem when the time is spent. */
   readonly signal: AbortSignal
-  /** Milliseconds left, 0 at the least. */
+  /** Milliseconds left, never below 0. */
   remainingMs(): number
   /** Ends it `budgetMs` after it began, unless it ends before. */
   tighten(budgetMs: number): void

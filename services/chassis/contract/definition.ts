@@ -67,7 +67,7 @@ export interface ServiceDefinition {
   /** Public port. */
   port: number
   contract: Contract
-  /** `true`: a database of its own, under its own name. A name: one that is called otherwise. @default none */
+  /** `true` for a database named after the service, or another name. @default none */
   database?: true | string
   /**
    * Folders of files that only it may read, by name: Secrets on a cluster, `.data/secrets/<service>/<name>/` on a laptop. Whoever runs the system

@@ -42,7 +42,7 @@ export interface FieldProblem {
   message: string
 }
 
-/** Wrong fields that a caller is told of; more would only cost. */
+/** How many wrong fields a caller is told of; more would only cost. */
 export const MAX_PROBLEMS = 20
 
 /** @param errors of which the first MAX_PROBLEMS are told */
@@ -59,7 +59,7 @@ export const unavailable = (detail: string, cause?: unknown): Failure =>
 export const overloaded = (): Failure =>
   new Failure('unavailable', 'overloaded', 'Too much work is under way; try again shortly', { retryAfterSeconds: 1 })
 
-/** One source has taken its share (RFC 6585 section 4): the others' is left to them. */
+/** One source has used up its share (RFC 6585 section 4); other sources keep theirs. */
 export const tooManyRequests = (detail: string): Failure => new Failure('too-many', 'too-many-requests', detail, { retryAfterSeconds: 1 })
 
 export const deadlineExceeded = (cause?: unknown): Failure =>

@@ -149,12 +149,12 @@ export function edgeTo(service: ServiceDefinition, name: string): Edge {
 /** Name under which callers find all pods of a service (a headless Service on Kubernetes). */
 export const podsHost = (service: ServiceDefinition): string => `${service.name}-pods`
 
-/** What a service's database is called, where it has one. */
+/** The name of a service's database, if it has one. */
 export const databaseOf = ({ name, database }: Pick<ServiceDefinition, 'name' | 'database'>): string | undefined =>
   database === true ? name : database
 
 /** Whether a service sends commands, which wait in its outbox until they arrive. */
 export const sendsCommands = ({ calls }: Pick<ServiceDefinition, 'calls'>): boolean => calls.some(({ commands = [] }) => commands.length > 0)
 
-/** Whether a service has an outbox: each with a database, since there may be messages in it of commands that it no longer sends. */
+/** Whether a service has an outbox. Every service with a database does: it may still hold messages of commands that the service no longer sends. */
 export const hasOutbox = ({ database }: Pick<ServiceDefinition, 'database'>): boolean => database !== undefined

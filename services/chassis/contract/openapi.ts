@@ -12,7 +12,7 @@ export interface OpenApiInfo {
 
 type Json = Record<string, unknown>
 
-/** What holds for every operation and is said once. */
+/** What is common to all operations. */
 const ALWAYS = `A request of another service may carry \`${DEADLINE_HEADER}\`: the whole milliseconds that it still waits, clamped to the service's maximum.`
 
 /** The OpenAPI 3.1 document of a contract, with every answer that its operations can give. */

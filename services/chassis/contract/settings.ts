@@ -4,7 +4,7 @@ import { z } from 'zod'
 export class ConfigError extends Error {
   override name = 'ConfigError'
   readonly problems: readonly string[]
-  /** Names of variables that have to be given and are not. */
+  /** Names of required variables that are missing. */
   readonly missing: readonly string[]
   constructor(problems: readonly string[], missing: readonly string[] = []) {
     super(`the environment has ${problems.length} problem${problems.length === 1 ? '' : 's'}:\n${problems.map(p => `  ${p}`).join('\n')}`)
@@ -15,7 +15,7 @@ export class ConfigError extends Error {
 
 /**
  * Reads settings from an environment. Pure: only `main.ts` passes `process.env`.
- * @param fields one zod schema a variable; its description says what the variable takes
+ * @param fields one zod schema per variable; its description says what the variable takes
  * @throws ConfigError naming every missing or wrong variable
  */
 export function loadConfig<F extends Record<string, z.ZodType>>(
@@ -39,7 +39,7 @@ export function loadConfig<F extends Record<string, z.ZodType>>(
   return config as never
 }
 
-/** What a setting takes, as its description says, wherever in the schema it stands; else what its type tells. */
+/** What a setting takes: its description, wherever in the schema that is, else what its type implies. */
 export function takesOf(schema: z.ZodType): string {
   const { description, type, enum: oneOf } = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' })
   if (schema.description || description) return (schema.description ?? description) as string
@@ -57,7 +57,7 @@ const whole = (takes: string, max: number, first: number | string, what?: string
   return schema.default(first).describe(what === undefined ? takes : `${what}, ${takes}`)
 }
 
-/** A whole number: of something, by default so many; without a default it has to be given. */
+/** A whole number. One without a default is required. */
 export function count(fallback: number, what?: string): z.ZodDefault<z.ZodCoercedNumber>
 export function count(what: string): z.ZodCoercedNumber
 export function count(first: number | string, what?: string) {
@@ -80,7 +80,7 @@ export const seconds = (fallback: number, min: number, max: number, what?: strin
     .default(fallback)
     .describe(`${what === undefined ? '' : `${what}, `}whole seconds, ${min} to ${max}`)
 
-/** A text that is not empty: what it says, before that its default; without a default it has to be given. */
+/** A non-empty text, described by the last argument. One without a default is required. */
 export function text(what: string): z.ZodString
 export function text(fallback: string, what: string): z.ZodDefault<z.ZodString>
 export function text(first: string, what?: string) {

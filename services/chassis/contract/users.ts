@@ -33,7 +33,7 @@ export const fetchesUserKeys = (service: Contracted): boolean => servesUsers(ser
 export const foreignIssuerOf = ({ users }: Pick<SystemDefinition, 'users'>): ForeignIssuer | undefined =>
   users && 'jwksUri' in users ? users : undefined
 
-/** The service of the system whose keys one fetches: an edge that nobody has to write. */
+/** The service of the system whose keys another fetches: an edge that nobody has to write. */
 export const keysCalleeOf = ({ users }: Pick<SystemDefinition, 'users'>, service: ServiceDefinition): ServiceDefinition | undefined =>
   users && 'contract' in users && fetchesUserKeys(service) ? users : undefined
 
@@ -47,7 +47,7 @@ export const calleesOf = (system: Members, service: ServiceDefinition): ServiceD
   return [...new Set([...service.calls.map(({ to }) => to), ...(keys ? [keys] : [])])]
 }
 
-/** What is wrong with who issues tokens, for those who ask for them. */
+/** What is wrong with the issuer of users' tokens, for the services that need one. */
 export function usersProblems({ services, users }: Members): string[] {
   const asking = services.filter(servesUsers)
   if (!users)

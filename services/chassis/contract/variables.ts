@@ -31,5 +31,5 @@ const TAKEN = [
   'TZ',
 ]
 
-/** Whether a name has its meaning already, for the chassis, the graph, Node.js or Kubernetes. */
+/** Whether a name already means something to the chassis, the graph, Node.js or Kubernetes. */
 export const isTaken = (name: string): boolean => TAKEN.includes(name) || /^(AUTH|WORKLOAD|OTEL|NODE|NPM|KUBERNETES)_|_IDENTITY_FILE$/.test(name)

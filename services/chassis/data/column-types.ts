@@ -7,7 +7,7 @@ function wholeNumber(text: string): number {
   return value
 }
 
-/** How columns are read; for the connections that are given it, so that importing the chassis changes no other. */
+/** How columns are read. Pools are given it, so that importing the chassis changes no other connection of the process. */
 export const columnTypes: pg.CustomTypesConfig = {
   getTypeParser: (id: number, format?: 'text' | 'binary') =>
     id === pg.types.builtins.INT8 && format !== 'binary' ? wholeNumber : pg.types.getTypeParser(id, format as 'text'),

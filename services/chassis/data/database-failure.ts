@@ -5,7 +5,7 @@ const LOST = new Set(['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'ENOTF
 const RETRYABLE = new Set(['40001', '40P01', '53300', '53400'])
 const TIMED_OUT = new Set(['57014', '55P03', '25P03'])
 
-/** Whether the connection is of no use any more. */
+/** Whether the connection can no longer be used. */
 export function isConnectionLost(error: unknown): boolean {
   const { code, message } = error as { code?: string; message?: string }
   return (
@@ -16,7 +16,7 @@ export function isConnectionLost(error: unknown): boolean {
 
 export const unreachable = (cause: unknown): Failure => unavailable('The database cannot be reached', cause)
 
-/** What a caller may see of an error, or the error itself when it is none of the connection, of load or of time. */
+/** A failure that a caller may see; any error that is not about the connection, load or time comes back unchanged. */
 export function toDatabaseFailure(error: unknown): unknown {
   if (error instanceof Failure) return error
   const code = (error as { code?: string }).code ?? ''

@@ -13,7 +13,7 @@ export interface HousekeepingOptions {
   intervalMs?: number
 }
 
-/** Runs jobs now and then. A failed one is logged and comes again with the next round. */
+/** Runs jobs at intervals. A failed job is logged and runs again in the next round. */
 export function startHousekeeping({ tracer, log, jobs, intervalMs = 600_000 }: HousekeepingOptions): { close(): Promise<void> } {
   const round = async () => {
     for (const [name, job] of Object.entries(jobs)) {

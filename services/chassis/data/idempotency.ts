@@ -85,7 +85,7 @@ export async function recordKey(
   await queries.query(scope, RECORD, [owner, key, fingerprint, subjectId, Math.ceil(aliveMs)])
 }
 
-/** Stores the answer unless there is one. @returns what is stored, which is what the caller must be told */
+/** Stores the answer unless one is stored already. @returns the stored answer, which the caller must be given */
 export async function recordAnswer(queries: Queries, scope: Scope, owner: string, key: string, answer: StoredAnswer): Promise<StoredAnswer> {
   const [stored] = await queries.query(scope, ANSWER, [owner, key, answer.status, answer.body, answer.location])
   return stored ?? answer

@@ -8,14 +8,14 @@ export interface Message<K extends string = string> {
   id: string
   /** The command, e.g. `stock.reserve`. */
   kind: K
-  /** What it is about, e.g. the order's id; one message a kind and subject. */
+  /** What it is about, e.g. the order's id. There is one message per kind and subject. */
   subjectId: string
   payload: Record<string, unknown>
   attempts: number
   traceparent?: string
 }
 
-/** What became of an attempt that did not settle its message. `park`: it can never succeed; a person must look. */
+/** What became of an attempt that did not settle its message. `park`: it can never succeed and is dead-lettered. */
 export interface NotDelivered {
   kind: 'retry' | 'park'
   reason: string
@@ -80,7 +80,7 @@ export const dequeue = async (queries: Queries, scope: Scope, subjectId: string,
 export const remove = async (queries: Queries, scope: Scope, { id }: Message): Promise<boolean> =>
   (await queries.query(scope, REMOVE, [id])).length > 0
 
-/** Leases the messages that are due for the longest time, so that nobody else attempts them meanwhile. */
+/** Leases the messages that have been due longest, so that nobody else attempts them meanwhile. */
 export const claim = (queries: Queries, scope: Scope, leaseMs: number, limit: number): Promise<Message[]> =>
   queries.query(scope, CLAIM, [leaseMs, limit])
 
@@ -90,7 +90,7 @@ export async function putBack(queries: Queries, scope: Scope, { id }: Message, {
   else await queries.query(scope, POSTPONE, [id, Math.ceil(waitMs), reason])
 }
 
-/** The writer gives its message up before the lease ends, so that a relay takes it now. */
+/** The writer gives up its message before the lease ends, so that a relay takes it now. */
 export async function handOver(queries: Queries, scope: Scope, message: Message, outcome: NotDelivered): Promise<void> {
   await putBack(queries, scope, message, outcome, 0)
   if (outcome.kind === 'retry') await queries.query(scope, NOTIFY)

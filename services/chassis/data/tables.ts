@@ -4,7 +4,7 @@ import type { Client } from 'pg'
 interface Step {
   name: string
   table: string
-  /** What the chassis keeps there, for who has a table of that name already. */
+  /** What the chassis keeps there, for the error when a table of that name exists already. */
   holds: string
   ddl: string
   /** Columns of the table after this step, as Postgres writes their types. */
@@ -80,9 +80,9 @@ const STEPS: readonly Step[] = [
 const RECORD = 'create table if not exists chassis_migrations (name text primary key, run_on timestamptz not null default now())'
 
 /**
- * Makes what is missing of the chassis' tables, in one transaction on the connection that migrates.
+ * Creates the chassis' missing tables, in one transaction on the connection that migrates.
  * @returns the names of the steps that ran
- * @throws Error naming a table of the same name that has other columns
+ * @throws Error naming an existing table whose columns differ
  */
 export async function makeTables(client: Client): Promise<string[]> {
   await client.query('begin')

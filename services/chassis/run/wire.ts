@@ -47,7 +47,7 @@ export interface Wired {
   closers?: (() => Promise<unknown>)[]
 }
 
-/** Of a service that sends no commands: those of its last version that did may have left messages, which nobody waits for. */
+/** For a service that sends no commands: an earlier version may have left messages in its outbox. Nobody waits for them. */
 const LEFTOVERS: Partial<RelayOptions> = { pollMs: 10_000, listens: false }
 
 /** Starts a service's own code and puts around it what its definition implies. */
