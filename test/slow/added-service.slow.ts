@@ -1,4 +1,4 @@
-import { rm } from 'node:fs/promises'
+import { readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { stripVTControlCharacters } from 'node:util'
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -15,11 +15,15 @@ beforeAll(async () => {
 }, 310_000)
 afterAll(() => rm(copy, { recursive: true, force: true }))
 
-test('services more in the graph leave all tests of the kit green, and theirs', async () => {
+test('services more in the graph and npm run regenerate leave all tests of the kit and of the shop green, and theirs', async () => {
   const add = ['scripts/fairlead.mjs', 'add', 'service', 'gift-card', '--database', '--users', '--calls', 'inventory']
   expect(await runProgram('node', add, { cwd: copy })).toMatchObject({ code: 0 })
-  for (const name of ['diagram', 'charts']) expect(await runProgram('npm', ['run', '--silent', name], { cwd: copy })).toMatchObject({ code: 0 })
-  const args = ['vitest', 'run', 'test/infra', 'test/scripts', 'test/chassis', 'test/gift-card', 'test/inventory']
+  expect(await readFile(join(copy, 'infra/system.ts'), 'utf8')).toContain('    giftCard,\n')
+  for (const name of ['regenerate', 'check']) {
+    const ended = await runProgram('npm', ['run', '--silent', name], { cwd: copy, timeoutMs: 120_000 })
+    expect(ended, ended.stdout + ended.stderr).toMatchObject({ code: 0 })
+  }
+  const args = ['vitest', 'run', 'test/infra', 'test/scripts', 'test/chassis', 'test/shop', 'test/gift-card', 'test/inventory']
   const { code, stdout, stderr } = await runProgram('npx', [...args, '--reporter', 'dot', '--reporter', './test/support/summary-reporter.ts'], {
     cwd: copy,
     timeoutMs: 900_000,

@@ -60,6 +60,7 @@ const ELSEWHERE: Record<string, Trial> = {
   'npm run logs -- order': by('test/e2e/logs.e2e.ts'),
   'npm run logs -- user': by('test/e2e/logs.e2e.ts'),
   'npm run pack': by('test/slow/packages.slow.ts'),
+  'npm run regenerate': by('test/slow/added-service.slow.ts'),
   'npm run up': by('.ci/run'),
   'npm run token -- ada': by('test/slow/scaffold.slow.ts'),
   'npm start': by('test/shop/start.test.ts'),
