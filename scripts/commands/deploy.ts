@@ -16,8 +16,12 @@ export const deploy = defineCommand({
 other must be able to pull them.
 
 To any cluster but one of kind (a context kind-...) only the services are brought, and attached to the ingress controller, Prometheus and
-tracing backend that it has. PLATFORM=bundled brings these too. ${SETTINGS}`,
-  examples: ['npx fairlead deploy --context kind-fairlead', 'IMAGE_REGISTRY=registry.example/acme npx fairlead deploy --context NAME'],
+tracing backend that it has: INGRESS_CLASS, INGRESS_NAMESPACE, MONITORING_NAMESPACE, TRACING_NAMESPACE and OTLP_ENDPOINT name them.
+PLATFORM=bundled brings these too. ${SETTINGS}`,
+  examples: [
+    'npx fairlead deploy --context kind-fairlead',
+    'PLATFORM=bundled IMAGE_REGISTRY=registry.example/acme npx fairlead deploy --context NAME',
+  ],
   options: command =>
     command
       .addOption(TARGET)

@@ -71,7 +71,7 @@ Alertmanager and Jaeger. What stays is what one journey (infra/journey.ts) leave
 something does not work.
 
 It needs the rights to list and read what was deployed, nodes and their Secrets' names, to forward ports, and to create and delete pods.`,
-  examples: ['npx fairlead doctor', "npx fairlead doctor --context NAME --url https://shop.example.org --only 'scrape,trace'"],
+  examples: ['npx fairlead doctor', "PLATFORM=bundled npx fairlead doctor --context NAME --url https://acme.example.org --only 'scrape,trace'"],
   options: command =>
     command
       .addOption(CONTEXT)

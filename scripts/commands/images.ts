@@ -11,11 +11,7 @@ export const images = defineCommand({
 
 IMAGE_REGISTRY and IMAGE_TAG name them; the tag is by default the digest of what goes in, of the base image too. IMAGES and IMAGE_MIRROR
 say where that comes from: fairlead synth --help lists the settings.`,
-  examples: [
-    'npx fairlead images',
-    'IMAGE_REGISTRY=registry.example/acme npx fairlead images --pull',
-    'helm upgrade ... $(npx fairlead images --helm)',
-  ],
+  examples: ['npx fairlead images', 'IMAGE_REGISTRY=registry.example/acme npx fairlead images --pull', 'npx fairlead images --helm'],
   options: command =>
     command
       .option('--pull', 'look for a newer base image first: an image on a fixed base has another tag, so that pods are replaced')

@@ -52,7 +52,10 @@ function workOf(command: 'list' | 'retry' | 'drop', ids: readonly string[], opti
 
 async function inFile(file: string): ReturnType<typeof reachDatabase> {
   const url = await readFile(file, 'utf8').catch(() => {
-    throw usageError(`--database-url-file ${file} cannot be read; has npx fairlead start run here?`)
+    throw new CommandError(
+      `${file} cannot be read: it has the URL of the database of fairlead start here; --context NAME is for a cluster`,
+      toRun('npx fairlead start'),
+    )
   })
   return { connection: { connectionString: url.trim() }, close: async () => {} }
 }
@@ -70,7 +73,7 @@ export const outbox = defineCommand({
   retry ID   due again at once, with the count of attempts at zero
 
   drop ID    removed; what they were to do will not be done`,
-  examples: ['npx fairlead outbox list', 'npx fairlead outbox retry ID --context NAME', 'npx fairlead outbox drop ID ID --service NAME'],
+  examples: ['npx fairlead outbox list', 'npx fairlead outbox retry ID --context NAME', 'npx fairlead outbox drop ID ID --service SERVICE'],
   options: command =>
     command
       .addArgument(new Argument('<action>', 'what to do').choices(['list', 'retry', 'drop']))

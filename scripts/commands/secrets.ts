@@ -15,7 +15,7 @@ export const secrets = defineCommand({
 the ingress, and the public keys of the cluster's own token issuer. What is there stays; only what is derived is brought up to date.
 
 ${SETTINGS}`,
-  examples: ['npx fairlead secrets --context NAME', 'npx fairlead secrets --context NAME --rotate'],
+  examples: ['npx fairlead secrets --context kind-fairlead', 'PLATFORM=bundled npx fairlead secrets --context NAME --rotate'],
   options: command => command.addOption(TARGET).option('--rotate', 'add a signing key that is published at once and signs from ten minutes on'),
   run: async ({ context: named, rotate }) => {
     const context = targetOf(named)
