@@ -51,7 +51,7 @@ describe('a wired service', () => {
 
   test('dead-letters what its last version left in the outbox, when it sends no commands any more', async () => {
     const runtime = testRuntime()
-    const db = await testDatabase('order', { runtime })
+    const db = await testDatabase('stock', { runtime })
     onTestFinished(db.close)
     await db.sql(
       `insert into outbox (id, kind, subject_id, payload, attempts, due_at)
