@@ -203,16 +203,14 @@ test('a system without databases has no outbox on its overview', () => {
   expect(titles(plain)).not.toContain('Outboxes')
 })
 
-test('durations draw exemplars', () => {
-  const exemplary = targets.filter(([, { exemplar }]) => exemplar).map(([title]) => title)
-  expect(exemplary.sort()).toEqual([
-    'booking: Duration',
-    'booking: Duration of attempts to call hello, p95',
-    'booking: Duration of attempts to call stock, p95',
-    'hello: Duration',
-    'overview: Duration, p99',
-    'stock: Duration',
-  ])
+test('a panel of durations draws exemplars, which lead to traces, and no other does', () => {
+  const having = (is: (target: Target) => unknown) => panels.filter(([, panel]) => panel.targets?.some(is)).map(([title]) => title)
+  const ofDurations = having(({ expr }) => expr.includes('http_') && expr.includes('_duration_seconds_bucket'))
+  expect(ofDurations).toEqual(
+    expect.arrayContaining(['booking: Duration of attempts to call hello, p95', 'hello: Duration', 'overview: Duration, p99']),
+  )
+  // By route the same requests are shown once more.
+  expect(having(({ exemplar }) => exemplar)).toEqual(ofDurations.filter(title => !title.includes('by route')))
 })
 
 test('every alert has a runbook, and every runbook an alert', () => {
