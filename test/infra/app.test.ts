@@ -1,11 +1,11 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { parseAllDocuments } from 'yaml'
 import { defineApp } from '../../infra/kit/app.ts'
-import { system } from '../support/acme.ts'
+import { project, system } from '../support/acme.ts'
 import { runNode } from '../support/run-node.ts'
 
 let root: string
@@ -43,6 +43,7 @@ describe('app.synth', () => {
   beforeEach(async () => {
     await packageJson({ version: '4.5.6' })
     await mkdir(join(root, 'infra'))
+    await cp(join(project.root, 'docs'), join(root, 'docs'), { recursive: true })
     const [app, graph] = ['infra/kit/app.ts', 'test/support/acme.ts'].map(path => JSON.stringify(pathToFileURL(resolve(path)).href))
     await writeFile(
       join(root, 'infra/main.mjs'),

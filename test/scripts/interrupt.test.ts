@@ -59,7 +59,7 @@ afterAll(async () => {
   await rm(dir, { recursive: true, force: true })
 })
 
-function start(args: string[], { cwd = '.', env = {} }: { cwd?: string; env?: Record<string, string> } = {}) {
+function start(args: string[], { cwd = 'test/support/acme', env = {} }: { cwd?: string; env?: Record<string, string> } = {}) {
   const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', BIN, ...args], {
     cwd,
     env: { ...process.env, KUBECONFIG: join(dir, 'config'), ...env },
@@ -88,7 +88,7 @@ describe.each(Object.entries(LOADING))('fairlead %s', { concurrent: true }, (nam
   })
 })
 
-describe.each([['status'], ['doctor', '--url', 'http://127.0.0.1:9'], ['secrets'], ['logs', 'order'], ['outbox', 'list'], ['deploy'], ['down']])(
+describe.each([['status'], ['doctor', '--url', 'http://127.0.0.1:9'], ['secrets'], ['logs', 'booking'], ['outbox', 'list'], ['deploy'], ['down']])(
   'fairlead %s %s',
   (...words) => {
     test('ends with 130 at once, whatever the API server does', async () => {
