@@ -45,7 +45,7 @@ afterAll(async () => {
 
 /** As it is printed, but for what stands for something of the reader's. */
 function run(example: string) {
-  const line = example.replace(/\bSERVICE\b/, 'order').replace(/\bID\b/g, '0193c5f4-0000-7000-8000-000000000000')
+  const line = example.replace(/\bSERVICE\b/, 'user').replace(/\bID\b/g, '0193c5f4-0000-7000-8000-000000000000')
   const program = `npx() { shift; '${process.execPath}' --disable-warning=ExperimentalWarning '${BIN}' "$@"; }\n${line}`
   return runProgram('bash', ['-c', program], { cwd: copy, env: { KUBECONFIG: join(dir, 'config'), PATH: `${join(dir, 'bin')}:${process.env.PATH}` } })
 }
