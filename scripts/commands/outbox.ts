@@ -50,12 +50,18 @@ function workOf(command: 'list' | 'retry' | 'drop', ids: readonly string[], opti
   return change(command, ids)
 }
 
-async function inFile(file: string): ReturnType<typeof reachDatabase> {
+const ofStart = (service: string) => {
+  const file = `.data/database-urls/${service}`
+  const none = new CommandError(
+    `fairlead start has made no database of ${service} here (${file}); --context NAME is for a cluster`,
+    toRun('npx fairlead start'),
+  )
+  return inFile(file, none)
+}
+
+async function inFile(file: string, otherwise: CommandError): ReturnType<typeof reachDatabase> {
   const url = await readFile(file, 'utf8').catch(() => {
-    throw new CommandError(
-      `${file} cannot be read: it has the URL of the database of fairlead start here; --context NAME is for a cluster`,
-      toRun('npx fairlead start'),
-    )
+    throw otherwise
   })
   return { connection: { connectionString: url.trim() }, close: async () => {} }
 }
@@ -94,7 +100,10 @@ export const outbox = defineCommand({
     if (file !== undefined && (context ?? flags.service) !== undefined)
       throw usageError('--database-url-file names a database by itself; leave out --context and --service')
     if (!owners.includes(service)) throw usageError(`--service '${service}' has no outbox: name one of ${owners.join(', ')}`)
-    const place = context === undefined ? await inFile(file ?? `.data/database-urls/${service}`) : await inCluster(context, service, system)
+    const place =
+      context === undefined
+        ? await (file === undefined ? ofStart(service) : inFile(file, usageError(`--database-url-file ${file} cannot be read`)))
+        : await inCluster(context, service, system)
     // The server gives up first: what only the client gave up would still be done.
     const client = new pg.Client({ ...place.connection, connectionTimeoutMillis: 5_000, statement_timeout: 8_000, query_timeout: 10_000 })
     try {
