@@ -3,6 +3,7 @@ import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { GATEWAY_API_CRDS, type Manifest, PROMETHEUS_OPERATOR_CRDS, PROMETHEUS_OPERATOR_CRDS_SHA256 } from '@fairlead/infra/tools'
 import { parseAllDocuments } from 'yaml'
+import { pause } from '../pause.ts'
 import { kubectl, toRun } from '../remedy.ts'
 import { CommandError, say, usageError, yellow } from '../terminal.ts'
 import { type ApplyResult, applyAll } from './apply.ts'
@@ -91,8 +92,7 @@ export async function ensureCrds(cluster: Cluster, source: CrdSource, signal: Ab
       const conditions: { type: string; status: string }[] = (await cluster.read(crd))?.status?.conditions ?? []
       if (conditions.some(({ type, status }) => type === 'Established' && status === 'True')) break
       if (performance.now() > endsAt) throw new CommandError(`${crd.metadata.name} is not established`, toRun(kubectl(cluster.context, 'get crds')))
-      signal.throwIfAborted()
-      await new Promise(resolve => setTimeout(resolve, 250))
+      await pause(250, signal)
     }
   }
   return result

@@ -1,3 +1,4 @@
+import { pause } from '../pause.ts'
 import { kubectl, toRun } from '../remedy.ts'
 import { CommandError } from '../terminal.ts'
 import { inParallel, nameOf, waves } from './apply.ts'
@@ -21,8 +22,7 @@ async function awaitGone(cluster: Cluster, find: () => Promise<Live[]>, { timeou
         `after ${Math.round(timeoutMs / 1_000)} s still there: ${pods.map(nameOf).join(', ')}; nothing was taken away that they may need`,
         toRun(kubectl(cluster.context, `-n ${metadata.namespace} describe pod ${metadata.name}`)),
       )
-    await new Promise(resolve => setTimeout(resolve, POLL_MS))
-    signal.throwIfAborted()
+    await pause(POLL_MS, signal)
   }
 }
 

@@ -1,3 +1,4 @@
+import { pause } from '../pause.ts'
 import { kubectl, toRun } from '../remedy.ts'
 import { CommandError, liveLine, printable, say, yellow } from '../terminal.ts'
 import type { Cluster, Live, Reference } from './cluster.ts'
@@ -180,7 +181,6 @@ export async function followRollouts(
         toRun(kubectl(cluster.context, `-n ${first?.namespace} describe ${first?.kind.toLowerCase()} ${first?.name}`)),
       )
     }
-    await new Promise(resolve => setTimeout(resolve, POLL_MS))
-    signal.throwIfAborted()
+    await pause(POLL_MS, signal)
   }
 }

@@ -1,3 +1,4 @@
+import { pause } from '../pause.ts'
 import { kubectl, toRun } from '../remedy.ts'
 import { CommandError } from '../terminal.ts'
 import { nameOf } from './apply.ts'
@@ -72,7 +73,6 @@ async function awaitNamespace(cluster: Cluster, live: Live, { timeoutMs, signal 
   while (await cluster.read(live)) {
     if (performance.now() > endsAt)
       throw new CommandError(`${nameOf(live)} is still being deleted`, toRun(kubectl(cluster.context, `get namespace ${live.metadata.name} -o yaml`)))
-    await new Promise(resolve => setTimeout(resolve, POLL_MS))
-    signal.throwIfAborted()
+    await pause(POLL_MS, signal)
   }
 }

@@ -3,6 +3,7 @@ import type { Manifest, Settings } from '@fairlead/infra/tools'
 import type { Cluster, Live } from '../cluster/cluster.ts'
 import type { Forwarded } from '../cluster/forward.ts'
 import { isReady } from '../cluster/rollout.ts'
+import { pause } from '../pause.ts'
 import { fairlead, kubectl, type Remedy, toRun } from '../remedy.ts'
 import { Fault, NotHere } from './check.ts'
 import { createDrift, type Drift } from './drift.ts'
@@ -126,7 +127,6 @@ export async function until<T>(ask: () => Promise<T>, good: (answer: T) => boole
   for (;;) {
     const answer = await ask()
     if (good(answer) || performance.now() > endsAt) return answer
-    signal.throwIfAborted()
-    await new Promise(resolve => setTimeout(resolve, 1_000))
+    await pause(1_000, signal)
   }
 }

@@ -3,6 +3,7 @@ import { pinned } from '@fairlead/infra/tools'
 import { inParallel } from '../cluster/apply.ts'
 import type { Cluster } from '../cluster/cluster.ts'
 import { ApiError } from '../cluster/rest.ts'
+import { pause } from '../pause.ts'
 import { kubectl, toRun } from '../remedy.ts'
 import { Fault, NotHere } from './check.ts'
 
@@ -84,7 +85,7 @@ async function answerOf(
         `pod ${namespace}/${name}, which looks at the network from inside, has not answered in ${ANSWER_MS / 1_000} s`,
         toRun(kubectl(cluster.context, `-n ${namespace} get events`)),
       )
-    await new Promise(resolve => setTimeout(resolve, 500))
+    await pause(500, signal)
   }
 }
 

@@ -3,6 +3,7 @@ import { type FreshKind, fill, isIdempotent, type Journey, type JourneyStep, new
 import { Agent, type Dispatcher, request } from 'undici'
 import type { z } from 'zod'
 import { ingressAgent } from '../cluster/ingress-url.ts'
+import { pause } from '../pause.ts'
 import { toRun } from '../remedy.ts'
 import { CommandError } from '../terminal.ts'
 import type { UserTokens } from './user-tokens.ts'
@@ -153,8 +154,7 @@ async function untilGood(step: JourneyStep, where: string, { signal, stepTimeout
       const call = `${where}: ${method} ${path} ${trouble.what}`
       throw new CommandError(isLast ? `${call}, still after ${stepTimeoutMs / 1_000} s` : call, logs ? toRun(logs(step.service.name)) : {})
     }
-    await new Promise(resolve => setTimeout(resolve, PAUSE_MS))
-    signal.throwIfAborted()
+    await pause(PAUSE_MS, signal)
   }
 }
 

@@ -1,6 +1,7 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { open, readFile } from 'node:fs/promises'
 import { promisify } from 'node:util'
+import { pause } from '../pause.ts'
 import { CommandError } from '../terminal.ts'
 import { whyEnded } from './why-ended.ts'
 
@@ -121,7 +122,7 @@ async function waitUntilReady({ adminUrl, child }: ServiceProcess, name: string,
     } catch (error) {
       last = ((error as Error).cause as Error | undefined)?.message ?? (error as Error).message
     }
-    await new Promise(resolve => setTimeout(resolve, 25))
+    await pause(25, signal)
   }
   throw new CommandError(`${name} was not ready after ${timeoutMs} ms; last seen: ${last}`)
 }

@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http'
+import timers from 'node:timers/promises'
 import { onTestFinished, vi } from 'vitest'
 import { COLLECTOR_CONFIG } from '../../infra/kit/constructs/tracing-sidecar.ts'
 import { loadSettings } from '../../infra/kit/settings/settings.ts'
@@ -194,25 +195,21 @@ export async function hangingUp(): Promise<string> {
   return server.url
 }
 
-/** A timer that does nothing but resolve a promise, whose resolve is the engine's own function; timers of the HTTP client do other things. */
-const isPause = (work: () => void): boolean => String(work) === 'function () { [native code] }'
-
 /**
  * Lets the pauses between two looks take no time, on a clock that counts them, until the test is over. Fake timers would hold up the
  * HTTP client too.
  */
 export function skipPauses(): void {
-  const { setTimeout } = globalThis
   const now = performance.now.bind(performance)
   let skippedMs = 0
   const clock = vi.spyOn(performance, 'now').mockImplementation(() => now() + skippedMs)
-  const timer = vi.spyOn(globalThis, 'setTimeout').mockImplementation(((work: () => void, ms = 0) => {
-    if (!isPause(work)) return setTimeout(work, ms)
+  const { setTimeout } = timers
+  const pauses = vi.spyOn(timers, 'setTimeout').mockImplementation((ms = 0, value, options) => {
     skippedMs += ms
-    return setTimeout(work, 0)
-  }) as typeof setTimeout)
+    return setTimeout(0, value, options)
+  })
   onTestFinished(() => {
     clock.mockRestore()
-    timer.mockRestore()
+    pauses.mockRestore()
   })
 }

@@ -1,6 +1,7 @@
 import type { ServiceDefinition } from '@fairlead/chassis'
 import { COLLECTOR_METRICS_PORT, JAEGER, type Manifest } from '@fairlead/infra/tools'
 import type { Taken } from '../../journey/run-journey.ts'
+import { pause } from '../../pause.ts'
 import { toRun } from '../../remedy.ts'
 import { type Check, Fault, NotHere } from '../check.ts'
 import { AnswerError, type Context, until } from '../context.ts'
@@ -38,7 +39,7 @@ const EXEMPLAR_MS = 35_000
 
 /** Whether traces arrive, and lead on from metrics. */
 export const traceChecks = (context: Context, trip: Trip): Check[] => [
-  ...context.system.services.map(({ name }): Check => ({ name: `collector of ${name}`, run: () => collectorSends(context, name) })),
+  ...context.system.services.map(({ name }): Check => ({ name: `collector of ${name}`, run: signal => collectorSends(context, name, signal) })),
   { name: 'trace', ofJourney: true, run: signal => tracesAreWhole(context, trip, signal) },
   { name: 'exemplar', run: signal => exemplarLeadsToTrace(context, signal) },
 ]
@@ -133,13 +134,13 @@ interface Reading {
 }
 
 /** The collector's own figures, twice: what it lost long ago is no trouble now, and one batch in its queue is none either. */
-async function collectorSends(context: Context, name: string): Promise<string> {
+async function collectorSends(context: Context, name: string, signal: AbortSignal): Promise<string> {
   const { pods, settings, blame, kubectl, fairlead } = context
   const ready = await pods(name, settings.NAMESPACE)
   if (ready.length === 0) throw new Fault(`${name} has no ready pod`, toRun(fairlead('status')))
   const read = () => Promise.all(ready.map(({ metadata }) => readingOf(context, name, metadata.name)))
   const before = await read()
-  await new Promise(resolve => setTimeout(resolve, COLLECTOR_MS))
+  await pause(COLLECTOR_MS, signal)
   const after = await read()
   for (const [index, { metadata }] of ready.entries()) {
     const [first, second] = [before[index] as Reading, after[index] as Reading]
