@@ -62,7 +62,8 @@ async function issuedBy(name: string): Promise<string> {
   return (await X509CertificateGenerator.createSelfSigned({ name, keys })).toString('pem')
 }
 
-const ensure = (cluster: Cluster, env = {}) => ensureSecrets(cluster, { ...project, settings: { ...settings, ...env }, authorityDir })
+const ensure = (cluster: Cluster, env = {}) =>
+  ensureSecrets(cluster, { ...project, settings: { ...settings, ...env }, authorityDir, userIssuerDir: join(authorityDir, 'stand-in') })
 
 describe('secrets', () => {
   test('are all made the first time, and none the second', async () => {
@@ -70,6 +71,7 @@ describe('secrets', () => {
     const said = await ensure(cluster)
     expect(said.map(line => line.split(':')[0])).toEqual([
       'ConfigMap workload-issuer',
+      'ConfigMap issuer-stand-in',
       'Secret seals',
       'Secret postgres',
       'Secret postgres-roles',
@@ -214,7 +216,7 @@ describe('secrets', () => {
 
   test('make no certificate, and look at none, where it comes from elsewhere', async () => {
     const { cluster, objects } = fakeCluster()
-    expect(await ensure(cluster, { TLS: 'external' })).toHaveLength(9)
+    expect(await ensure(cluster, { TLS: 'external' })).toHaveLength(10)
     expect(objects.has('acme-tls')).toBe(false)
   })
 
@@ -261,7 +263,7 @@ describe('secrets', () => {
   test('are not made for an external database', async () => {
     const { cluster, objects } = fakeCluster()
     await ensure(cluster, { DATABASE: 'external' })
-    expect([...objects.keys()]).toEqual(['workload-issuer', 'seals', 'acme-tls'])
+    expect([...objects.keys()]).toEqual(['workload-issuer', 'issuer-stand-in', 'seals', 'acme-tls'])
   })
 
   test('have no copy of keys that the issuer publishes', async () => {
