@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import pg from 'pg'
 import { inject } from 'vitest'
+import { columnTypes } from '../../services/chassis/data/column-types.ts'
 import { type Database, openDatabase } from '../../services/chassis/data/database.ts'
 import { templateOf } from './global-setup.ts'
 import { type TestRuntime, testRuntime } from './runtime.ts'
@@ -37,7 +38,7 @@ export async function testDatabase(
   await superuser(client => client.query(`create database ${name} template ${service ? templateOf(service) : 'template0'}`))
   const url = `${inject('postgresUrl')}${name}`
   const database = openDatabase({ ...runtime, url, service: 'test', poolSize, statementTimeoutMs })
-  const pool = new pg.Pool({ connectionString: url, max: 2 })
+  const pool = new pg.Pool({ connectionString: url, max: 2, types: columnTypes })
   pool.on('error', () => {})
   return {
     url,
