@@ -16,10 +16,13 @@ const settings = loadSettings({}, system)
 const ISSUER = 'https://kubernetes.default.svc.cluster.local'
 
 let authorityDir: string
+let userIssuerDir: string
 
 beforeEach(async () => {
-  authorityDir = await mkdtemp(join(tmpdir(), 'fairlead-secrets-'))
-  return () => rm(authorityDir, { recursive: true, force: true })
+  const dir = await mkdtemp(join(tmpdir(), 'fairlead-secrets-'))
+  authorityDir = join(dir, 'ca')
+  userIssuerDir = join(dir, 'stand-in')
+  return () => rm(dir, { recursive: true, force: true })
 })
 
 type Stored = Live & { stringData?: Record<string, string>; type?: string }
@@ -62,8 +65,7 @@ async function issuedBy(name: string): Promise<string> {
   return (await X509CertificateGenerator.createSelfSigned({ name, keys })).toString('pem')
 }
 
-const ensure = (cluster: Cluster, env = {}) =>
-  ensureSecrets(cluster, { ...project, settings: { ...settings, ...env }, authorityDir, userIssuerDir: join(authorityDir, 'stand-in') })
+const ensure = (cluster: Cluster, env = {}) => ensureSecrets(cluster, { ...project, settings: { ...settings, ...env }, authorityDir, userIssuerDir })
 
 describe('secrets', () => {
   test('are all made the first time, and none the second', async () => {
@@ -223,7 +225,7 @@ describe('secrets', () => {
 
   test('have the public key of a stand-in on kind, where users come from elsewhere, and of none of a real issuer', async () => {
     const users = { issuer: 'https://login.example.org', audience: 'acme', jwksUri: 'https://login.example.org/keys' }
-    const options = { ...project, system: { ...system, users }, authorityDir, userIssuerDir: join(authorityDir, 'stand-in') }
+    const options = { ...project, system: { ...system, users }, authorityDir, userIssuerDir }
     const { cluster, objects } = fakeCluster()
     await ensureSecrets(cluster, { ...options, settings })
     expect(await ensureSecrets(cluster, { ...options, settings })).toEqual([])
