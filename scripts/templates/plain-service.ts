@@ -17,16 +17,16 @@ export const ${value}Contract = defineContract({
   get${noun}: {
     method: 'GET',
     path: '/${name}/{id}',
-    summary: 'One ${name}',
+    summary: 'Get a ${name}',
     auth: '${users ? 'user' : 'none'}',
     params,
     responses: { 200: { description: 'The ${name}', body: ${value} } },
   },
-  // For other services alone, under a path of its own: an ingress opens a path with all that is below it.
+  // Only for other services. It has its own path because the ingress exposes a path and everything below it.
   update${noun}: {
     method: 'PUT',
     path: '/${name}-updates/{id}',
-    summary: 'Take an update',
+    summary: 'Receive an update',
     auth: 'workload',
     params,
     body: strict({ text: z.string().max(200) }),

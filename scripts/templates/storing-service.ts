@@ -19,18 +19,18 @@ export const ${value}Contract = defineContract({
   put${noun}: {
     method: 'PUT',
     path: '/${name}/{id}',
-    summary: 'Store a ${name}, or what it says now',
+    summary: '${command ? `Create a ${name}` : `Create or replace a ${name}`}',
     auth: '${users ? 'user' : 'none'}',
     params,
     body: strict({ text: z.string().max(200) }),
-    responses: { ${command ? '202' : '200'}: { description: '${command ? 'Taken' : 'Stored'}', body: ${value} } },${
-      users ? "\n    problems: { 409: ['id-taken'] }," : ''
+    responses: { ${command ? '202' : '200'}: { description: '${command ? 'Accepted' : 'Stored'}', body: ${value} } },${
+      users || command ? "\n    problems: { 409: ['id-taken'] }," : ''
     }
   },
   get${noun}: {
     method: 'GET',
     path: '/${name}/{id}',
-    summary: 'One ${name}',
+    summary: 'Get a ${name}',
     auth: '${users ? 'user' : 'none'}',
     params,
     responses: { 200: { description: 'The ${name}', body: ${value} } },
@@ -57,17 +57,17 @@ export interface ${noun} {
   text: string${command ? "\n  state: 'pending' | 'done' | 'refused'" : ''}
 }
 
-const PUT = statement<${noun}>(
-  '${value}-put',
+const ${command ? 'INSERT' : 'PUT'} = statement<${noun}>(
+  '${value}-${command ? 'insert' : 'put'}',
   \`insert into items (id, owner, text, state) values ($1, $2, $3, 'pending')
-    on conflict (id) do update set text = excluded.text where items.owner = excluded.owner
+    ${command ? 'on conflict (id) do nothing' : 'on conflict (id) do update set text = excluded.text where items.owner = excluded.owner'}
     returning ${columns(command)}\`,
 )
 const FIND = statement<${noun}>('${value}-find', 'select ${columns(command)} from items where id = $1 and owner = $2')
 ${command ? `const SETTLE = statement('${value}-settle', 'update items set state = $2 where id = $1')\n` : ''}
-/** @returns what is stored now; nothing, where another owner has that id */
-export async function put${noun}(queries: Queries, scope: Scope, { id, text }: { id: string; text: string }, owner: string): Promise<${noun} | undefined> {
-  const [stored] = await queries.query(scope, PUT, [id, owner, text])
+/** @returns ${command ? 'what was stored; nothing, where the id is taken' : 'what is stored now; nothing, where another owner has that id'} */
+export async function ${command ? 'insert' : 'put'}${noun}(queries: Queries, scope: Scope, { id, text }: { id: string; text: string }, owner: string): Promise<${noun} | undefined> {
+  const [stored] = await queries.query(scope, ${command ? 'INSERT' : 'PUT'}, [id, owner, text])
   return stored
 }
 
@@ -87,11 +87,9 @@ const start = (template: ServiceTemplate) => {
   const { name, value, noun, users, command } = template
   const owner = users ? 'principal.id' : "'everybody'"
   const principal = users ? 'principal, ' : ''
-  const put = (queries: string) => `const stored = await put${noun}(${queries}, scope, { id, text }, ${owner})
-${queries === 'tx' ? '          ' : '        '}if (!stored) throw new Failure('conflict', 'id-taken', 'The id belongs to somebody else')`
   return `import { Failure, implement } from '@fairlead/chassis'
 import { ${value} } from './service.ts'
-import { find${noun}, put${noun}${command ? `, settle${noun}` : ''} } from './store.ts'
+import { find${noun}, ${command ? `insert${noun}, settle${noun}` : `put${noun}`} } from './store.ts'
 
 export const ${value}Service = implement(${value}, {
   migrations: new URL('./migrations/', import.meta.url),
@@ -101,12 +99,16 @@ export const ${value}Service = implement(${value}, {
         ${
           command
             ? `return database.transaction(scope, async tx => {
-          ${put('tx')}
+          const made = await insert${noun}(tx, scope, { id, text }, ${owner})
+          // The same request again gets the same answer, and sends nothing more.
+          const stored = made ?? (await find${noun}(tx, scope, id, ${owner}))
+          if (stored?.text !== text) throw new Failure('conflict', 'id-taken', 'There is another ${name} with this id')
           // Written with the row, delivered at least once.
-          await outbox.send(tx, scope, '${command.to.name}.${command.operation}', id, { params: { id }, body: { text } })
+          if (made) await outbox.send(tx, scope, '${command.to.name}.${command.operation}', id, { params: { id }, body: { text } })
           return { status: 202, body: stored }
         })`
-            : `${put('database')}
+            : `const stored = await put${noun}(database, scope, { id, text }, ${owner})
+        if (!stored) throw new Failure('conflict', 'id-taken', 'The id belongs to somebody else')
         return { status: 200, body: stored }`
         }
       },
@@ -118,7 +120,7 @@ export const ${value}Service = implement(${value}, {
     },${
       command
         ? `
-    // In the transaction that removes the message.
+    // Runs in the transaction that removes the message.
     settle: {
       '${command.to.name}.${command.operation}': (answer, { tx, scope, subject }) => settle${noun}(tx, scope, subject, 'problem' in answer ? 'refused' : 'done'),
     },`
@@ -143,7 +145,7 @@ test('stores a ${name}${command ? `, and settles it once ${command.to.name} has 
   await using service = await ${run}
   const ask = { ${as}params: { id: newId() } }
   expect(await service.call('put${noun}', { ...ask, body: { text: 'Hello' } })).toMatchObject({ status: ${command ? '202' : '200'} })
-${command ? '  await service.outboxEmpty()\n' : ''}  expect(await service.call('get${noun}', ask)).toMatchObject({ status: 200, body: { text: 'Hello'${command ? ", state: 'done'" : ''} } })
+${command ? `  await service.outboxEmpty()\n  expect(await service.call('put${noun}', { ...ask, body: { text: 'Another' } })).toMatchObject({ status: 409 })\n` : ''}  expect(await service.call('get${noun}', ask)).toMatchObject({ status: 200, body: { text: 'Hello'${command ? ", state: 'done'" : ''} } })
   expect(await service.call('get${noun}', { ...ask, params: { id: newId() } })).toMatchObject({ status: 404 })
 })
 ${

@@ -110,7 +110,7 @@ test('it starts, and the lines that it prints work as they are printed', async (
   const said = { stdout: '', stderr: '' }
   const up = new Promise<void>(done => {
     // Two pipes: what was written first may come last.
-    const isUp = () => said.stderr.includes('Ctrl-C stops everything') && /^# One booking.*\ncurl .*\n/m.test(said.stdout)
+    const isUp = () => said.stderr.includes('Ctrl-C stops everything') && /^# Get a booking.*\ncurl .*\n/m.test(said.stdout)
     for (const stream of ['stdout', 'stderr'] as const)
       child[stream].on('data', data => {
         said[stream] += data
