@@ -46,13 +46,25 @@ interface Terminated {
   starts?: true
 }
 
+export interface PodReason {
+  text: string
+  container?: string
+  crashed?: boolean
+  /** Why no node takes it, in the scheduler's first sentence. */
+  unscheduled?: string
+}
+
 /** What keeps a pod from being ready, from its own status; undefined while it only starts. */
-export function reasonOfPod(pod: Live): { text: string; container?: string; crashed?: boolean } | undefined {
+export function reasonOfPod(pod: Live): PodReason | undefined {
   const { conditions = [], containerStatuses = [], initContainerStatuses = [] } = pod.status ?? {}
   const unscheduled = conditions.find(
     (condition: { type: string; status: string }) => condition.type === 'PodScheduled' && condition.status === 'False',
   )
-  if (unscheduled) return { text: `${unscheduled.reason}: ${unscheduled.message}` }
+  if (unscheduled)
+    return {
+      text: `${unscheduled.reason}: ${unscheduled.message}`,
+      unscheduled: unscheduled.message?.split('. ')[0].replace(/\.$/, '') ?? unscheduled.reason,
+    }
   const statuses = [...initContainerStatuses, ...containerStatuses] as ContainerStatus[]
   // One that is ready now may have ended badly before; that is not what is waited for.
   for (const { name, image, state = {}, lastState = {}, restartCount } of statuses.filter(({ ready }) => !ready)) {
@@ -98,7 +110,8 @@ async function explain(cluster: Cluster, workload: Live): Promise<Pick<WorkloadS
   return { reason: printable(`pod ${pod.metadata.name}: ${warning ?? 'starts'}`), ...(warning === undefined && { starts: true }) }
 }
 
-async function newestWarning(cluster: Cluster, namespace: string, name: string): Promise<string | undefined> {
+/** What went wrong last with an object of a name, as its events tell. */
+export async function newestWarning(cluster: Cluster, namespace: string, name: string): Promise<string | undefined> {
   const events = (await cluster.list('v1', 'Event', namespace)) as (Live & {
     involvedObject: { name: string }
     type: string

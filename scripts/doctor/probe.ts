@@ -3,6 +3,7 @@ import { pinned } from '@fairlead/infra/tools'
 import { inParallel } from '../cluster/apply.ts'
 import type { Cluster } from '../cluster/cluster.ts'
 import { ApiError } from '../cluster/rest.ts'
+import { newestWarning, reasonOfPod } from '../cluster/rollout.ts'
 import { pause } from '../pause.ts'
 import { kubectl, toRun } from '../remedy.ts'
 import { Fault, NotHere } from './check.ts'
@@ -32,12 +33,17 @@ export interface Seen {
 export const PROBE = 'fairlead.dev/probe'
 const LIFE_SECONDS = 180
 const ANSWER_MS = 90_000
+/** How long a reason may hold: the scheduler is a moment behind what leaves, and a registry may be asked a second time. */
+const UNSCHEDULED_MS = 3_000
+const WAITING_MS = 20_000
+/** What a node must have left for each pod: next to nothing, for doctor is asked on full clusters too. */
+const REQUESTS = { cpu: '1m', memory: '8Mi' }
 
 /**
  * Starts a pod for each identity, which tries every endpoint and looks every name up, and removes it.
  * @param names names in the cluster without its domain, e.g. `stock-pods.acme.svc`
  * @returns what each identity saw, in their order
- * @throws Fault naming the pod that has not answered
+ * @throws Fault naming the pod that has not answered, and why as far as its status tells
  */
 export async function probe(
   cluster: Cluster,
@@ -69,7 +75,8 @@ async function answerOf(
   { namespace, name }: { namespace: string; name: string },
   { endpoints, names, signal }: { endpoints: readonly Endpoint[]; names: readonly string[]; signal: AbortSignal | undefined },
 ): Promise<Seen> {
-  const endsAt = performance.now() + ANSWER_MS
+  const startedAt = performance.now()
+  let waits: { text: string; since: number } | undefined
   for (;;) {
     const log = await cluster.logTail(namespace, name, 'probe', { lines: 2_000 })
     if (log.endsWith('done')) {
@@ -80,11 +87,22 @@ async function answerOf(
       }
     }
     signal?.throwIfAborted()
-    if (performance.now() > endsAt)
-      throw new Fault(
-        `pod ${namespace}/${name}, which looks at the network from inside, has not answered in ${ANSWER_MS / 1_000} s`,
-        toRun(kubectl(cluster.context, `-n ${namespace} get events`)),
-      )
+    const now = performance.now()
+    const pod = await cluster.read({ apiVersion: 'v1', kind: 'Pod', metadata: { name, namespace } })
+    const reason = pod && reasonOfPod(pod)
+    waits = reason && { text: reason.text, since: waits?.text === reason.text ? waits.since : now }
+    const waitedMs = waits ? now - waits.since : 0
+    if (reason?.unscheduled !== undefined && waitedMs >= UNSCHEDULED_MS)
+      throw new Fault(`probe pods cannot be scheduled: ${reason.unscheduled}`, {
+        advice: `each requests ${REQUESTS.cpu} of CPU and ${REQUESTS.memory} of memory; make room on a node, or add one`,
+        commands: [kubectl(cluster.context, 'describe nodes')],
+      })
+    const look = toRun(kubectl(cluster.context, `-n ${namespace} get events`))
+    if (waits && waitedMs >= WAITING_MS) throw new Fault(`probe pod ${namespace}/${name} does not start: ${waits.text}`, look)
+    if (now - startedAt > ANSWER_MS) {
+      const said = waits?.text ?? (await newestWarning(cluster, namespace, name))
+      throw new Fault(`probe pod ${namespace}/${name} has not answered in ${ANSWER_MS / 1_000} s${said ? `: ${said}` : ''}`, look)
+    }
     await pause(500, signal)
   }
 }
@@ -127,7 +145,7 @@ const probePod = (podName: string, { namespace, name }: Identity, image: string,
         imagePullPolicy: 'IfNotPresent',
         command: ['sh', '-c', script],
         readinessProbe: { exec: { command: ['false'] } },
-        resources: { requests: { cpu: '5m', memory: '8Mi' }, limits: { cpu: '200m', memory: '64Mi' } },
+        resources: { requests: REQUESTS, limits: { cpu: '200m', memory: '64Mi' } },
         securityContext: { allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: { drop: ['ALL'] } },
       },
     ],

@@ -3,6 +3,7 @@ import { imagesFor } from '@fairlead/infra/tools'
 import type { Live } from '../../cluster/cluster.ts'
 import { isReady, programOf, workloadsOf } from '../../cluster/rollout.ts'
 import { toRun } from '../../remedy.ts'
+import { CommandError } from '../../terminal.ts'
 import { type Check, Fault, NotHere } from '../check.ts'
 import type { Context } from '../context.ts'
 import { allows, type End } from '../expected-traffic.ts'
@@ -33,9 +34,13 @@ interface Survey {
 export function networkChecks(context: Context): Check[] {
   const { system, settings } = context
   let survey: Promise<Survey> | undefined
-  // All checks share one look; the first one that runs begins it.
+  // All checks share one look; the first one that runs begins it, and alone says why there is none.
   const look = (signal: AbortSignal) => {
-    survey ??= surveyNetwork(context, signal)
+    if (survey)
+      return survey.catch(error => {
+        throw error instanceof CommandError ? new NotHere(`the network could not be looked at: ${error.message}`) : error
+      })
+    survey = surveyNetwork(context, signal)
     return survey
   }
   return [

@@ -45,8 +45,8 @@ describe('the reason of a pod', () => {
   test.each<[string, object, object | undefined]>([
     [
       'no node for it',
-      { conditions: [{ type: 'PodScheduled', status: 'False', reason: 'Unschedulable', message: '0/1 nodes: insufficient cpu' }] },
-      { text: 'Unschedulable: 0/1 nodes: insufficient cpu' },
+      { conditions: [{ type: 'PodScheduled', status: 'False', reason: 'Unschedulable', message: '0/1 nodes: insufficient cpu. preemption: none' }] },
+      { text: 'Unschedulable: 0/1 nodes: insufficient cpu. preemption: none', unscheduled: '0/1 nodes: insufficient cpu' },
     ],
     [
       'an image that cannot be pulled',

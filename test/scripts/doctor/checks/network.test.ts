@@ -8,7 +8,7 @@ import { loadSettings } from '../../../../infra/kit/settings/settings.ts'
 import { synthesize } from '../../../../infra/kit/synth/synth.ts'
 import type { Live } from '../../../../scripts/cluster/cluster.ts'
 import { ApiError } from '../../../../scripts/cluster/rest.ts'
-import { type Check, NotHere } from '../../../../scripts/doctor/check.ts'
+import { type Check, NotHere, runChecks } from '../../../../scripts/doctor/check.ts'
 import { networkChecks } from '../../../../scripts/doctor/checks/network.ts'
 import { allows } from '../../../../scripts/doctor/expected-traffic.ts'
 import { probe } from '../../../../scripts/doctor/probe.ts'
@@ -371,10 +371,79 @@ describe('probe(cluster, identities, { endpoints, names })', () => {
     fake.logs = ({ metadata }) => (metadata.namespace === 'default' ? '' : 'done')
     await expect(probe(fake.cluster, [stranger, { namespace: 'default' }], { endpoints })).rejects.toMatchObject({
       name: 'CommandError',
-      message: expect.stringMatching(/^pod default\/probe-[0-9a-f]{6}-1, which looks at the network from inside, has not answered in 90 s$/),
+      message: expect.stringMatching(/^probe pod default\/probe-[0-9a-f]{6}-1 has not answered in 90 s$/),
       remedy: toRun('kubectl --context kind-test -n default get events'),
     })
     expect(fake.objects.size).toBe(0)
+  })
+
+  /** Pods that never run, with a status. */
+  function waitingFor(status: object): FakeCluster {
+    skipPauses()
+    const fake = fakeCluster([])
+    const { create } = fake.cluster
+    fake.cluster.create = pod => create({ ...pod, status } as never)
+    return fake
+  }
+  const unscheduled = {
+    conditions: [
+      {
+        type: 'PodScheduled',
+        status: 'False',
+        reason: 'Unschedulable',
+        message: '0/1 nodes are available: 1 Insufficient cpu. no new claims to deallocate, preemption: 0/1 nodes are available.',
+      },
+    ],
+  }
+  const pulling = { containerStatuses: [{ name: 'probe', image: 'busybox:1', ready: false, state: { waiting: { reason: 'ImagePullBackOff' } } }] }
+
+  test('says within seconds that no node takes its pods', async () => {
+    const fake = waitingFor(unscheduled)
+    const startedAt = performance.now()
+    await expect(probe(fake.cluster, [stranger], { endpoints })).rejects.toMatchObject({
+      message: 'probe pods cannot be scheduled: 0/1 nodes are available: 1 Insufficient cpu',
+      remedy: { advice: expect.stringContaining('make room on a node'), commands: ['kubectl --context kind-test describe nodes'] },
+    })
+    // On the clock that counts the pauses.
+    expect(performance.now() - startedAt).toBeLessThan(10_000)
+    expect(fake.objects.size).toBe(0)
+  })
+
+  test('goes on when a node takes its pods after all', async () => {
+    const fake = waitingFor(unscheduled)
+    let looks = 0
+    fake.logs = pod => {
+      if (looks++ === 3) pod.status = {}
+      return looks > 20 ? 'done' : ''
+    }
+    expect(await probe(fake.cluster, [stranger], { endpoints })).toHaveLength(1)
+  })
+
+  test('says that the image of its pods cannot be had', async () => {
+    await expect(probe(waitingFor(pulling).cluster, [stranger], { endpoints })).rejects.toThrow(
+      /^probe pod acme\/probe-\w+-0 does not start: ImagePullBackOff busybox:1$/,
+    )
+  })
+
+  test('asks for next to nothing of a node', async () => {
+    const fake = waitingFor({})
+    fake.logs = ({ spec }) => {
+      expect(spec.containers[0].resources.requests).toEqual({ cpu: '1m', memory: '8Mi' })
+      return 'done'
+    }
+    await probe(fake.cluster, [stranger], { endpoints })
+  })
+
+  test('fails one check of the network; the others are skipped because of it', async () => {
+    const fake = clusterWith()
+    skipPauses()
+    const { create } = fake.cluster
+    fake.cluster.create = pod => create({ ...pod, status: unscheduled } as never)
+    fake.logs = () => ''
+    const results = await runChecks(networkChecks(contextOf(fake)), { signal: new AbortController().signal, show: () => {} })
+    expect(results.map(({ outcome }) => outcome)).toEqual(['failed', 'skipped', 'skipped', 'skipped', 'skipped'])
+    expect(results[0]?.message).toBe('probe pods cannot be scheduled: 0/1 nodes are available: 1 Insufficient cpu')
+    expect(results[1]?.message).toBe(`the network could not be looked at: ${results[0]?.message}`)
   })
 
   test('removes its pods when it is interrupted', async () => {
