@@ -20,6 +20,7 @@ import { createApp, type Trust } from '../server/pipeline.ts'
 import type { LoopDelay } from '../server/shed.ts'
 import type { Runtime } from '../telemetry/runtime.ts'
 import type { OwnConfig } from './config.ts'
+import { refuseHandlers } from './refuse-handlers.ts'
 
 // biome-ignore lint/suspicious/noExplicitAny: each has the contract of its callee
 type AnyClient = Client<any>
@@ -67,6 +68,7 @@ export async function wireService<D extends ServiceDefinition>(implementation: I
     secrets: Object.fromEntries(secretsOf(service).map(({ name, env }) => [name, config[env]])),
     realm: config.AUTH_ISSUER === undefined ? undefined : realm,
   } as unknown as Wiring<D>)) as unknown as AnyStarted
+  refuseHandlers(service, started?.handlers)
   const { handlers, verifyUser, checks = {}, closers = [], jobs, settle } = started
 
   const workload = servesWorkloads(service) && !given.workload ? await openWorkloadVerifier(service.name, config, runtime) : undefined

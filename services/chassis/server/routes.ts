@@ -38,7 +38,10 @@ export function routes<C extends Contract>(handlers: Handlers<C>): Middleware {
       ifNoneMatch: ctx.get('if-none-match') || undefined,
     }
     // The operation is found by name at run time, so the compiler cannot join it with its handler here.
-    const answer = (await handlers[operationId as keyof C]?.(call as never)) as { status: number; body?: unknown; headers?: Record<string, string> }
+    const answer = (await handlers[operationId as keyof C]?.(call as never)) as
+      | { status: number; body?: unknown; headers?: Record<string, string> }
+      | undefined
+    if (!answer) throw new Error(`the handler of ${operationId} returned nothing: it returns { status, body }`)
     ctx.status = answer.status
     if (answer.headers) ctx.set(answer.headers)
     if (answer.body === undefined) ctx.body = null

@@ -86,6 +86,34 @@ describe('a wired service', () => {
     expect(closed).toEqual(['first', 'second'])
   })
 
+  const done = () => ({ status: 204 })
+  const look = { ...pay, method: 'GET' } as const
+  test.each([
+    ['without a handler', { pay: done }, 'till has no handler for look: add it to the handlers in services/till/start.ts'],
+    ['without any handler', {}, 'till has no handler for pay, look: add them to the handlers in services/till/start.ts'],
+    ['with no handlers', undefined, 'till has no handler for pay, look: add them to the handlers in services/till/start.ts'],
+    [
+      'with something that is no handler',
+      { pay: done, look: null },
+      'till has no handler for look: add it to the handlers in services/till/start.ts',
+    ],
+    [
+      'with a handler for an operation that it does not have',
+      { pay: done, look: done, lok: done },
+      'till has no operation lok: remove it from the handlers in services/till/start.ts, or add it to its contract',
+    ],
+  ])('does not start %s, and says which', async (_how, handlers, message) => {
+    const service = defineService({ name: 'till', contract: defineContract({ pay, look }), ...rest })
+    const till = implement(service, { start: () => ({ handlers }) as never })
+    await expect(wired(till, { NAMESPACE: 'acme' }, { runtime: testRuntime(), clients: {} })).rejects.toThrow(new Error(message))
+  })
+
+  test('does not start when its start returns nothing', async () => {
+    const service = defineService({ name: 'till', contract: defineContract({ pay }), ...rest })
+    const till = implement(service, { start: () => undefined as never })
+    await expect(wired(till, { NAMESPACE: 'acme' }, { runtime: testRuntime(), clients: {} })).rejects.toThrow('till has no handler for pay')
+  })
+
   test('does not start when it issues tokens, and verifies none', async () => {
     const service = defineService({ name: 'till', contract: defineContract({ pay: { ...pay, auth: 'user' }, getKeys: jwksOperation }), ...rest })
     const till = implement(service, {

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'
 import { defineContract, strict } from '../../../services/chassis/contract/contract.ts'
 import { id } from '../../../services/chassis/contract/ids.ts'
@@ -166,6 +166,14 @@ describe('routes()', () => {
     const reply = await service.http('POST', '/things', { json, headers: { 'idempotency-key': 'k1' } })
     expectProblem(reply, 400, 'invalid-request')
     expect(reply.body.errors.map((error: { field: string }) => error.field)).toEqual(fields)
+  })
+
+  test('a handler that returns nothing is a 500, and the log names it', async () => {
+    const forgetful = await startTinyService({ get: contract.get }, { get: () => undefined as never })
+    onTestFinished(forgetful.close)
+    expectProblem(await forgetful.http('GET', `/things/${ID}`), 500, 'internal')
+    const message = 'the handler of get returned nothing: it returns { status, body }'
+    expect(forgetful.runtime.lines).toContainEqual(expect.objectContaining({ level: 'error', err: expect.objectContaining({ message }) }))
   })
 
   test('an operation that wants an Idempotency-Key refuses to go without', async () => {

@@ -116,6 +116,12 @@ describe('runService', () => {
     await expect(runService(vaultService)).rejects.toThrow('vault declares the secret api-key: give runService() its folder')
   })
 
+  test('refuses a service without a handler for each operation', async () => {
+    const handlers = { look: () => ({ status: 200, body: { text: '' } }) }
+    const half = implement(shelf, { start: () => ({ handlers }) as never })
+    await expect(runService(half)).rejects.toThrow('shelf has no handler for count: add it to the handlers in services/shelf/start.ts')
+  })
+
   test('throws for what no contract declares: a callee that is not there, an answer that nobody gave', async () => {
     const errors = vi.spyOn(process.stderr, 'write').mockReturnValue(true)
     await using service = await runService(shelfService)
