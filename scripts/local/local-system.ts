@@ -8,6 +8,7 @@ import {
   edgeVariables,
   jwksOperation,
   loadConfig,
+  localAdminPort,
   type ServiceDefinition,
   type SystemDefinition,
   secretsOf,
@@ -155,7 +156,7 @@ export function settingsFrom(env: Record<string, string | undefined>, system: Sy
 }
 
 /** Where a service listens on a laptop, where they all share one address. */
-export const graphPorts = ({ port }: Pick<ServiceDefinition, 'port'>): LocalPorts => ({ port, adminPort: port + 1_000 })
+export const graphPorts = ({ port }: Pick<ServiceDefinition, 'port'>): LocalPorts => ({ port, adminPort: localAdminPort(port) })
 
 /** A workload token for each edge. @returns their paths by callee */
 async function writeTokens(service: ServiceDefinition, issuer: LocalIssuer): Promise<Record<string, string>> {

@@ -33,6 +33,11 @@ type Defined<D> = D & (D extends { calls: readonly Edge[] } ? unknown : { calls:
 /** In a pod; never reachable from outside the cluster. */
 export const ADMIN_PORT = 9_090
 
+const LOCAL_ADMIN_OFFSET = 1_000
+
+/** On a laptop, where all services share one address. */
+export const localAdminPort = (port: number): number => port + LOCAL_ADMIN_OFFSET
+
 /** Connections that each pod keeps to its database, by default. */
 export const DEFAULT_POOL_SIZE = 10
 
@@ -93,7 +98,7 @@ function refuseCommand({ name, database }: ServiceDefinition, { to }: Edge, comm
   if (database === undefined) throw new DefinitionError(`${where} needs an outbox, and ${name} has no database for one`)
 }
 
-/** Checks that names and ports are unique and that every callee is a member, all problems at once. */
+/** Checks that names and ports are unique, on a laptop too, and that every callee is a member, all problems at once. */
 export function defineSystem<const S extends SystemDefinition>(system: S): S {
   const problems: string[] = usersProblems(system)
   const seen = new Map<string | number, string>()
@@ -103,6 +108,8 @@ export function defineSystem<const S extends SystemDefinition>(system: S): S {
       if (other) problems.push(`${service.name} and ${other} both use ${typeof key === 'number' ? 'port' : 'name'} ${key}`)
       seen.set(key, service.name)
     }
+    const admin = system.services.find(({ port }) => localAdminPort(port) === service.port)
+    if (admin) problems.push(`${service.name}'s port ${service.port} is ${admin.name}'s admin port (${admin.port} + ${LOCAL_ADMIN_OFFSET})`)
     const database = databaseOf(service)
     if (database !== undefined) {
       const key = `database ${database}`

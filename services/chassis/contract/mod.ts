@@ -17,6 +17,7 @@ export {
   defineSystem,
   type Edge,
   hasOutbox,
+  localAdminPort,
   type MetricPanel,
   podsHost,
   type Resources,

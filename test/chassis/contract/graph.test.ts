@@ -187,6 +187,13 @@ describe('defineSystem', () => {
     )
   })
 
+  test('refuses a port that is the admin port of another service on a laptop, and names both', () => {
+    const services = [service({ name: 'loan', port: 9_081 }), service({ name: 'catalog', port: 8_081 })]
+    const message = "system library: loan's port 9081 is catalog's admin port (8081 + 1000)"
+    expect(() => defineSystem({ name: 'library', services })).toThrow(new DefinitionError(message))
+    expect(() => defineSystem({ name: 'library', services: services.toReversed() })).toThrow(new DefinitionError(message))
+  })
+
   test('takes a system as it is', () => {
     expect(defineSystem(system)).toBe(system)
   })
