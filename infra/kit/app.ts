@@ -1,4 +1,4 @@
-import type { Journey, SystemDefinition } from '@fairlead/chassis'
+import { DefinitionError, type Journey, type SystemDefinition } from '@fairlead/chassis'
 import type { Overlay } from './objects/manifest.ts'
 import { type Project, readRepository } from './settings/project.ts'
 import { runSynth } from './synth/run-synth.ts'
@@ -22,8 +22,21 @@ export interface App<S extends SystemDefinition = SystemDefinition> extends Proj
   synth(env: Record<string, string | undefined>): Promise<void>
 }
 
-/** @throws ProjectError when the root has no package.json with a version */
+/**
+ * @throws ProjectError when the root has no package.json with a version
+ * @throws DefinitionError naming a step of the journey that calls a service outside the system
+ */
 export function defineApp<const S extends SystemDefinition>({ system, root, journey, overlay }: AppOptions<S>): App<S> {
+  if (journey) refuseStrangers(system, journey)
   const project = { system, ...readRepository(root), ...(overlay && { overlay }) }
   return { ...project, ...(journey !== undefined && { journey }), synth: env => runSynth(project, env) }
+}
+
+function refuseStrangers({ services }: SystemDefinition, { steps }: Journey): void {
+  const names = new Set(services.map(({ name }) => name))
+  for (const [index, { service, name }] of steps.entries())
+    if (!names.has(service.name))
+      throw new DefinitionError(
+        `step ${index + 1} of the journey (${service.name}.${name}): ${service.name} is not in the system; add it to services in infra/system.ts`,
+      )
 }

@@ -5,7 +5,8 @@ import { pathToFileURL } from 'node:url'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { parseAllDocuments } from 'yaml'
 import { defineApp } from '../../infra/kit/app.ts'
-import { project, system } from '../support/acme.ts'
+import { DefinitionError, defineJourney } from '../../services/chassis/contract/mod.ts'
+import { hello, project, system } from '../support/acme.ts'
 import { runNode } from '../support/run-node.ts'
 
 let root: string
@@ -26,6 +27,19 @@ describe('defineApp', () => {
   test('knows no licence of a repository that has none', async () => {
     await packageJson({ version: '4.5.6' })
     expect(defineApp({ system, root })).not.toHaveProperty('license')
+  })
+
+  test('refuses a journey with a step of a service outside the system, and names both', async () => {
+    await packageJson({ version: '4.5.6' })
+    const bell = { ...hello, name: 'bell' }
+    const journey = defineJourney(({ call }) => {
+      call(hello, 'latestGreeting')
+      call(bell, 'latestGreeting')
+    })
+    expect(() => defineApp({ system, root, journey })).toThrow(
+      new DefinitionError('step 2 of the journey (bell.latestGreeting): bell is not in the system; add it to services in infra/system.ts'),
+    )
+    expect(defineApp({ system: { name: 'acme', services: [hello, bell] }, root, journey }).journey).toBe(journey)
   })
 
   test.each([
