@@ -37,7 +37,7 @@ export { type FreshKind, fill, type Given, type Ref, type Source, sourceOf } fro
 export { isKept, KEPT_ATTRIBUTE, KEPT_SHARE } from './sampling.ts'
 export { type Scope, within } from './scope.ts'
 export { type SecretDefinition, type SecretFolder, secretsOf } from './secrets.ts'
-export { ConfigError, count, list, loadConfig, milliseconds, port, seconds, takesOf, text } from './settings.ts'
+export { ConfigError, count, flag, list, loadConfig, milliseconds, port, seconds, takesOf, text } from './settings.ts'
 export { CLOSE_MS, FINISH_MS, KEEP_ALIVE_MS, LINGER_MS, RETRY_BACKOFF } from './timing.ts'
 export {
   calleesOf,

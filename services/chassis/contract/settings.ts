@@ -33,7 +33,10 @@ export function loadConfig<F extends Record<string, z.ZodType>>(
       continue
     }
     if (!text) missing.push(name)
-    problems.push(`${name} ${text ? `is wrong (${result.error.issues[0]?.message})` : 'is missing'}: it takes ${takesOf(schema)}`)
+    const takes = takesOf(schema)
+    // A text was given: that it takes one adds nothing to what is wrong with it.
+    const hint = text && takes === TYPES.string ? '' : `: it takes ${takes}`
+    problems.push(`${name} ${text ? `is wrong (${result.error.issues[0]?.message})` : 'is missing'}${hint}`)
   }
   if (problems.length > 0) throw new ConfigError(problems, missing)
   return config as never
@@ -44,10 +47,14 @@ export function takesOf(schema: z.ZodType): string {
   const { description, type, enum: oneOf } = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' })
   if (schema.description || description) return (schema.description ?? description) as string
   if (oneOf) return oneOf.join(' or ')
+  if (isFlag(schema)) return TYPES.boolean
   return TYPES[type as keyof typeof TYPES] ?? 'a value'
 }
 
 const TYPES = { integer: 'a whole number', number: 'a number', boolean: 'true or false', string: 'a text' }
+
+/** Whether it decodes these texts, as flag() and z.stringbool() do. */
+const isFlag = (schema: z.ZodType) => schema.safeParse('true').data === true && schema.safeParse('false').data === false
 
 export const port = (fallback: number) => z.coerce.number().int().min(0).max(65_535).default(fallback).describe('a port number; 0 picks a free one')
 
@@ -86,6 +93,16 @@ export function text(fallback: string, what: string): z.ZodDefault<z.ZodString>
 export function text(first: string, what?: string) {
   const schema = z.string().min(1)
   return what === undefined ? schema.describe(first) : schema.default(first).describe(what)
+}
+
+const FLAG = z.enum(['true', 'false']).transform(value => value === 'true')
+
+/** `true` or `false`. One without a default is required. */
+export function flag(fallback: boolean, what: string): z.ZodDefault<typeof FLAG>
+export function flag(what: string): typeof FLAG
+export function flag(first: boolean | string, what?: string) {
+  if (typeof first === 'string') return FLAG.describe(`${TYPES.boolean}: ${first}`)
+  return FLAG.default(first).describe(`${TYPES.boolean}: ${what}`)
 }
 
 export const list = (what: string) =>

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import type { ServiceDefinition } from '../../../services/chassis/contract/graph.ts'
 import { secretsOf } from '../../../services/chassis/contract/secrets.ts'
-import { ConfigError, count, list, loadConfig, milliseconds, port, text } from '../../../services/chassis/contract/settings.ts'
+import { ConfigError, count, flag, list, loadConfig, milliseconds, port, text } from '../../../services/chassis/contract/settings.ts'
 import { edgeVariables, isTaken } from '../../../services/chassis/contract/variables.ts'
 import { databaseUrlFile } from '../../../services/chassis/data/database-url.ts'
 import { baseConfig, serviceConfig } from '../../../services/chassis/run/config.ts'
@@ -49,6 +49,18 @@ describe('loadConfig', () => {
     ])
   })
 
+  test("leaves the schema's own message alone where it could only add that a text is wanted", () => {
+    const ofZod = z.stringbool()
+    const odd = z.stringbool({ truthy: ['oui'], falsy: ['non'] })
+    expect(problemsOf({ A: z.string().min(3), B: odd, C: ofZod }, { A: 'x', B: 'true', C: 'maybe' })).toEqual([
+      'the environment has 3 problems:',
+      '  A is wrong (Too small: expected string to have >=3 characters)',
+      '  B is wrong (Invalid option: expected one of "oui"|"non")',
+      expect.stringMatching(/^ {2}C is wrong \(Invalid option: .+\): it takes true or false$/),
+    ])
+    expect(problemsOf({ C: ofZod }, {})).toContain('  C is missing: it takes true or false')
+  })
+
   test('counts one problem as one', () => {
     expect(problemsOf({ NAME: text('a name') }, {})).toEqual(['the environment has 1 problem:', '  NAME is missing: it takes a name'])
   })
@@ -74,6 +86,7 @@ describe('fields', () => {
     ['port', port(80), { '0': 0, '8080': 8_080, '65535': 65_535 }, ['-1', '65536', '80.5', 'http', '80a']],
     ['milliseconds', milliseconds(5), { '0': 0, '3600000': 3_600_000 }, ['-1', '0.5', '3600001', '1s']],
     ['count', count(5), { '0': 0, '12': 12 }, ['-1', '0.5', 'many']],
+    ['flag', flag(true, 'a word'), { true: true, false: false }, ['yes', '1', 'TRUE', 'a']],
     ['list', list('names'), { a: ['a'], ' a , b ,': ['a', 'b'] }, []],
   ] as [string, z.ZodType, Record<string, unknown>, string[]][])('%s takes what it says', (_name, schema, taken, refused) => {
     for (const [value, expected] of Object.entries(taken)) expect(loadConfig({ A: schema }, { A: value })).toEqual({ A: expected })
@@ -86,6 +99,7 @@ describe('a setting', () => {
     ['count', count(5, 'bookings'), count('bookings'), 'bookings, a whole number', 5],
     ['milliseconds', milliseconds(5, 'a pause'), milliseconds('a pause'), 'a pause, whole milliseconds', 5],
     ['text', text('EUR', 'a currency'), text('a currency'), 'a currency', 'EUR'],
+    ['flag', flag(false, 'whether it rains'), flag('whether it rains'), 'true or false: whether it rains', false],
   ])('%s has its default, or has to be given', (_name, optional, required, takes, fallback) => {
     expect(loadConfig({ A: optional }, {})).toEqual({ A: fallback })
     expect(problemsOf({ A: required }, {})).toEqual(['the environment has 1 problem:', `  A is missing: it takes ${takes}`])
