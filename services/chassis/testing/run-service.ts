@@ -1,3 +1,4 @@
+import type { z } from 'zod'
 import { received, undefinedAnswer } from '../client/answers.ts'
 import { createClient } from '../client/client.ts'
 import { toRequest } from '../client/http.ts'
@@ -5,7 +6,7 @@ import type { Operation, Outgoing, Received } from '../contract/contract.ts'
 import type { Callee, CalleeName, ServiceDefinition } from '../contract/graph.ts'
 import type { Implementation } from '../contract/implement.ts'
 import { secretsOf } from '../contract/secrets.ts'
-import { loadConfig } from '../contract/settings.ts'
+import { ConfigError, loadConfig, takesOf } from '../contract/settings.ts'
 import { type Database, openDatabase } from '../data/database.ts'
 import type { ServiceConfig } from '../run/config.ts'
 import { type Resources, wireService } from '../run/wire.ts'
@@ -129,7 +130,21 @@ function configOf(service: ServiceDefinition, settings: Record<string, string>, 
   const [missing] = secretsOf(service).filter(({ name }) => !secrets[name])
   if (missing)
     throw new Error(`${service.name} declares the secret ${missing.name}: give runService() its folder, { secrets: { '${missing.name}': ... } }`)
-  return { ...loadConfig(service.settings ?? {}, settings), ...Object.fromEntries(folders), ...REALM } as unknown as ServiceConfig
+  return { ...ownSettings(service, settings), ...Object.fromEntries(folders), ...REALM } as unknown as ServiceConfig
+}
+
+/** As a process reads them; what is missing is said of the test, which has no environment. */
+function ownSettings({ name, settings = {} }: ServiceDefinition, given: Record<string, string>): Record<string, unknown> {
+  try {
+    return loadConfig(settings, given)
+  } catch (error) {
+    if (!(error instanceof ConfigError) || error.missing.length === 0) throw error
+    const missing = error.missing.map(setting => `${setting} is missing (${takesOf(settings[setting] as z.ZodType)})`).join(', ')
+    const wanted = error.missing.map(setting => `${setting}: '...'`).join(', ')
+    const implementation = `${name.replaceAll(/-(.)/g, (_, letter: string) => letter.toUpperCase())}Service`
+    const it = error.missing.length === 1 ? 'it' : 'them'
+    throw new Error(`${missing}: give ${it} to runService(${implementation}, { settings: { ${wanted} } })`)
+  }
 }
 
 async function ask(url: string, service: ServiceDefinition, name: string, { as, ...options }: { as?: string }): Promise<unknown> {

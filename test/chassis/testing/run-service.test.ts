@@ -1,6 +1,6 @@
 import { describe, expect, test, vi } from 'vitest'
 import { z } from 'zod'
-import { CallError, count, defineContract, defineService, Failure, implement, strict } from '../../../services/chassis/contract/mod.ts'
+import { CallError, count, defineContract, defineService, Failure, implement, strict, text } from '../../../services/chassis/contract/mod.ts'
 import { runService, standIn, userToken, workloadToken } from '../../../services/chassis/testing/mod.ts'
 import { small } from '../../support/small.ts'
 
@@ -104,6 +104,18 @@ describe('runService', () => {
     expect(await service.call('count', { as: workloadToken('stock') })).toMatchObject({ body: { left: 3 } })
     await expect(runService(shelfService, { settings: { LIMIT: 'many' } })).rejects.toThrow('LIMIT')
     await expect(runService(shelfService, { settings: { LIMITS: '3' } })).rejects.toThrow('shelf has no setting LIMITS')
+  })
+
+  test('says how to give a required setting that is left out', async () => {
+    const loan = { ...stock, name: 'loan-desk', settings: { BRANCH: text('the branch that lends') } }
+    const start = () => ({ handlers: { getStock: () => ({ status: 200 as const, body: { left: 1 } }) } })
+    await expect(runService(implement(defineService(loan), { start }))).rejects.toThrow(
+      new Error("BRANCH is missing (the branch that lends): give it to runService(loanDeskService, { settings: { BRANCH: '...' } })"),
+    )
+    const two = defineService({ ...loan, settings: { ...loan.settings, DAYS: count('days of a loan') } })
+    await expect(runService(implement(two, { start }))).rejects.toThrow(
+      "BRANCH is missing (the branch that lends), DAYS is missing (days of a loan, a whole number): give them to runService(loanDeskService, { settings: { BRANCH: '...', DAYS: '...' } })",
+    )
   })
 
   test('gives a service the folders of its secrets, and asks for one that is left out', async () => {
