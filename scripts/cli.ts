@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { Command } from '@commander-js/extra-typings'
+import { projectAround } from './app.ts'
 import { type DefinedCommand, parse, withRules } from './command.ts'
 import { runCommand } from './terminal.ts'
 
@@ -38,7 +39,9 @@ export async function main(args: readonly string[]): Promise<void> {
   const name = known ? `fairlead ${first}` : 'fairlead'
   await runCommand(name, async interrupts => {
     const commands = await load(known ? [first] : Object.keys(COMMANDS))
-    const wantsHelp = args.includes('--help')
+    // As npm does: what a command reads and writes is the project's, wherever in it somebody stands.
+    if (known && first !== 'create') process.chdir(projectAround(process.cwd()) ?? '.')
+    const wantsHelp = args.includes('--help') || args.includes('-h')
     const details = known && wantsHelp ? await commands[0]?.details() : ''
     const version = await versionOf()
     return parse(name, args, end => {
@@ -46,7 +49,7 @@ export async function main(args: readonly string[]): Promise<void> {
         .description('Starts, tests, synthesizes and deploys the system whose app is infra/main.ts of this folder.')
         .usage('COMMAND [options]')
         .version(version, '--version', 'show the version')
-        .helpOption('--help', 'show this text')
+        .helpOption('-h, --help', 'show this text')
         .helpCommand(false)
         .configureHelp({ subcommandTerm: command => command.name() })
         .addHelpText('after', '\nfairlead COMMAND --help tells the options of one command.')

@@ -40,7 +40,7 @@ export const defineCommand = <Words extends unknown[] = [], Flags extends Option
     command
       .summary(spec.summary)
       .description((spec.description ?? spec.summary).replace(/(?<!\n)\n(?!\n)/g, ' '))
-      .helpOption('--help', 'show this text')
+      .helpOption('-h, --help', 'show this text')
     spec.options?.(command)
     command.addHelpText('after', `\nExamples:\n${spec.examples.map(example => `  ${example}`).join('\n')}`)
     // Commander gives the words, then the flags and the command itself.

@@ -23,7 +23,7 @@ describe.each(programs)('npm run $name', { concurrent: true }, ({ program }) => 
   test('--help tells the options and does nothing', async () => {
     const { code, stdout, stderr } = await run(program, ['--help'])
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
-    expect(stdout).toMatch(/^Usage: (fairlead|npm run) .*\n\n[\s\S]* {2}--help +show this text\n\nExamples:\n.*(npx fairlead|npm run) /)
+    expect(stdout).toMatch(/^Usage: (fairlead|npm run) .*\n\n[\s\S]* {2}-h, --help +show this text\n\nExamples:\n.*(npx fairlead|npm run) /)
   })
 
   test('refuses a flag that it does not have in one line that names it', async () => {
