@@ -39,7 +39,7 @@ describe('services/user/migrations', () => {
       log: () => {},
       logger: quiet,
     })
-    expect(await tables()).toEqual(['chassis_migrations', 'idempotency_keys', 'migrations', 'outbox'])
+    expect(await tables()).toEqual(['chassis_migrations', 'idempotency_keys', 'migration_checksums', 'migrations', 'outbox'])
     await migrate({ url: db.url, dir, log: silentLog })
     expect(await tables()).toEqual(before)
   })

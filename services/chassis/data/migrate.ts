@@ -2,6 +2,7 @@ import { runner } from 'node-pg-migrate'
 import pg from 'pg'
 import type { Logger } from 'pino'
 import { backoffMs } from '../contract/backoff.ts'
+import { checksumsIn, recordChecksums, refuseChanged } from './checksums.ts'
 import type { DatabaseUrl } from './database-url.ts'
 import { makeTables } from './tables.ts'
 
@@ -23,7 +24,7 @@ const LOCK_KEY = 7_236_101
  * Makes the chassis' own tables and brings a database to the service's newest migration. Safe with many pods at once: one works, the others wait
  * and find nothing to do.
  * @returns the names of the service's migrations that ran
- * @throws Error naming the file that failed, with what Postgres said and its code
+ * @throws Error naming the file that failed, with what Postgres said and its code, or one that changed after it ran
  */
 export async function migrate({ url, dir, log, lockWaitMs = 60_000, connectWaitMs = 60_000 }: MigrateOptions): Promise<string[]> {
   const client = await connect(url, log, performance.now() + connectWaitMs)
@@ -34,6 +35,8 @@ export async function migrate({ url, dir, log, lockWaitMs = 60_000, connectWaitM
     await client.query("set lock_timeout = '3s'")
     const made = await makeTables(client)
     if (made.length > 0) log.info({ made }, "the chassis' tables are there")
+    const checksums = await checksumsIn(dir)
+    await refuseChanged(client, checksums)
     let file: string | undefined
     const quiet = (message: string) => log.debug(message)
     const info = (message: string) => {
@@ -54,7 +57,9 @@ export async function migrate({ url, dir, log, lockWaitMs = 60_000, connectWaitM
     }).catch((error: Error & { code?: string }) => {
       throw file === undefined ? error : Object.assign(new Error(`${file}.sql: ${error.message}`, { cause: error }), { code: error.code })
     })
-    return ran.map(migration => migration.name)
+    const names = ran.map(migration => migration.name)
+    await recordChecksums(client, names, checksums)
+    return names
   } finally {
     await client.end()
   }

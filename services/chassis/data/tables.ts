@@ -75,6 +75,13 @@ const STEPS: readonly Step[] = [
       created_at: 'timestamp with time zone not null',
     },
   },
+  {
+    name: '003_migration_checksums',
+    table: 'migration_checksums',
+    holds: "checksums of the service's migrations as they ran",
+    ddl: 'create table if not exists migration_checksums (name text primary key, checksum text not null)',
+    columns: { name: 'text not null', checksum: 'text not null' },
+  },
 ]
 
 const RECORD = 'create table if not exists chassis_migrations (name text primary key, run_on timestamptz not null default now())'

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pg from 'pg'
@@ -63,7 +63,7 @@ describe('migrate', () => {
   test("makes the service's tables, and the chassis'", async () => {
     expect(await migrate({ url: db.url, dir: STOCK, log })).toEqual(STOCK_MIGRATIONS)
     const own = ['items', 'migrations']
-    expect(await tables()).toEqual([...own, 'chassis_migrations', 'idempotency_keys', 'outbox'].toSorted())
+    expect(await tables()).toEqual([...own, 'chassis_migrations', 'idempotency_keys', 'migration_checksums', 'outbox'].toSorted())
   })
 
   test('runs each migration once and in order when many start at once on an empty database', async () => {
@@ -94,6 +94,34 @@ describe('migrate', () => {
     await add({ '000_late': 'create table late (id int);' })
     await expect(migrate({ url: db.url, dir, log })).rejects.toThrow(/000_late/)
     expect(await tables()).not.toContain('late')
+  })
+
+  test('rejects a migration that changed after it ran, and runs nothing', async () => {
+    const { dir, add } = await folder(THREE)
+    await migrate({ url: db.url, dir, log })
+    await add({ '002_second': 'create table second (id int, due date);', '004_fourth': 'create table fourth (id int);' })
+    const refused = expect(migrate({ url: db.url, dir, log })).rejects
+    await refused.toThrow(new Error('002_second.sql changed after it ran here: add a new one instead, or remove .data to begin again'))
+    expect(await tables()).not.toContain('fourth')
+    await add({ '002_second': THREE['002_second'] })
+    expect(await migrate({ url: db.url, dir, log })).toEqual(['004_fourth'])
+  })
+
+  test('takes a change of line endings, and of what ran before there were checksums or was undone', async () => {
+    const { dir, add } = await folder(THREE)
+    await migrate({ url: db.url, dir, log })
+    const file = join(dir, '003_third.sql')
+    await writeFile(file, (await readFile(file, 'utf8')).replaceAll('\n', '\r\n'))
+    expect(await migrate({ url: db.url, dir, log })).toEqual([])
+    await db.sql("delete from migration_checksums where name = '001_first'")
+    await add({ '001_first': 'create table first (id bigint);' })
+    expect(await migrate({ url: db.url, dir, log })).toEqual([])
+    await db.sql("delete from migrations where name = '003_third'")
+    await add({ '003_third': 'insert into first values (33);' })
+    expect(await migrate({ url: db.url, dir, log })).toEqual(['003_third'])
+    expect(await migrate({ url: db.url, dir, log })).toEqual([])
+    await add({ '003_third': THREE['003_third'] })
+    await expect(migrate({ url: db.url, dir, log })).rejects.toThrow('003_third.sql changed after it ran here')
   })
 
   test('rejects a broken file and rolls all of the run back, so that the mended one can run', async () => {

@@ -11,8 +11,8 @@ import { asSuperuser, ensureDatabase, type Postgres } from '../../../services/ch
 import { type TestDatabase, testDatabase } from '../../support/database.ts'
 import { testRuntime } from '../../support/runtime.ts'
 
-const STEPS = ['001_idempotency_keys', '002_outbox']
-const TABLES = ['chassis_migrations', 'idempotency_keys', 'outbox']
+const STEPS = ['001_idempotency_keys', '002_outbox', '003_migration_checksums']
+const TABLES = ['chassis_migrations', 'idempotency_keys', 'migration_checksums', 'outbox']
 
 let db: TestDatabase
 
@@ -59,7 +59,7 @@ describe('makeTables', () => {
     ['wants a value for another column', 'alter table outbox add column topic text not null', 'topic is not known and wants a value'],
   ])('refuses in one line a table of that name that %s, and leaves the database as it was', async (_name, change, says) => {
     await make()
-    await db.sql('drop table chassis_migrations, idempotency_keys')
+    await db.sql('drop table chassis_migrations, idempotency_keys, migration_checksums')
     await db.sql(change)
     await expect(make()).rejects.toThrow(new Error(OTHER + says))
     expect(await tables()).toEqual(['outbox'])
