@@ -15,7 +15,7 @@ const SYSTEM = join('infra', 'system.ts')
 export const add = defineCommand({
   name: 'add',
   summary: 'Add a service to the system of this folder',
-  description: `Writes services/NAME and its test, and adds it to ${SYSTEM}. It answers at once; what it does is yours.`,
+  description: `Writes services/NAME and its test, and adds it to ${SYSTEM}. It runs as it is; replace the sample code with your own.`,
   examples: ['npx fairlead add service stock', 'npx fairlead add service booking --database --users --command stock.updateStock'],
   options: command =>
     command
@@ -44,7 +44,7 @@ export const add = defineCommand({
       { mark: MARKS.services, line: `${names.value},`, said: `services: [..., ${names.value}]` },
       ...(flags.users && !app.system.users ? [{ mark: MARKS.users, line: usersLine(app.system.name), said: usersLine(app.system.name) }] : []),
     ]
-    if (await addToSystem(join(root, SYSTEM), lines)) say(`${SYSTEM} has it; say what a client does with it in infra/journey.ts`)
+    if (await addToSystem(join(root, SYSTEM), lines)) say(`Added to ${SYSTEM}. Next: add a step to infra/journey.ts`)
     else process.stdout.write(`${SYSTEM} lacks a marked place; add to it:\n${lines.map(({ said }) => `  ${said}\n`).join('')}`)
     return 0
   },

@@ -20,6 +20,8 @@ name of the Kubernetes namespace as well.`,
     if ((await readdir(folder).catch(() => [])).length > 0) throw new CommandError(`${folder} is there already, with files in it`)
     await writeFiles(folder, repositoryFiles({ ...names, packages: packages === undefined ? await published() : await tarballs(folder, packages) }))
     say(`${names.name}/ is a repository with one service, hello. Go on with:\n`)
+    if (packages === undefined)
+      say(`npm install needs Fairlead's packages. They are not on npm yet: --packages DIR with the tarballs of npm run pack\n`)
     process.stdout.write(`cd ${names.name}\nnpm install\nnpm test\nnpm start\nnpx fairlead add service NAME\n`)
     return 0
   },

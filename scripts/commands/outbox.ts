@@ -1,5 +1,4 @@
 import { readFile } from 'node:fs/promises'
-import { Argument } from '@commander-js/extra-typings'
 import { hasOutbox, type ServiceDefinition, type SystemDefinition, sendsCommands } from '@fairlead/chassis'
 import { someSettings } from '@fairlead/infra/tools'
 import pg from 'pg'
@@ -39,11 +38,12 @@ const change =
   }
 
 /** @throws CommandError, exit code 2, before anything is asked of a database */
-function workOf(command: 'list' | 'retry' | 'drop', ids: readonly string[], options: { all?: true; json?: true }): Work {
+function workOf(command: string, ids: readonly string[], options: { all?: true; json?: true }): Work {
   if (command === 'list') {
     if (ids.length > 0) throw usageError('list takes no ids: it lists all')
     return list(options)
   }
+  if (command !== 'retry' && command !== 'drop') throw usageError(`'${command}' is no action of outbox: list, retry or drop`)
   if (ids.length === 0) throw usageError(`${command} takes the ids of parked messages; see 'list'`)
   const illegal = ids.find(id => !/^[0-9a-f-]{36}$/.test(id))
   if (illegal) throw usageError(`'${illegal}' is not a message's id`)
@@ -71,10 +71,10 @@ const inCluster = (context: string, name: string, system: SystemDefinition) =>
 
 export const outbox = defineCommand({
   name: 'outbox',
-  summary: 'List, retry or drop dead-lettered messages',
-  description: `Messages of the outbox that can never be delivered are dead-lettered and stay until somebody decides.
+  summary: 'List, retry or drop parked messages',
+  description: `Messages of the outbox that can never be delivered are parked and stay until somebody decides.
 
-  list       dead-lettered messages, oldest first; --all also those under way
+  list       parked messages, oldest first; --all also those under way
 
   retry ID   due again at once, with the count of attempts at zero
 
@@ -82,8 +82,8 @@ export const outbox = defineCommand({
   examples: ['npx fairlead outbox list', 'npx fairlead outbox retry ID --context NAME', 'npx fairlead outbox drop ID ID --service SERVICE'],
   options: command =>
     command
-      .addArgument(new Argument('<action>', 'what to do').choices(['list', 'retry', 'drop']))
-      .argument('[ids...]', 'ids of dead-lettered messages')
+      .argument('<action>', 'list, retry or drop')
+      .argument('[ids...]', 'ids of parked messages')
       .option('--context <name>', 'of the system in this cluster, a context of the kubeconfig, instead of the one of start')
       .option('--service <name>', 'whose outbox, instead of that of the first service that sends commands')
       .option('--database-url-file <file>', 'any other database, by a file with its URL')

@@ -105,7 +105,7 @@ data stays for the next start.`,
       .option('--data-dir <folder>', 'where data, keys and logs are kept', '.data')
       .option(
         '--port-offset <n>',
-        'added to each port of the graph, e.g. to run beside another one, with a folder of its own',
+        'added to each port of the graph, to run a second copy; give it its own --data-dir',
         wholeNumber({ min: 0, max: MAX_PORT }),
         0,
       ),

@@ -28,9 +28,9 @@ const TAKEN_BY = { service: 'what is written for it, or beside it, has that name
 /** @throws CommandError, exit code 2, saying what a name may be */
 export function namesOf(what: 'service' | 'system', name: string): Names {
   if (name.length > MAX_LENGTH || !/^[a-z][a-z0-9]*(-[a-z0-9]+)*$/.test(name))
-    throw usageError(`'${name}' is no name for a ${what}: up to ${MAX_LENGTH} lower-case letters, digits and single dashes, a letter first`)
-  if (RESERVED.test(name)) throw usageError(`'${name}' is no name for a ${what}: it is a word of JavaScript's own`)
-  if (TAKEN[what].test(name)) throw usageError(`'${name}' is no name for a ${what}: ${TAKEN_BY[what]}`)
+    throw usageError(`'${name}' is not a valid ${what} name: up to ${MAX_LENGTH} lower-case letters, digits and single dashes, a letter first`)
+  if (RESERVED.test(name)) throw usageError(`'${name}' is not a valid ${what} name: it is a reserved word of JavaScript`)
+  if (TAKEN[what].test(name)) throw usageError(`'${name}' is not a valid ${what} name: ${TAKEN_BY[what]}`)
   const noun = name.split('-').map(capital).join('')
   return { name, noun, value: noun.charAt(0).toLowerCase() + noun.slice(1) }
 }

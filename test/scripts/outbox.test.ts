@@ -78,7 +78,7 @@ describe('npx fairlead outbox', () => {
   })
 
   test.each([
-    [['forget'], "'forget' is invalid for argument 'action'. Allowed choices are list, retry, drop"],
+    [['forget'], "error: 'forget' is no action of outbox: list, retry or drop\n"],
     [['retry'], 'takes the ids of parked messages'],
     [['drop', 'x'], "'x' is not a message's id"],
     [['--colour'], "'--colour'"],

@@ -120,7 +120,7 @@ const outboxAlerts = ({ name }: ServiceDefinition, of: string): Unlabelled[] => 
     severity: 'ticket',
     for: '1m',
     expr: `max(outbox_parked{${of}}) > 0`,
-    summary: `${name} has dead-lettered messages`,
+    summary: `${name} has parked messages`,
     description: `{{ $value }} messages in the outbox of ${name} were refused for good.`,
     runbook: 'outbox-parked',
   },

@@ -61,7 +61,7 @@ export function saturationPanels({ maxConcurrency, database, resources = DEFAULT
 export const outboxPanels = (): Panel[] => [
   {
     title: 'Outbox',
-    description: 'Messages that are not delivered yet, and dead-lettered ones. Every pod sees the same rows, hence the largest.',
+    description: 'Messages that are not delivered yet, and parked ones. Every pod sees the same rows, hence the largest.',
     unit: 'short',
     queries: [
       { expr: `max(outbox_pending{${OF}})`, legend: 'pending' },

@@ -89,7 +89,7 @@ async function isScraped(context: Context, { metadata, spec }: Manifest, signal:
   const { wanted, wrong } = await arrived(context, look, found => found.wanted.length > 0 && found.wrong.length === 0, about, signal)
   const [first] = wrong
   if (wanted.length === 0) throw new Fault(`${namespace}/${name} has no ready pod to scrape`, toRun(context.fairlead('status')))
-  if (!first) return `${wanted.length} targets up`
+  if (!first) return `${wanted.length} ${wanted.length === 1 ? 'target' : 'targets'} up`
   const symptom = first.target
     ? `Prometheus cannot scrape ${first.pod} (${first.port}): ${first.target.lastError || 'it has not tried yet'}`
     : `Prometheus does not know ${first.pod} (${first.port}) as a target${wrong.length > 1 ? `, nor ${wrong.length - 1} more of ${name}` : ''}`

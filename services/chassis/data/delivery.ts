@@ -7,7 +7,7 @@ import type { Database, Transaction } from './database.ts'
 import { type Message, type NotDelivered, remove } from './messages.ts'
 import { outboxStep } from './outbox-steps.ts'
 
-/** Thrown by what settles a command: the answer can never be right, so the message is dead-lettered. */
+/** Thrown by what settles a command: the answer can never be right, so the message is parked. */
 export class DeadLetter extends Error {
   override name = 'DeadLetter'
   readonly code: string

@@ -15,7 +15,7 @@ export interface Message<K extends string = string> {
   traceparent?: string
 }
 
-/** What became of an attempt that did not settle its message. `park`: it can never succeed and is dead-lettered. */
+/** What became of an attempt that did not settle its message. `park`: it can never succeed and is parked. */
 export interface NotDelivered {
   kind: 'retry' | 'park'
   reason: string

@@ -89,7 +89,7 @@ const spansOf =
 /** Claims what is due and tells the metrics how much is left. Never rejects. */
 function createRound({ database, log, metrics }: RelayOptions, inSpan: InSpan, { leaseMs, batch }: { leaseMs: number; batch: number }) {
   const pending = metrics.gauge('outbox_pending', 'Messages not delivered yet; the same rows are seen by every replica, so take the max')
-  const parked = metrics.gauge('outbox_parked', 'Dead-lettered messages, which can never be delivered')
+  const parked = metrics.gauge('outbox_parked', 'Parked messages, which can never be delivered')
   const oldest = metrics.gauge('outbox_oldest_age_seconds', 'Age of the oldest message that is not parked')
   return () =>
     inSpan(unrecordedSpan(), async scope => {

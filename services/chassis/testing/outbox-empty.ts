@@ -10,9 +10,9 @@ interface Left {
   last_error: string | null
 }
 
-const told = ({ kind, parked_at, last_error }: Left) => `${kind} ${parked_at ? 'is dead-lettered' : 'waits'} (${last_error ?? 'not tried yet'})`
+const told = ({ kind, parked_at, last_error }: Left) => `${kind} ${parked_at ? 'is parked' : 'waits'} (${last_error ?? 'not tried yet'})`
 
-/** @throws Error naming the messages that are not settled, after ten seconds or once one is dead-lettered */
+/** @throws Error naming the messages that are not settled, after ten seconds or once one is parked */
 export async function outboxEmpty(sql: TestDatabase['sql']): Promise<void> {
   const endsAt = performance.now() + OUTBOX_MS
   for (;;) {

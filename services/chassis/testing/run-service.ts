@@ -45,7 +45,7 @@ export interface RunningService<D extends ServiceDefinition> extends AsyncDispos
   sql<Row = Record<string, unknown>>(text: string, values?: unknown[]): Promise<Row[]>
   /**
    * Waits until every message of its outbox is delivered and settled.
-   * @throws Error naming those that are not, after ten seconds or once one is dead-lettered
+   * @throws Error naming those that are not, after ten seconds or once one is parked
    */
   outboxEmpty(): Promise<void>
 }

@@ -103,7 +103,7 @@ test('a command that can never be delivered is named', async () => {
   })
   await using service = await runService(bookingService, { callees: { stock: odd } })
   await service.call('book', { as: userToken('ada'), params: { id: newId() } })
-  await expect(service.outboxEmpty()).rejects.toThrow(/^the outbox is not empty: stock\.reserve is dead-lettered/)
+  await expect(service.outboxEmpty()).rejects.toThrow(/^the outbox is not empty: stock\.reserve is parked/)
   errors.mockRestore()
 })
 

@@ -93,7 +93,28 @@ describe('ingress to a service', () => {
     const more = { system: { ...system, services } }
     const named = ingressChecks(contextOf(fakeCluster(), more)).map(({ name }) => name)
     expect(named.filter(name => name.startsWith('ingress to'))).toEqual(['ingress to booking'])
-    await expect(run('ingress to booking', more)).rejects.toEqual(new NotHere('booking has no public operation that can be asked without a token'))
+    await expect(run('ingress to booking', more)).rejects.toEqual(new NotHere('booking has no public GET operation without a token'))
+  })
+})
+
+describe('ingress to a service whose public operations all have parameters', () => {
+  const { system } = contextOf(fakeCluster())
+  const getItem = { ...(stock.contract.listItems as Contract[string]), path: '/items/{id}' }
+  const more = { system: { ...system, services: [{ ...stock, contract: { getItem } }] } }
+  const problem = (status: number) => () => new Response('{}', { status, headers: { 'content-type': 'application/problem+json' } })
+
+  test.each([404, 400])('is proved by its own %i about a made-up one', async status => {
+    const baseUrl = await answering({ '/items/x': problem(status) })
+    expect(await run('ingress to stock', { ...more, baseUrl })).toBe(`GET /items/x ${status}`)
+  })
+
+  test.each([
+    ['404 of the ingress', answer(404), 'it has no route'],
+    ['429 of the service', problem(429), 'this machine has too many requests in flight'],
+    ['500 of the service', problem(500), 'the service fails'],
+  ])('is not proved by a %s', async (_, route, meaning) => {
+    const baseUrl = await answering({ '/items/x': route })
+    await expect(run('ingress to stock', { ...more, baseUrl })).rejects.toThrow(meaning)
   })
 })
 

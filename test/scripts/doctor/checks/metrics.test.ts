@@ -103,6 +103,12 @@ describe('scrape of a program', () => {
     expect(await run(fake, 'scrape of booking')).toBe('4 targets up')
   })
 
+  test('counts one target as one', async () => {
+    const ofPrometheus = { labels: { job: 'prometheus', namespace: 'observability', pod: 'prometheus-a', endpoint: 'web' } }
+    const { fake } = await clusterWith({ targets: () => [target('prometheus-a', 'web', ofPrometheus)] })
+    expect(await run(fake, 'scrape of prometheus')).toBe('1 target up')
+  })
+
   test('names the ServiceMonitor that is not as the graph gives it, and does not wait for it', async () => {
     const { fake, asked } = await clusterWith({ targets: () => [] })
     fake.edit('ServiceMonitor acme/booking', live => {
