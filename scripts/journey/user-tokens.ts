@@ -1,6 +1,7 @@
 import { foreignIssuerOf, type SystemDefinition } from '@fairlead/chassis'
 import { type Settings, usesStandIn } from '@fairlead/infra/tools'
 import { readUserIssuer, USER_ISSUER_DIR } from '../local/user-issuer.ts'
+import { quoted } from '../remedy.ts'
 import { USER_TOKEN } from './obstacle.ts'
 
 /** Gives an access token for `user(name)` of a journey. */
@@ -21,5 +22,3 @@ export async function userTokensOn(
 /** The same in bash, for somebody who has the project here. */
 export const tokenInBash = (name: string, dataDir = '.data'): string =>
   `$(npx fairlead token ${name}${dataDir === '.data' ? '' : ` --data-dir ${quoted(dataDir)}`})`
-
-const quoted = (word: string) => (/^[\w./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`)
