@@ -31,15 +31,21 @@ export const printable = (text: string): string => text.replace(/[\u0000-\u0008\
 
 export const seconds = (ms: number): string => `${(ms / 1_000).toFixed(1)} s`
 
-/** Shows one line that changes while something is waited for: rewritten on a terminal, else printed when it changed. */
-export function liveLine(): { show(text: string): void; clear(): void } {
+const LOGGED_CHARACTERS = 300
+
+/**
+ * Shows one line that changes while something is waited for: rewritten on a terminal, else printed when what it is about changed.
+ * @param about what that is @default the text
+ */
+export function liveLine(): { show(text: string, about?: string): void; clear(): void } {
   let last = ''
   return {
-    show: text => {
-      if (text === last) return
-      last = text
+    show: (text, about = text) => {
+      const key = stream.isTTY ? text : about
+      if (key === last) return
+      last = key
       if (stream.isTTY) stream.write(`\r\u001b[2K${text.slice(0, (stream.columns ?? 120) - 1)}`)
-      else stream.write(`${text}\n`)
+      else stream.write(`${text.length > LOGGED_CHARACTERS ? `${text.slice(0, LOGGED_CHARACTERS - 3)}...` : text}\n`)
     },
     clear: () => {
       if (stream.isTTY && last) stream.write('\r\u001b[2K')

@@ -36,8 +36,14 @@ interface ContainerStatus {
   image: string
   ready: boolean
   restartCount: number
-  state?: { waiting?: { reason?: string; message?: string }; terminated?: Terminated; running?: object }
+  started?: boolean
+  state?: { waiting?: { reason?: string; message?: string }; terminated?: Terminated; running?: { startedAt: string } }
   lastState?: { terminated?: Terminated }
+}
+interface Probe {
+  initialDelaySeconds?: number
+  periodSeconds?: number
+  failureThreshold?: number
 }
 interface Terminated {
   exitCode: number
@@ -94,6 +100,22 @@ export async function podsOf(cluster: Cluster, { metadata, spec }: Live): Promis
   return cluster.list('v1', 'Pod', metadata.namespace, [...selector, '!fairlead.dev/probe'].join(','))
 }
 
+/** The event of every startup probe that was too early. */
+const STARTUP_FAILED = 'Unhealthy: Startup probe failed'
+
+/** Whether a container has not started yet, and its startup probe still gives it time. */
+function mayStillStart({ spec, status }: Live): boolean {
+  const statuses = [...(status?.initContainerStatuses ?? []), ...(status?.containerStatuses ?? [])] as ContainerStatus[]
+  const containers = [...(spec?.initContainers ?? []), ...(spec?.containers ?? [])] as { name: string; startupProbe?: Probe }[]
+  return containers.some(({ name, startupProbe }) => {
+    const { started = false, state } = statuses.find(one => one.name === name) ?? {}
+    if (!startupProbe || started || !state?.running) return false
+    // The defaults are the API's.
+    const { initialDelaySeconds = 0, periodSeconds = 10, failureThreshold = 3 } = startupProbe
+    return Date.now() < Date.parse(state.running.startedAt) + (initialDelaySeconds + periodSeconds * failureThreshold) * 1_000
+  })
+}
+
 /** Why a workload is not ready: its first pod that says something, with the last line of its log or the newest warning about it. */
 async function explain(cluster: Cluster, workload: Live): Promise<Pick<WorkloadState, 'reason' | 'starts'>> {
   const { namespace = '' } = workload.metadata
@@ -106,7 +128,8 @@ async function explain(cluster: Cluster, workload: Live): Promise<Pick<WorkloadS
   }
   const [pod] = pods
   if (!pod) return {}
-  const warning = await newestWarning(cluster, namespace, pod.metadata.name)
+  const newest = await newestWarning(cluster, namespace, pod.metadata.name)
+  const warning = newest?.startsWith(STARTUP_FAILED) && mayStillStart(pod) ? undefined : newest
   return { reason: printable(`pod ${pod.metadata.name}: ${warning ?? 'starts'}`), ...(warning === undefined && { starts: true }) }
 }
 
@@ -185,7 +208,8 @@ export async function followRollouts(
       for (const state of waiting) say(`${yellow('!')} ${describeState(state)} (nothing waits for it)`)
       return
     }
-    line.show(`  ${needed.map(describeState).join(' · ')}`)
+    const who = needed.map(({ kind, namespace, name }) => `${kind} ${namespace}/${name}`)
+    line.show(`  ${needed.map(describeState).join(' · ')}`, who.join())
     if (performance.now() > endsAt) {
       line.clear()
       const [first] = needed

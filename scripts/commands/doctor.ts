@@ -17,6 +17,7 @@ import { networkChecks } from '../doctor/checks/network.ts'
 import { traceChecks } from '../doctor/checks/traces.ts'
 import { workloadChecks } from '../doctor/checks/workloads.ts'
 import { type Context, createContext } from '../doctor/context.ts'
+import { withDeployed } from '../doctor/deployed-settings.ts'
 import { type UserTokens, userTokensOn } from '../journey/user-tokens.ts'
 import { linesOf, toRun } from '../remedy.ts'
 import { dim, green, printable, red, say, seconds, usageError, yellow } from '../terminal.ts'
@@ -88,8 +89,9 @@ It needs the rights to list and read what was deployed, nodes and their Secrets'
   run: async (flags, { interrupts }) => {
     const { context } = flags
     const app = await loadApp()
-    const choose = () => settingsFor(context, process.env, app.system)
     const cluster = openCluster(context)
+    const env = await withDeployed(cluster, app.system, process.env)
+    const choose = () => settingsFor(context, env, app.system)
     const at = await addresses(context, flags.url, choose)
     const chosen = choose()
     // That the API server answers has a check of its own.

@@ -1,7 +1,8 @@
-import { describe, expect, test } from 'vitest'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import type { Cluster, Live } from '../../../scripts/cluster/cluster.ts'
 import { describeState, followRollouts, programOf, progressOf, reasonOfPod, stateOf, workloadsOf } from '../../../scripts/cluster/rollout.ts'
 import { toRun } from '../../../scripts/remedy.ts'
+import { skipPauses } from '../../support/fake-cluster.ts'
 
 const deployment = (status: object, { replicas = 2, generation = 3 } = {}): Live => ({
   apiVersion: 'apps/v1',
@@ -127,6 +128,44 @@ describe('following rollouts', () => {
       booking,
     )
     expect(state.reason).toBe('pod booking-x: Unhealthy: Readiness probe failed')
+  })
+
+  test.each<[string, number, object, string]>([
+    ['starts, as long as its startup probe allows', 5, {}, 'starts'],
+    ['is unhealthy once that is over', 61, {}, 'Unhealthy: Startup probe failed: connection refused'],
+    ['is unhealthy when it had started', 5, { started: true }, 'Unhealthy: Startup probe failed: connection refused'],
+  ])('a pod whose startup probe has not passed %s', async (_, ageSeconds, more, reason) => {
+    const event = { type: 'Warning', reason: 'Unhealthy', message: 'Startup probe failed: connection refused', involvedObject: { name: 'booking-x' } }
+    const running = { startedAt: new Date(Date.now() - ageSeconds * 1_000).toISOString() }
+    const starting = {
+      ...pod({ containerStatuses: [container({ running }, more)] }),
+      spec: { containers: [{ name: 'booking', startupProbe: { periodSeconds: 2, failureThreshold: 30 } }] },
+    }
+    const state = await stateOf(
+      fake(() => deployment({}), [starting], [event]),
+      booking,
+    )
+    expect(state.reason).toBe(`pod booking-x: ${reason}`)
+    expect(state.starts).toBe(reason === 'starts' ? true : undefined)
+  })
+
+  test('prints a line, of 300 characters at most, only when other workloads are waited for', async () => {
+    skipPauses()
+    const written = vi.spyOn(process.stderr, 'write').mockReturnValue(true)
+    onTestFinished(() => written.mockRestore())
+    const stock = { ...booking, metadata: { ...booking.metadata, name: 'stock' } }
+    let looks = 0
+    const cluster = {
+      ...fake(() => undefined, [{ ...stuck, metadata: { ...stuck.metadata, name: 'x'.repeat(400) } }]),
+      read: async ({ metadata: { name } }: Live) => {
+        if (name === 'booking') looks++
+        const ready = looks > 6 || (looks > 3 && name === 'stock') ? whole : { ...whole, readyReplicas: looks % 2 }
+        return { ...deployment(ready), metadata: { name, namespace: 'acme', generation: 3 } }
+      },
+    } as unknown as Cluster
+    await followRollouts(cluster, [booking, stock], { timeoutMs: 60_000, signal: new AbortController().signal })
+    const lines = written.mock.calls.map(([text]) => String(text))
+    expect(lines.map(line => line.length <= 301)).toEqual([true, true])
   })
 
   test('ends when all are done', async () => {
