@@ -2,8 +2,8 @@
 // Plain JavaScript, because whatever Node.js is there runs it: hands over to the fairlead of the project and to a Node.js that can run it.
 import { spawn } from 'node:child_process'
 import { existsSync, realpathSync } from 'node:fs'
-import { createRequire } from 'node:module'
-import { join } from 'node:path'
+import module, { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const OLDEST = [24, 7]
@@ -29,6 +29,8 @@ if (!isOld && program === own) {
   process.emitWarning = (warning, ...rest) => {
     if (![rest[0], rest[0]?.type].includes('ExperimentalWarning')) emitWarning.call(process, warning, ...rest)
   }
+  // Beside the code that it is of, not in a folder that others may write. A folder that cannot be written is no error.
+  if (installed !== undefined) module.enableCompileCache?.(join(dirname(installed), '../.cache/fairlead'))
   const { main } = await import('#cli')
   await main(args)
 } else handOver(isOld ? (foundFrom(project, '.bin/node') ?? foundFrom(own, '.bin/node')) : process.execPath)

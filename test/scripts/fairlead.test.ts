@@ -1,6 +1,6 @@
 import { execFileSync, spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { copyFile, mkdir, mkdtemp, realpath, rm, writeFile } from 'node:fs/promises'
+import { copyFile, mkdir, mkdtemp, readdir, realpath, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { delimiter, join, resolve } from 'node:path'
 import { afterEach, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
@@ -77,6 +77,18 @@ describe('the program fairlead', () => {
     })
     expect(await new Promise(done => child.once('close', code => done(code)))).toBe(130)
     expect(said).toBe('ready\ntold\n')
+  })
+
+  test("keeps compiled code beside the project's packages, and does without where it cannot", async () => {
+    const cache = join(project, 'node_modules/.cache')
+    await mkdir(join(project, 'node_modules'))
+    await symlink(resolve('scripts'), join(project, 'node_modules/fairlead'))
+    const version = { code: 0, stdout: `${packageJson.version}\n`, stderr: '' }
+    expect(await runNode([BIN, '--version'], { cwd: project })).toEqual(version)
+    expect(await readdir(join(cache, 'fairlead'))).not.toEqual([])
+    await rm(cache, { recursive: true })
+    await writeFile(cache, '')
+    expect(await runNode([BIN, '--version'], { cwd: project })).toEqual(version)
   })
 
   test('ends by the signal that ended the other', async () => {

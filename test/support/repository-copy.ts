@@ -17,6 +17,8 @@ export async function copyRepository(): Promise<string> {
   const modules = join(dir, 'node_modules')
   await mkdir(modules)
   for (const name of await readdir('node_modules')) {
+    // Compiled code is kept by path: a copy's would stay there for ever.
+    if (name === '.cache') continue
     if (WORKSPACES.has(name)) await cp(join('node_modules', name), join(modules, name), { recursive: true, verbatimSymlinks: true })
     else await symlink(resolve('node_modules', name), join(modules, name))
   }
