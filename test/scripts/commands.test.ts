@@ -120,11 +120,7 @@ test.each([
   ],
   ['fairlead fuzz', ['--program', '/no/schemathesis'], '/no/schemathesis is not installed: pip install schemathesis, or name it with --program'],
   ['fairlead outbox', [], "missing required argument 'action'; see fairlead outbox --help"],
-  [
-    'fairlead outbox',
-    ['retyr'],
-    "command-argument value 'retyr' is invalid for argument 'action'. Allowed choices are list, retry, drop; see fairlead outbox --help",
-  ],
+  ['fairlead outbox', ['retyr'], "'retyr' is no action of outbox: list, retry or drop"],
   ['fairlead deploy', ['--contxt', 'x'], "unknown option '--contxt' (Did you mean --context?)"],
   ['fairlead deploy', [], '--context is missing: name the cluster\n  do: kubectl config get-contexts'],
   [
