@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { imageReferences } from '../../infra/kit/image/image.ts'
 import type { Manifest } from '../../infra/kit/objects/manifest.ts'
-import { containerSecurity, podSecurity, resources } from '../../infra/kit/objects/restricted.ts'
+import { amounts, containerSecurity, podSecurity } from '../../infra/kit/objects/restricted.ts'
 import { synthesize } from '../../infra/kit/synth/synth.ts'
 import { app } from '../../infra/main.ts'
 import { system } from '../../infra/system.ts'
@@ -61,7 +61,7 @@ const proxy = {
             ],
             readinessProbe: { tcpSocket: { port: 5_432 }, periodSeconds: 1 },
             securityContext: containerSecurity(),
-            resources: resources({ cpu: '20m', memory: '64Mi' }, { cpu: '500m', memory: '128Mi' }),
+            resources: amounts({ cpu: '20m', memory: '64Mi' }, { cpu: '500m', memory: '128Mi' }),
           },
         ],
       },
