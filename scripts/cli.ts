@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises'
+import { delimiter, resolve } from 'node:path'
 import { Command } from '@commander-js/extra-typings'
 import { projectAround } from './app.ts'
 import { type DefinedCommand, parse, withRules } from './command.ts'
@@ -32,6 +33,16 @@ async function versionOf(): Promise<string> {
   return JSON.parse(await readFile(new URL('./package.json', import.meta.url), 'utf8')).version
 }
 
+/** A relative KUBECONFIG means the caller's folder: in another one it would name another cluster. */
+function enterProject(): void {
+  const { KUBECONFIG } = process.env
+  if (KUBECONFIG)
+    process.env.KUBECONFIG = KUBECONFIG.split(delimiter)
+      .map(path => path && resolve(path))
+      .join(delimiter)
+  process.chdir(projectAround(process.cwd()) ?? '.')
+}
+
 /** The command line: the command that the first word names, or the list of all. */
 export async function main(args: readonly string[]): Promise<void> {
   const [first = ''] = args
@@ -40,7 +51,7 @@ export async function main(args: readonly string[]): Promise<void> {
   await runCommand(name, async interrupts => {
     const commands = await load(known ? [first] : Object.keys(COMMANDS))
     // As npm does: what a command reads and writes is the project's, wherever in it somebody stands.
-    if (known && first !== 'create') process.chdir(projectAround(process.cwd()) ?? '.')
+    if (known && first !== 'create') enterProject()
     const wantsHelp = args.includes('--help') || args.includes('-h')
     const details = known && wantsHelp ? await commands[0]?.details() : ''
     const version = await versionOf()

@@ -77,6 +77,7 @@ export async function ensureSecrets(cluster: Cluster, options: SecretsOptions): 
 
   const users = usesStandIn(system, settings) && (await ensureUserIssuer(userIssuerDir, system))
   if (users) {
+    await requireKind(cluster)
     const jwks = await cluster.apply({ ...reference('ConfigMap', ISSUER_STAND_IN), data: { 'jwks.json': users.jwks } } as never)
     if (jwks !== 'unchanged') said.push(`ConfigMap ${ISSUER_STAND_IN}: the key that stands in for that of users' own issuer`)
   }
@@ -98,6 +99,15 @@ export async function ensureSecrets(cluster: Cluster, options: SecretsOptions): 
     said.push(...(await ensureDatabaseSecrets(cluster, system, namespace, secret)))
   said.push(...(await ensureCertificate(cluster, settings, authorityDir, secret)))
   return said
+}
+
+/** A context's name is anybody's choice; who made a node is not. */
+async function requireKind(cluster: Cluster): Promise<void> {
+  const nodes = (await cluster.list('v1', 'Node')) as unknown as { spec?: { providerID?: string } }[]
+  if (nodes.length > 0 && nodes.every(({ spec }) => spec?.providerID?.startsWith('kind://'))) return
+  throw new CommandError(
+    `USERS_JWKS is stand-in, and the nodes of ${cluster.context} are not kind's: set CLUSTER=other, so that services believe the issuer alone`,
+  )
 }
 
 /** Tokens' readers look for new keys every ten minutes at the latest, so a key is published for that long before it signs. */

@@ -7,7 +7,8 @@ import { readUserIssuer } from '../local/user-issuer.ts'
 import { toRun } from '../remedy.ts'
 import { CommandError, usageError } from '../terminal.ts'
 
-const NAME = /^[\w.@-]{1,64}$/
+/** Whatever an issuer calls its users, e.g. `auth0|ada`. */
+const NAME = /^(?!-)[^\p{C}]{1,64}$/u
 
 export const token = defineCommand({
   name: 'token',
@@ -18,7 +19,7 @@ a key of this machine's stands in for that issuer; nothing else believes it.`,
   options: command =>
     command.argument('<user>', "the token's subject").option('--data-dir <folder>', 'where fairlead start keeps its data, keys and logs', '.data'),
   run: async ({ dataDir }, { words: [user] }) => {
-    if (!NAME.test(user)) throw usageError(`${user || "''"} is no name of a user: it takes up to 64 letters, digits and . _ @ -`)
+    if (!NAME.test(user)) throw usageError(`${user || "''"} is no name of a user: it takes 1 to 64 printable characters, the first no dash`)
     const { system } = await loadApp()
     const foreign = foreignIssuerOf(system)
     if (!foreign) throw new CommandError('the users of this system do not come from elsewhere: log in at the service that issues their tokens')

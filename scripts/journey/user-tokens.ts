@@ -21,4 +21,4 @@ export async function userTokensOn(
 
 /** The same in bash, for somebody who has the project here. */
 export const tokenInBash = (name: string, dataDir = '.data'): string =>
-  `$(npx fairlead token ${name}${dataDir === '.data' ? '' : ` --data-dir ${quoted(dataDir)}`})`
+  `$(npx fairlead token ${quoted(name)}${dataDir === '.data' ? '' : ` --data-dir ${quoted(dataDir)}`})`

@@ -102,6 +102,12 @@ describe('users of a foreign issuer', () => {
     expect(() => loadSettings({ ...env, USERS_JWKS: 'stand-in' }, abroad)).toThrow('USERS_JWKS is stand-in, which is for kind alone')
   })
 
+  test('have no stand-in where only PLATFORM=bundled is said, which may be any cluster', () => {
+    expect(loadSettings({ PLATFORM: 'bundled' }, abroad).USERS_JWKS).toBe('issuer')
+    expect(loadSettings({ PLATFORM: 'bundled', CLUSTER: 'kind' }, abroad).USERS_JWKS).toBe('stand-in')
+    expect(loadSettings({}, abroad).USERS_JWKS).toBe('stand-in')
+  })
+
   test('ask for those addresses on a cluster of its own', () => {
     expect(() => loadSettings(EXISTING, abroad)).toThrow(
       "USERS_JWKS_CIDR is missing: it takes the addresses of id.acme.example:8443, where users' keys are",

@@ -27,7 +27,7 @@ async function step<T>(title: string, work: () => Promise<T>): Promise<T> {
 /** Runs it to its end, which has to be 0. */
 const run = (program: string, ...args: string[]) =>
   step([program, ...args].join(' '), async () => {
-    const ended = await runProgram(program, args, { cwd: acme, env: { CI: 'true' }, timeoutMs: 300_000 })
+    const ended = await runProgram(program, args, { cwd: acme, env: { CI: 'true' }, timeoutMs: 600_000 })
     expect(ended, stripVTControlCharacters(ended.stdout + ended.stderr)).toMatchObject({ code: 0 })
     expect(ended.stderr.toLowerCase()).not.toContain('warn')
     return stripVTControlCharacters(ended.stdout)

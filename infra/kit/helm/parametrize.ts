@@ -6,6 +6,7 @@ import { COLLECTOR_CONFIG } from '../constructs/tracing-sidecar.ts'
 import { DASHBOARD } from '../dashboards/dashboards.ts'
 import type { Manifest } from '../objects/manifest.ts'
 import { addresses, DNS_PORT, podsOf } from '../objects/network-policies.ts'
+import { ProjectError } from '../settings/project.ts'
 import { mayBeEmpty } from '../settings/service-settings.ts'
 import type { Settings } from '../settings/settings.ts'
 import { bare, block, entries, text, toTemplate, whenSet } from './expressions.ts'
@@ -108,5 +109,9 @@ function parametrizeCaller(rule: Loose, { INGRESS_NAMESPACE, MONITORING_NAMESPAC
 function parametrizeCallee(rule: Loose, { DNS, TRACING_NAMESPACE, USERS_JWKS_CIDR }: Settings): void {
   const callees = { tracing: [podsOf('jaeger', TRACING_NAMESPACE)], database: [podsOf(POSTGRES)], users: USERS_JWKS_CIDR.map(addresses) }
   for (const [group, peers] of Object.entries(callees)) if (isDeepStrictEqual(rule.to, peers)) rule.to = block(at(group, 'peers'))
+  if (USERS_JWKS_CIDR.some(mark => JSON.stringify(rule.to ?? []).includes(JSON.stringify(mark).slice(1, -1))))
+    throw new ProjectError(
+      "an overlay changes the rule to where users' keys are, which is a value of the chart (users.peers): leave that rule as it is",
+    )
   if (rule.ports?.[0]?.port === DNS_PORT && isDeepStrictEqual(rule.to, DNS)) rule.to = block(at('dns', 'peers'))
 }

@@ -177,6 +177,9 @@ type Env = Record<string, string | undefined>
 
 const isKind = ({ CLUSTER }: Env): boolean => CLUSTER !== 'other'
 
+/** Said to be so, or nothing at all is said: PLATFORM=bundled alone may be any cluster. */
+const isSurelyKind = ({ CLUSTER, PLATFORM }: Env): boolean => CLUSTER === 'kind' || !(CLUSTER || PLATFORM)
+
 /** Whose name is in defaults, and whose services have settings of their own. */
 type Named = Pick<SystemDefinition, 'name' | 'services' | 'users'>
 
@@ -198,7 +201,7 @@ function withDefaults(env: Env, { name }: Pick<Named, 'name'>): Env {
     MONITORING_NAMESPACE: 'observability',
     TRACING_NAMESPACE,
     OTLP_ENDPOINT: `http://jaeger.${TRACING_NAMESPACE}:4317`,
-    ...(isKind(env) && { USERS_JWKS: 'stand-in' }),
+    ...(isSurelyKind(env) && { USERS_JWKS: 'stand-in' }),
   }
   return { ...named, ...bundled, ...said, PLATFORM }
 }

@@ -30,7 +30,7 @@ export async function refuseChanged(client: Client, now: Checksums): Promise<voi
     'select name, checksum from migration_checksums where name in (select name from migrations) order by name',
   )
   const changed = rows.find(({ name, checksum }) => now.has(name) && now.get(name) !== checksum)
-  if (changed) throw new Error(`${changed.name}${SUFFIX} changed after it ran here: add a new one instead, or remove .data to begin again`)
+  if (changed) throw new Error(`${changed.name}${SUFFIX} changed after it ran here: restore it, and add a new one for the change`)
 }
 
 export async function recordChecksums(client: Client, names: readonly string[], now: Checksums): Promise<void> {

@@ -101,7 +101,7 @@ describe('migrate', () => {
     await migrate({ url: db.url, dir, log })
     await add({ '002_second': 'create table second (id int, due date);', '004_fourth': 'create table fourth (id int);' })
     const refused = expect(migrate({ url: db.url, dir, log })).rejects
-    await refused.toThrow(new Error('002_second.sql changed after it ran here: add a new one instead, or remove .data to begin again'))
+    await refused.toThrow(new Error('002_second.sql changed after it ran here: restore it, and add a new one for the change'))
     expect(await tables()).not.toContain('fourth')
     await add({ '002_second': THREE['002_second'] })
     expect(await migrate({ url: db.url, dir, log })).toEqual(['004_fourth'])

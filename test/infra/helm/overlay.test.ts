@@ -67,6 +67,13 @@ describe.runIf(hasHelm())('the chart keeps what an overlay adds:', () => {
   })
 })
 
+test("the chart refuses an overlay of the rule to users' keys, which is a value", () => {
+  const overlay = on('NetworkPolicy', 'booking', ({ spec }) => {
+    for (const { to = [] } of spec.egress) for (const { ipBlock } of to) if (ipBlock) ipBlock.except = ['169.254.169.254/32']
+  })
+  expect(() => chartOf(overlay)).toThrow("an overlay changes the rule to where users' keys are")
+})
+
 describe('values begin with what an overlay makes of', () => {
   const valuesOf = (overlay: Overlay) => parse(chartOf(overlay).get('values.yaml') as string).services.stock
 

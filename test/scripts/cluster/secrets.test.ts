@@ -28,7 +28,7 @@ beforeEach(async () => {
 type Stored = Live & { stringData?: Record<string, string>; type?: string }
 
 /** An API server that keeps Secrets as it does: what comes as text is read as base64. */
-function fakeCluster() {
+function fakeCluster({ madeBy = 'kind' } = {}) {
   const objects = new Map<string, Stored>()
   let jwks = '{"keys":[{"kid":"a"}]}'
   const store = (manifest: Reference) => {
@@ -54,6 +54,7 @@ function fakeCluster() {
       const added = Object.fromEntries(Object.entries(stringData).map(([key, value]) => [key, Buffer.from(value).toString('base64')]))
       objects.set(metadata.name, { ...known, data: { ...known.data, ...added } })
     },
+    list: async () => [{ spec: { providerID: `${madeBy}://docker/fairlead/fairlead-control-plane` } }],
     tokenIssuer: async () => ({ issuer: ISSUER, jwks }),
   } as unknown as Cluster
   const text = (name: string, key: string) => Buffer.from(objects.get(name)?.data?.[key] ?? '', 'base64').toString()
@@ -221,6 +222,12 @@ describe('secrets', () => {
     const whole = await ensure(fakeCluster().cluster)
     expect(await ensure(cluster, { TLS: 'external' })).toHaveLength(whole.length - 1)
     expect(objects.has('acme-tls')).toBe(false)
+  })
+
+  test('have no stand-in on a cluster whose context alone says kind', async () => {
+    const { cluster, objects } = fakeCluster({ madeBy: 'aws' })
+    await expect(ensure(cluster)).rejects.toThrow("USERS_JWKS is stand-in, and the nodes of kind-test are not kind's")
+    expect(objects.has('issuer-stand-in')).toBe(false)
   })
 
   test('have the public key of a stand-in on kind, where users come from elsewhere, and of none of a real issuer', async () => {
