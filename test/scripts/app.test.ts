@@ -1,8 +1,10 @@
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { loadApp } from '../../scripts/app.ts'
+import { project } from '../support/acme.ts'
+import { fairlead } from '../support/fairlead.ts'
 
 let root: string
 beforeEach(async () => {
@@ -27,4 +29,18 @@ describe('loadApp', () => {
     await writeFile(join(root, 'infra/main.ts'), 'export const system = {}\n')
     await expect(loadApp(root)).rejects.toMatchObject({ name: 'CommandError', message: expect.stringContaining('exports no app') })
   })
+})
+
+test('a relative KUBECONFIG is one of the folder where a command is called, not of the project around it', async () => {
+  const config = {
+    apiVersion: 'v1',
+    kind: 'Config',
+    clusters: [{ name: 'away', cluster: { server: 'https://127.0.0.1:9' } }],
+    contexts: [{ name: 'mine', context: { cluster: 'away', user: 'nobody' } }],
+    users: [{ name: 'nobody', user: {} }],
+  }
+  await writeFile(join(root, 'mine.json'), JSON.stringify(config))
+  const cwd = join(project.root, 'services')
+  const ended = await fairlead(['status', '--context', 'mine'], { cwd, env: { KUBECONFIG: relative(cwd, join(root, 'mine.json')) } })
+  expect(ended).toMatchObject({ code: 1, stderr: expect.stringContaining("the API server of 'mine' does not answer") })
 })
