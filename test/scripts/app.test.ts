@@ -1,6 +1,7 @@
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join, relative } from 'node:path'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { loadApp } from '../../scripts/app.ts'
 import { project } from '../support/acme.ts'
@@ -39,8 +40,11 @@ test('a relative KUBECONFIG is one of the folder where a command is called, not 
     contexts: [{ name: 'mine', context: { cluster: 'away', user: 'nobody' } }],
     users: [{ name: 'nobody', user: {} }],
   }
-  await writeFile(join(root, 'mine.json'), JSON.stringify(config))
-  const cwd = join(project.root, 'services')
-  const ended = await fairlead(['status', '--context', 'mine'], { cwd, env: { KUBECONFIG: relative(cwd, join(root, 'mine.json')) } })
+  await mkdir(join(root, 'infra'))
+  await writeFile(join(root, 'infra/main.ts'), `export { app } from ${JSON.stringify(pathToFileURL(join(project.root, 'infra/main.ts')).href)}\n`)
+  const cwd = join(root, 'services')
+  await mkdir(cwd)
+  await writeFile(join(cwd, 'mine.json'), JSON.stringify(config))
+  const ended = await fairlead(['status', '--context', 'mine'], { cwd, env: { KUBECONFIG: 'mine.json' } })
   expect(ended).toMatchObject({ code: 1, stderr: expect.stringContaining("the API server of 'mine' does not answer") })
 })
