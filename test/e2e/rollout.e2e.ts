@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { system } from '../../infra/system.ts'
 import { stateOf } from '../../scripts/cluster/rollout.ts'
@@ -44,7 +45,7 @@ async function evict(name: string, namespace: string): Promise<void> {
   const endsAt = performance.now() + pdbTimeoutMs
   while (!(await cluster.evict(namespace, name))) {
     if (performance.now() > endsAt) throw new Error(`${namespace}/${name} was not evicted in ${pdbTimeoutMs} ms`)
-    await new Promise(resolve => setTimeout(resolve, 1_000))
+    await pause(1_000)
   }
 }
 

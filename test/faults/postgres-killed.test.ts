@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import type { ServiceProcess } from '../../scripts/local/service-process.ts'
 import { newId } from '../../services/chassis/contract/ids.ts'
@@ -6,7 +7,6 @@ import { processTree, signalAll } from '../support/process-tree.ts'
 
 /** Longer than any timeout or backoff lasts; FAULT_SECONDS may shorten it while working on something else. */
 const OUTAGE_MS = Number(process.env.FAULT_SECONDS ?? 30) * 1_000
-const sleep = (ms: number) => new Promise(resolve => setTimeout(resolve, ms))
 
 let shop: LocalShop
 let services: ServiceProcess[]

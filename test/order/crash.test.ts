@@ -1,5 +1,6 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import type { ServiceProcess } from '../../scripts/local/service-process.ts'
@@ -98,7 +99,7 @@ test('orders that are under way while the user process is killed are all settled
   const keys = Array.from({ length: 60 }, newId)
   let answered = 0
   const replies = keys.map(async (key, n) => {
-    await new Promise(resolve => setTimeout(resolve, n * 15))
+    await pause(n * 15)
     const reply = await answerOf(() => placeWith(key, busy.token))
     answered++
     return reply

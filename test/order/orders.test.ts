@@ -1,4 +1,5 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import { newId } from '../../services/chassis/contract/ids.ts'
 import { startOrderService, type TestOrderService } from '../shop/support/order-service.ts'
@@ -347,7 +348,7 @@ describe('POST /orders and time', () => {
     const held = shop.proxy.hold('PUT', 'request')
     const first = post(older, 'older')
     await held.arrived
-    await new Promise(resolve => setTimeout(resolve, 100))
+    await pause(100)
     const untilThen = order.runtime.lines.length
     const standStill = (passed: unknown) => {
       if (passed !== 'order-moved') return

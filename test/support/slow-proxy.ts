@@ -1,6 +1,7 @@
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { buffer } from 'node:stream/consumers'
+import { setTimeout as pause } from 'node:timers/promises'
 
 export interface SlowProxy {
   host: string
@@ -23,7 +24,7 @@ export async function startSlowProxy(target: string): Promise<SlowProxy> {
     try {
       requests++
       const body = await buffer(req)
-      if (delayMs > 0) await new Promise(resolve => setTimeout(resolve, delayMs))
+      if (delayMs > 0) await pause(delayMs)
       if (req.method === 'PUT' && ++puts && nth > 0 && puts % nth === 0) {
         res.writeHead(503, { 'content-type': 'application/problem+json', 'retry-after': '1' })
         res.end(

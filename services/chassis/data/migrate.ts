@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises'
 import { runner } from 'node-pg-migrate'
 import pg from 'pg'
 import type { Logger } from 'pino'
@@ -82,7 +83,7 @@ async function connect(url: DatabaseUrl, log: Logger, endsAt: number): Promise<p
       const timedOut = message.includes('timeout')
       if (!(NOT_YET.has(code) || timedOut) || performance.now() + waitMs > endsAt) throw error
       log.info({ code, reason: message }, 'the database is not there yet')
-      await new Promise(resolve => setTimeout(resolve, waitMs))
+      await pause(waitMs)
     }
   }
 }

@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
 import { createAlarm } from '../../../services/chassis/data/alarm.ts'
 
@@ -24,7 +25,7 @@ describe('alarm.wait', () => {
     const waiting = alarm.wait(LONG).then(() => {
       ended = true
     })
-    await new Promise(resolve => setTimeout(resolve, 20))
+    await pause(20)
     expect(ended).toBe(false)
     alarm.ring()
     await waiting

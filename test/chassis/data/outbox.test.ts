@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises'
 import pg from 'pg'
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { CallError } from '../../../services/chassis/contract/call-error.ts'
@@ -109,7 +110,7 @@ describe('outbox.send', () => {
   test('wakes the relay of the process once it is committed', async () => {
     const { send, relay, calls } = open()
     relay({ pollMs: 600_000 })
-    await send({ also: () => new Promise(resolve => setTimeout(resolve, 50)) })
+    await send({ also: () => pause(50) })
     await soon(async () => expect(await rows()).toEqual([]))
     expect(calls).toHaveLength(1)
   })

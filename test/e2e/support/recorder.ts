@@ -2,6 +2,7 @@ import { createWriteStream, type WriteStream } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
 import type { TestProject } from 'vitest/node'
 import { followLogs } from '../../../scripts/cluster/follow-logs.ts'
 import { cluster, settings } from './target.ts'
@@ -40,6 +41,6 @@ export default async function record(project: TestProject): Promise<() => Promis
 async function follow(namespace: string, write: (pod: string, container: string, line: string) => void, signal: AbortSignal): Promise<void> {
   while (!signal.aborted) {
     await followLogs(cluster, { namespace, lines: 1_000_000, signal }, write).catch(() => {})
-    await new Promise(resolve => setTimeout(resolve, signal.aborted ? 0 : 1_000))
+    await pause(1_000, undefined, { signal }).catch(() => {})
   }
 }

@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises'
 import { settingsFor } from '../../../infra/kit/settings/settings.ts'
 import { system } from '../../../infra/system.ts'
 import { withApiServer } from '../../../scripts/cluster/api-server.ts'
@@ -37,7 +38,7 @@ export async function eventually<T>(ask: () => Promise<T>, check: (answer: T) =>
   }
 }
 
-export const sleep = (ms: number) => new Promise<void>(resolve => setTimeout(resolve, ms))
+export const sleep: (ms: number) => Promise<void> = pause
 
 /** Says a figure, since a test that passes is silent. */
 export const report = (text: string): void => {

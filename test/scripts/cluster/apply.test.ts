@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
 import type { Manifest } from '../../../infra/kit/objects/manifest.ts'
 import { loadSettings } from '../../../infra/kit/settings/settings.ts'
@@ -116,7 +117,7 @@ test('inParallel does everything, a few at a time', async () => {
     Array.from({ length: 20 }, (_, n) => n),
     async n => {
       most = Math.max(most, ++running)
-      await new Promise(resolve => setTimeout(resolve, 1))
+      await pause(1)
       running--
       done.push(n)
     },

@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import type { Manifest } from '../../../../infra/kit/objects/manifest.ts'
 import { loadSettings } from '../../../../infra/kit/settings/settings.ts'
@@ -468,7 +469,7 @@ describe('probe(cluster, identities, { endpoints, names })', () => {
     const fake = fakeCluster([])
     const { create } = fake.cluster
     // The other one is made only after the first was refused.
-    const late = () => new Promise(resolve => setTimeout(resolve, 20))
+    const late = () => pause(20)
     fake.cluster.create = pod => (pod.metadata.namespace === 'default' ? Promise.reject(new Error('quota')) : late().then(() => create(pod)))
     await expect(probe(fake.cluster, [{ namespace: 'default' }, stranger], { endpoints })).rejects.toMatchObject({ name: 'Error', message: 'quota' })
     expect(fake.objects.size).toBe(0)
