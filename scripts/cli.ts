@@ -22,6 +22,7 @@ const COMMANDS: Record<string, () => Promise<DefinedCommand>> = {
   images: async () => (await import('./commands/images.ts')).images,
   synth: async () => (await import('./commands/synth.ts')).synth,
   charts: async () => (await import('./commands/charts.ts')).charts,
+  proto: async () => (await import('./commands/proto.ts')).proto,
   diagram: async () => (await import('./commands/diagram.ts')).diagram,
   check: async () => (await import('./commands/check.ts')).check,
   fuzz: async () => (await import('./commands/fuzz.ts')).fuzz,

@@ -126,12 +126,19 @@ function* literalsIn(source: string): Generator<{ pattern: RegExp; line: number 
   }
 }
 
+const TIMEOUT_MS = 60_000
+/**
+ * The search for texts that take long ends by its limit of steps. By default the clock ends it after a second, and the checker takes for slow what a
+ * busy machine has not finished.
+ */
+const BY_STEPS = { timeout: TIMEOUT_MS, incubationTimeout: TIMEOUT_MS }
+
 /**
  * What a checker of regular expressions says against a pattern: that some text makes it try more often than in proportion to the text's length,
  * or that it cannot tell. @returns undefined when the pattern is linear
  */
 export function objectionTo({ source, flags }: RegExp): string | undefined {
-  const found = checkSync(source, flags.replace(/[gdy]/g, ''), { timeout: 20_000 })
+  const found = checkSync(source, flags.replace(/[gdy]/g, ''), BY_STEPS)
   if (found.status === 'safe') return undefined
   if (found.status === 'unknown') return `nobody can tell how long it takes (${found.error?.kind ?? 'unknown'})`
   const { complexity, attack } = found

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 
 /** An amount in minor units (cents), so that sums are exact. */
-export const money = z.strictObject({ amount: z.int().min(0).max(Number.MAX_SAFE_INTEGER), currency: z.literal('EUR') })
+export const money = z.strictObject({ amount: z.int().min(0).max(Number.MAX_SAFE_INTEGER), currency: z.literal('EUR') }).meta({ title: 'Money' })
 
 export type Money = z.infer<typeof money>
 

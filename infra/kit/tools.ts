@@ -2,10 +2,11 @@
 
 export { CERTIFICATE_DAYS } from './alerts/ingress-alerts.ts'
 export { WATCHDOG } from './alerts/platform-alerts.ts'
+export { requestsTo } from './alerts/requests.ts'
 export { type RunbookDrift, runbookDrift } from './alerts/runbooks.ts'
 export type { App } from './app.ts'
 export { matches } from './checks/objects.ts'
-export { refuseImpossibleGraph } from './checks/refuse.ts'
+export { graphProblems, refuseImpossibleGraph } from './checks/refuse.ts'
 export {
   DATABASE_CA,
   DATABASE_CA_FILE,
@@ -29,11 +30,14 @@ export { ensureBase } from './image/base.ts'
 export { buildImage, describeImages, imageReferences, NAMED, type ServiceImage, writeSbom } from './image/image.ts'
 export { systemOwner } from './objects/context.ts'
 export type { Manifest, Overlay } from './objects/manifest.ts'
+export { memoryVariables } from './objects/memory.ts'
 export { addNamespace } from './objects/namespace.ts'
 export { labelsOf } from './objects/object.ts'
 export { parseQuantity } from './objects/quantity.ts'
 export { addMonitoringNamespaces } from './platform/platform.ts'
 export { addIngressNamespace } from './platform/traefik.ts'
+export { numbersFile, type ProtoFiles, protoFile, protoFiles } from './proto/files.ts'
+export { numbersName } from './proto/numbers-file.ts'
 export { GATEWAY_API_CRDS, imagesFor, PROMETHEUS_OPERATOR_CRDS, PROMETHEUS_OPERATOR_CRDS_SHA256, pinned } from './settings/images.ts'
 export { OLDEST_KUBERNETES } from './settings/kubernetes-version.ts'
 export { ALERTMANAGER_PORT, JAEGER, PROMETHEUS_PORT } from './settings/ports.ts'

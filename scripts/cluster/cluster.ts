@@ -4,7 +4,7 @@ import { KubeConfig } from '@kubernetes/client-node'
 import { kubectl, quoted, toRun } from '../remedy.ts'
 import { CommandError } from '../terminal.ts'
 import { type Forwarded, forwardPort } from './forward.ts'
-import { ApiError, createPaths, createRest, openStream, type RestRequest } from './rest.ts'
+import { ApiError, createPaths, createRest, openStream, type Rest } from './rest.ts'
 
 /** Names us in `managedFields`, so that the API server knows which fields are ours (server-side apply). */
 const FIELD_MANAGER = 'fairlead'
@@ -51,7 +51,7 @@ export interface Cluster {
 }
 
 /** @throws CommandError naming the contexts that there are */
-export function openCluster(context: string): Cluster {
+function configFor(context: string): KubeConfig {
   const config = new KubeConfig()
   try {
     config.loadFromDefault()
@@ -72,13 +72,24 @@ export function openCluster(context: string): Cluster {
   config.setCurrentContext(context)
   if (!config.getCurrentCluster())
     throw new CommandError(`context '${context}' names a cluster that the kubeconfig does not have`, toRun('kubectl config view'))
+  return config
+}
+
+/** Requests whose failures say what to do. */
+function createAsk(config: KubeConfig, context: string): Rest {
   const rest = createRest(config, REQUEST_TIMEOUT_MS)
-  const ask = (path: string, request?: RestRequest) =>
+  return (path, request) =>
     rest(path, request).catch((error: NodeJS.ErrnoException) => {
       if (error instanceof ApiError) throw error
       const reason = error.name === 'TimeoutError' ? `no answer in ${REQUEST_TIMEOUT_MS / 1_000} s` : (error.code ?? error.message)
       throw new CommandError(`the API server of '${context}' does not answer (${reason})`, toRun(kubectl(context, 'get nodes')))
     })
+}
+
+/** @throws CommandError naming the contexts that there are */
+export function openCluster(context: string): Cluster {
+  const config = configFor(context)
+  const ask = createAsk(config, context)
   const pathOf = createPaths(ask)
   const locate = (reference: Reference) => pathOf(reference, reference.metadata.namespace, reference.metadata.name)
   const read = async (reference: Reference) => JSON.parse(await ask(await locate(reference))) as Live

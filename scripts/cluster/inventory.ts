@@ -34,6 +34,19 @@ async function writeInventory(cluster: Cluster, namespace: string, objects: read
   } as never)
 }
 
+/** Remembers more than was applied. @returns all that is known now */
+export async function addToInventory(
+  cluster: Cluster,
+  namespace: string,
+  known: readonly Reference[],
+  more: readonly Reference[],
+): Promise<Reference[]> {
+  const added = more.filter(one => !known.some(reference => keyOf(reference) === keyOf(one)))
+  const all = [...known, ...added]
+  if (added.length > 0) await writeInventory(cluster, namespace, all)
+  return all
+}
+
 /** What the last apply knew and this one no longer wants. */
 export const toPrune = (known: readonly Reference[], wanted: readonly Reference[]): Reference[] => {
   const wantedKeys = new Set(wanted.map(keyOf))

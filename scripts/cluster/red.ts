@@ -1,11 +1,12 @@
 import type { SystemDefinition } from '@fairlead/chassis'
+import { requestsTo } from '@fairlead/infra/tools'
 import type { Prometheus, Sample } from './prometheus.ts'
 
 /** What a service's clients see of it, over the last five minutes (RED), and what is left of its objectives. */
 export interface Red {
   service: string
   requestsPerSecond: number | undefined
-  /** Share of requests that were answered 5xx. */
+  /** Share of requests that were answered with a server's error. */
   failed: number | undefined
   /** Seconds. */
   p50: number | undefined
@@ -28,14 +29,14 @@ export async function readOtherAlerts(prometheus: Prometheus, { services }: Syst
 /** @returns one entry a service, in the order of the system; what Prometheus has no figure for is undefined */
 export async function readRed(prometheus: Prometheus, { services }: SystemDefinition, namespace: string): Promise<Red[]> {
   const of = `namespace="${namespace}"`
-  const requests = `sum by (job) (rate(http_server_request_duration_seconds_count{${of}}[${WINDOW}]))`
-  const failed = `sum by (job) (rate(http_server_request_duration_seconds_count{${of},http_response_status_code=~"5.."}[${WINDOW}]))`
-  const quantile = (q: number) => `histogram_quantile(${q}, sum by (le, job) (rate(http_server_request_duration_seconds_bucket{${of}}[${WINDOW}])))`
+  const asked = requestsTo(services, of, selector => `rate(${selector}[${WINDOW}])`)
+  const requests = `sum by (job) (${asked.requests})`
+  const quantile = (q: number) => `histogram_quantile(${q}, sum by (le, job) (${asked.durations}))`
   const budget = (what: string) => `service:http_server_${what}:budget_left{${of}}`
   const [count = [], failures = [], p50 = [], p99 = [], budgetFailures = [], budgetSlowness = [], firing = []] = await Promise.all(
     [
       requests,
-      `(${failed} or 0 * ${requests}) / ${requests}`,
+      `(sum by (job) (${asked.failed}) or 0 * ${requests}) / ${requests}`,
       quantile(0.5),
       quantile(0.99),
       budget('errors'),

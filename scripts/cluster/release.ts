@@ -66,7 +66,7 @@ export async function release(
     await steps.step(
       'secrets',
       () => ensureSecrets(cluster, { ...project, settings }),
-      said => (said.length === 0 ? 'unchanged' : `${said.length} made`),
+      made => (made.length === 0 ? 'unchanged' : `${made.length} made`),
     )
     return rollOut(cluster, manifests, steps, { namespace: settings.NAMESPACE, timeoutMs, signal })
   })

@@ -1,24 +1,14 @@
-import { randomBytes } from 'node:crypto'
-import { ACCESS_TOKEN, databaseOf, type SystemDefinition, secretsOf } from '@fairlead/chassis'
+import { ACCESS_TOKEN, secretsOf } from '@fairlead/chassis'
 import {
   addIngressNamespace,
   addMonitoringNamespaces,
   addNamespace,
   certificateSecret,
-  DATABASE_CA,
-  DATABASE_CA_FILE,
-  databaseSecret,
   ISSUER_STAND_IN,
   labelsOf,
   type Manifest,
   type Overlay,
-  OWNER_CA_FILE,
-  ownerSecret,
-  POSTGRES,
-  POSTGRES_PORT,
-  POSTGRES_TLS,
   type Project,
-  ROLES_SECRET,
   type Settings,
   systemOwner,
   usesStandIn,
@@ -30,8 +20,9 @@ import { ensureUserIssuer, USER_ISSUER_DIR } from '../local/user-issuer.ts'
 import { fairlead, kubectl, toRun } from '../remedy.ts'
 import { CommandError } from '../terminal.ts'
 import { requireBrought, textOf } from './brought-secrets.ts'
-import { ensureAuthority, isLocal, issueCertificate, issueInternal, needsRenewal } from './certificates.ts'
+import { ensureAuthority, isLocal, issueCertificate, needsRenewal } from './certificates.ts'
 import type { Cluster } from './cluster.ts'
+import { ensureDatabaseSecrets, type Made, type MakeSecret } from './database-secrets.ts'
 import { AUTHORITY_DIR } from './ingress-url.ts'
 
 export interface SecretsOptions extends Pick<Project, 'system' | 'version'> {
@@ -56,13 +47,14 @@ export const namespaceManifests = ({ system, version, settings, overlay = object
 
 /**
  * Makes what is missing. Safe to repeat and to run twice at once: who comes second finds it there.
- * @returns a line for each thing made or brought up to date
+ * @returns each thing made or brought up to date
  * @throws CommandError naming a Secret that only the owner of the cluster can make, or a wrong WORKLOAD_ISSUER
  */
-export async function ensureSecrets(cluster: Cluster, options: SecretsOptions): Promise<string[]> {
+export async function ensureSecrets(cluster: Cluster, options: SecretsOptions): Promise<Made[]> {
   const { system, version, settings, authorityDir = AUTHORITY_DIR, userIssuerDir = USER_ISSUER_DIR } = options
   const namespace = settings.NAMESPACE
-  const said: string[] = []
+  const made: Made[] = []
+  const note = (kind: Made['kind'], name: string, what: string) => made.push({ kind, namespace, name, what })
   const labels = labelsOf(systemOwner({ system, version }))
   const reference = (kind: 'Secret' | 'ConfigMap', name: string) => ({ apiVersion: 'v1', kind, metadata: { name, namespace, labels } })
   const secret = (name: string, stringData: Record<string, string>, type = 'Opaque') => ({ ...reference('Secret', name), type, stringData })
@@ -72,14 +64,14 @@ export async function ensureSecrets(cluster: Cluster, options: SecretsOptions): 
     throw new CommandError(`WORKLOAD_ISSUER is ${settings.WORKLOAD_ISSUER}, but the cluster's tokens are issued by ${issuer.issuer}: set it to that`)
   if (settings.WORKLOAD_JWKS === 'file') {
     const jwks = await cluster.apply({ ...reference('ConfigMap', WORKLOAD_ISSUER), data: { 'jwks.json': issuer.jwks } } as never)
-    if (jwks !== 'unchanged') said.push(`ConfigMap ${WORKLOAD_ISSUER}: the cluster's token keys`)
+    if (jwks !== 'unchanged') note('ConfigMap', WORKLOAD_ISSUER, "the cluster's token keys")
   }
 
   const users = usesStandIn(system, settings) && (await ensureUserIssuer(userIssuerDir, system))
   if (users) {
     await requireKind(cluster)
     const jwks = await cluster.apply({ ...reference('ConfigMap', ISSUER_STAND_IN), data: { 'jwks.json': users.jwks } } as never)
-    if (jwks !== 'unchanged') said.push(`ConfigMap ${ISSUER_STAND_IN}: the key that stands in for that of users' own issuer`)
+    if (jwks !== 'unchanged') note('ConfigMap', ISSUER_STAND_IN, "the key that stands in for that of users' own issuer")
   }
 
   for (const service of system.services) {
@@ -91,14 +83,14 @@ export async function ensureSecrets(cluster: Cluster, options: SecretsOptions): 
           toRun(kubectl(cluster.context, `-n ${namespace} create secret generic ${name} --from-file=DIR`)),
         )
       const { kid, json } = await newSigningKey(Math.floor(Date.now() / 1_000))
-      if (await cluster.create(secret(name, { [`${kid}.json`]: json }))) said.push(`Secret ${name}: key ${kid}`)
+      if (await cluster.create(secret(name, { [`${kid}.json`]: json }))) note('Secret', name, `key ${kid}`)
     }
   }
   await requireBrought(cluster, settings)
   if (settings.DATABASE === 'bundled' && system.services.some(({ database }) => database !== undefined))
-    said.push(...(await ensureDatabaseSecrets(cluster, system, namespace, secret)))
-  said.push(...(await ensureCertificate(cluster, settings, authorityDir, secret)))
-  return said
+    made.push(...(await ensureDatabaseSecrets(cluster, system, namespace, secret)))
+  made.push(...(await ensureCertificate(cluster, settings, authorityDir, secret)))
+  return made
 }
 
 /** A context's name is anybody's choice; who made a node is not. */
@@ -122,7 +114,7 @@ export async function rotateSigningKey(
   name: string,
   { NAMESPACE }: Pick<Settings, 'NAMESPACE'>,
   nowSeconds: number,
-): Promise<string> {
+): Promise<Made> {
   const reference = { apiVersion: 'v1', kind: 'Secret', metadata: { name, namespace: NAMESPACE } }
   const before = await cluster.read(reference)
   if (!before) throw new CommandError(`Secret ${NAMESPACE}/${name} is not there`, toRun(fairlead(cluster.context, 'secrets')))
@@ -131,65 +123,16 @@ export async function rotateSigningKey(
   await cluster.patch(reference, { stringData: { [`${kid}.json`]: json } })
   const time = (seconds: number) => new Date(seconds * 1_000).toISOString().slice(0, 19)
   const old = Object.keys(before.data ?? {}).join(', ')
-  return `Secret ${name}: key ${kid} signs from ${time(signsFrom)}Z; remove ${old} after ${time(signsFrom + ACCESS_TOKEN.maxLifetimeSeconds + ACCESS_TOKEN.clockToleranceSeconds)}Z`
-}
-
-type MakeSecret = (name: string, stringData: Record<string, string>, type?: string) => Parameters<Cluster['create']>[0]
-
-/** Passwords of roles, the certificate of their server, and URLs with them. Roles' Secret is the truth: a URL with another password is written anew. */
-async function ensureDatabaseSecrets(cluster: Cluster, system: SystemDefinition, namespace: string, secret: MakeSecret): Promise<string[]> {
-  const said: string[] = []
-  const password = () => randomBytes(24).toString('base64url')
-  if (await cluster.create(secret(POSTGRES, { password: password() }))) said.push(`Secret ${POSTGRES}: the superuser's password`)
-  const clients = system.services.filter(({ database }) => database)
-  const names = clients.flatMap(({ name }) => [name, `${name}-owner`])
-  const created = await cluster.create(secret(ROLES_SECRET, Object.fromEntries(names.map(name => [name, password()]))))
-  const roles = await cluster.read({ apiVersion: 'v1', kind: 'Secret', metadata: { name: ROLES_SECRET, namespace } })
-  const missing = names.filter(name => !textOf(roles, name))
-  if (missing.length > 0) {
-    const known = Object.fromEntries(Object.keys(roles?.data ?? {}).map(name => [name, textOf(roles, name) as string]))
-    await cluster.apply(secret(ROLES_SECRET, { ...known, ...Object.fromEntries(missing.map(name => [name, password()])) }))
-  }
-  if (created || missing.length > 0) said.push(`Secret ${ROLES_SECRET}: passwords of ${(created ? names : missing).join(', ')}`)
-  const passwords = await cluster.read({ apiVersion: 'v1', kind: 'Secret', metadata: { name: ROLES_SECRET, namespace } })
-  const host = `${POSTGRES}.${namespace}`
-  const tls = { apiVersion: 'v1', kind: 'Secret', metadata: { name: POSTGRES_TLS, namespace } }
-  if (!(await cluster.read(tls))) {
-    const { certificate, key, authority } = await issueInternal(host)
-    const made = secret(POSTGRES_TLS, { 'tls.crt': certificate, 'tls.key': key, [DATABASE_CA]: authority }, 'kubernetes.io/tls')
-    if (await cluster.create(made)) said.push(`Secret ${POSTGRES_TLS}: a certificate for ${host}`)
-  }
-  const authority = textOf(await cluster.read(tls), DATABASE_CA) ?? ''
-  const filesIn = async (name: string) => {
-    const known = await cluster.read({ apiVersion: 'v1', kind: 'Secret', metadata: { name, namespace } })
-    return { url: textOf(known, 'url'), ca: textOf(known, DATABASE_CA) }
-  }
-  const isForeign = (url: string | undefined) => url !== undefined && new URL(url).hostname !== host
-  for (const service of clients) {
-    const own = await filesIn(databaseSecret(service))
-    const urlOf = (role: string, caFile: string) =>
-      `postgres://${role}:${textOf(passwords, role)}@${host}:${POSTGRES_PORT}/${databaseOf(service)}?sslmode=verify-full&sslrootcert=${caFile}`
-    const ours = (url: string) => ({ url, [DATABASE_CA]: authority })
-    const wanted: Record<string, Record<string, string>> = {
-      [databaseSecret(service)]: ours(urlOf(service.name, DATABASE_CA_FILE)),
-      // Somebody's own database, of which one role is known, is migrated by that one.
-      [ownerSecret(service)]: own.url !== undefined && isForeign(own.url) ? { url: own.url } : ours(urlOf(`${service.name}-owner`, OWNER_CA_FILE)),
-    }
-    for (const [name, files] of Object.entries(wanted)) {
-      const known = await filesIn(name)
-      if (isForeign(known.url) || (known.url === files.url && known.ca === files[DATABASE_CA])) continue
-      await cluster.apply(secret(name, files))
-      said.push(`Secret ${name}: its URL`)
-    }
-  }
-  return said
+  const usedUntil = signsFrom + ACCESS_TOKEN.maxLifetimeSeconds + ACCESS_TOKEN.clockToleranceSeconds
+  const what = `key ${kid} signs from ${time(signsFrom)}Z; remove ${old} after ${time(usedUntil)}Z`
+  return { kind: 'Secret', namespace: NAMESPACE, name, what }
 }
 
 /**
  * The certificate of the local authority. One that is not from there stays, whatever the Secret's labels say: cert-manager, for one, adds
  * its own to those that it finds.
  */
-async function ensureCertificate(cluster: Cluster, settings: Settings, dir: string, secret: MakeSecret): Promise<string[]> {
+async function ensureCertificate(cluster: Cluster, settings: Settings, dir: string, secret: MakeSecret): Promise<Made[]> {
   if (settings.TLS === 'external') return []
   const { name, namespace } = certificateSecret(settings)
   const known = await cluster.read({ apiVersion: 'v1', kind: 'Secret', metadata: { name, namespace } })
@@ -201,5 +144,6 @@ async function ensureCertificate(cluster: Cluster, settings: Settings, dir: stri
   const issued = await issueCertificate(authority, hosts)
   const made = secret(name, { 'tls.crt': issued.certificate, 'tls.key': issued.key }, 'kubernetes.io/tls')
   await cluster.apply({ ...made, metadata: { ...made.metadata, namespace } })
-  return [`Secret ${name}: a certificate for ${settings.HOST}, signed by ${authority.made ? 'the new ' : ''}${authority.certificateFile}`]
+  const what = `a certificate for ${settings.HOST}, signed by ${authority.made ? 'the new ' : ''}${authority.certificateFile}`
+  return [{ kind: 'Secret', namespace, name, what }]
 }

@@ -3,7 +3,7 @@ import { kubectl, toRun } from '../remedy.ts'
 import { CommandError } from '../terminal.ts'
 import { nameOf } from './apply.ts'
 import type { Cluster, Live, Reference } from './cluster.ts'
-import { inventoryIn, readInventory } from './inventory.ts'
+import { addToInventory, inventoryIn, readInventory } from './inventory.ts'
 import { leaseIn } from './lease.ts'
 import { type LeaveOptions, removeAll } from './leave.ts'
 import { wasMadeHere } from './namespaces.ts'
@@ -12,6 +12,7 @@ const POLL_MS = 1_000
 
 /** Kinds that `secrets` makes, which are in no inventory. */
 const UNLISTED = ['Secret', 'ConfigMap']
+const CLAIM = 'PersistentVolumeClaim'
 
 export interface TornDown {
   removed: string[]
@@ -25,9 +26,11 @@ export async function tearDown(
   { system, namespace }: { system: string; namespace: string },
   options: LeaveOptions,
 ): Promise<TornDown> {
-  const known = await readInventory(cluster, namespace)
-  const listed = known.filter(({ kind }) => kind !== 'Namespace')
-  const claims = await claimsOf(cluster, listed)
+  const applied = await readInventory(cluster, namespace)
+  // A StatefulSet goes before its volumes: who goes on after an interruption no longer finds them by it.
+  const known = await addToInventory(cluster, namespace, applied, await claimsOf(cluster, applied))
+  const claims = known.filter(({ kind }) => kind === CLAIM)
+  const listed = known.filter(({ kind }) => kind !== 'Namespace' && kind !== CLAIM)
   const removed = await removeAll(cluster, listed, options)
   const found = await Promise.all(known.filter(({ kind }) => kind === 'Namespace').map(reference => cluster.read(reference)))
   const namespaces = found.filter(live => live !== undefined)
@@ -37,25 +40,29 @@ export async function tearDown(
     // An apply that says nothing gives back every field that was ours: labels, and with them the Pod Security level.
     await cluster.apply({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: live.metadata.name } })
   }
-  const own = adopted.some(({ metadata }) => metadata.name === namespace) ? [...claims, inventoryIn(namespace), leaseIn(namespace)] : []
-  removed.push(...(await removeAll(cluster, own, options)))
+  const stays = (name?: string) => adopted.some(({ metadata }) => metadata.name === name)
+  const left = claims.filter(({ metadata }) => stays(metadata.namespace))
+  removed.push(...(await removeAll(cluster, left, options)))
+  if (stays(namespace)) removed.push(...(await removeAll(cluster, [inventoryIn(namespace), leaseIn(namespace)], options)))
   const made = namespaces.filter(wasMadeHere)
   removed.push(...(await removeAll(cluster, made, options)))
   for (const live of made) await awaitNamespace(cluster, live, options)
   return { removed, kept: adopted.map(({ metadata }) => metadata.name) }
 }
 
-/** Volumes of StatefulSets, which outlive them. */
+/** Volumes of StatefulSets, which outlive them. They have the names and labels that the API server gives them, and no others. */
 async function claimsOf(cluster: Cluster, references: readonly Reference[]): Promise<Reference[]> {
   const sets = await Promise.all(references.filter(({ kind }) => kind === 'StatefulSet').map(reference => cluster.read(reference)))
-  const claims = sets.map(async set => {
-    const prefixes = ((set?.spec?.volumeClaimTemplates ?? []) as Reference[]).map(template => `${template.metadata.name}-${set?.metadata.name}-`)
-    const all = prefixes.length > 0 ? await cluster.list('v1', 'PersistentVolumeClaim', set?.metadata.namespace) : []
-    const ours = all.filter(({ metadata }) => prefixes.some(prefix => metadata.name.startsWith(prefix)))
-    return ours.map(
-      ({ metadata: { name, namespace = '' } }): Reference => ({ apiVersion: 'v1', kind: 'PersistentVolumeClaim', metadata: { name, namespace } }),
-    )
-  })
+  const claims = sets
+    .filter(set => set !== undefined)
+    .map(async ({ metadata: { name: set, namespace }, spec }) => {
+      const prefixes = ((spec.volumeClaimTemplates ?? []) as Reference[]).map(template => `${template.metadata.name}-${set}-`)
+      const selector = Object.entries(spec.selector.matchLabels ?? {}).map(([key, value]) => `${key}=${value}`)
+      const all = prefixes.length > 0 ? await cluster.list('v1', CLAIM, namespace, selector.join(',')) : []
+      return all
+        .filter(({ metadata: { name } }) => prefixes.some(prefix => name.startsWith(prefix) && /^\d+$/.test(name.slice(prefix.length))))
+        .map(({ metadata: { name } }): Reference => ({ apiVersion: 'v1', kind: CLAIM, metadata: { name, namespace: namespace as string } }))
+    })
   return (await Promise.all(claims)).flat()
 }
 

@@ -1,10 +1,11 @@
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import type { App } from '@fairlead/infra/tools'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import { type App, protoFiles } from '@fairlead/infra/tools'
 import { loadApp } from '../app.ts'
 import { defineCommand } from '../command.ts'
 import { type Names, namesOf } from '../templates/names.ts'
+import { freePortBeside } from '../templates/port.ts'
 import { MARKS, usersLine } from '../templates/repository.ts'
 import { type CommandTemplate, serviceFiles } from '../templates/service.ts'
 import { writeFiles } from '../templates/write-files.ts'
@@ -23,6 +24,7 @@ export const add = defineCommand({
       .argument('<name>', 'name of the service')
       .option('--calls <names>', 'services that it calls, separated by commas')
       .option('--database', 'it stores what it is given')
+      .option('--grpc', 'it is served by gRPC as well; brings its .proto')
       .option('--users', 'its operations are for logged-in users')
       .option('--command <service.operation>', 'it tells another service of what it stores, through its outbox; brings --database'),
   run: async (flags, { words: [what, given] }) => {
@@ -35,10 +37,13 @@ export const add = defineCommand({
     const called = new Set([...(flags.calls?.split(',') ?? []), ...(command ? [command.to.name] : [])])
     const calls = [...called].map(name => calleeOf(app, '--calls', name))
     const database = flags.database === true || command !== undefined
-    const port = Math.max(8_079, ...services.map(service => service.port)) + 1
+    const port = freePortBeside(services)
+    const grpcPort = flags.grpc ? freePortBeside([...services, { port }]) : undefined
     const root = rootOf(app)
-    await writeFiles(root, serviceFiles({ ...names, port, calls, database, users: flags.users === true, ...(command && { command }) }))
-    say(`services/${names.name} and test/${names.name}.test.ts are there, at port ${port}`)
+    const template = { ...names, port, calls, database, users: flags.users === true, ...(command && { command }), ...(grpcPort && { grpcPort }) }
+    await writeFiles(root, serviceFiles(template))
+    if (grpcPort) await writeProto(root, names)
+    say(`services/${names.name} and test/${names.name}.test.ts are there, at port ${port}${grpcPort ? `, by gRPC at ${grpcPort}` : ''}`)
     const lines = [
       { mark: MARKS.imports, line: importOf(names), said: importOf(names) },
       { mark: MARKS.services, line: `${names.value},`, said: `services: [..., ${names.value}]` },
@@ -51,6 +56,12 @@ export const add = defineCommand({
 })
 
 const rootOf = ({ root }: App): string => (String(root).startsWith('file:') ? fileURLToPath(String(root)) : String(root))
+
+/** The .proto of a contract that has just been written. */
+async function writeProto(root: string, { name, value }: Names): Promise<void> {
+  const { [`${value}Contract`]: contract } = await import(pathToFileURL(join(root, 'services', name, 'contract.ts')).href)
+  await writeFiles(root, Object.fromEntries(protoFiles({ name, contract }).files))
+}
 
 function calleeOf({ system: { services } }: App, flag: string, name: string): Names {
   if (services.some(service => service.name === name)) return namesOf('service', name)

@@ -36,8 +36,8 @@ async function bring({ write: pages, remove }: RunbookDrift): Promise<void> {
 export const charts = defineCommand({
   name: 'charts',
   summary: 'Write the Helm chart of the system, and the runbooks of its alerts',
-  description: `Writes the Helm chart of the system to charts/, and to docs/runbooks the pages that alerts of the kit link to. A page there that is
-yours stays as it is. Run it after every change of a service or of infra/, and commit what it
+  description: `Writes the Helm chart of the system to charts/, and to docs/runbooks the pages that alerts of the kit link to. A page there that you
+edited or wrote stays as it is. Run it after every change of a service or of infra/, and commit what it
 writes.`,
   examples: ['npx fairlead charts', 'npx fairlead charts --check'],
   options: command => command.option('--check', 'write nothing, and end with 1 when charts/ or docs/runbooks has drifted'),

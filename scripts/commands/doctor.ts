@@ -17,7 +17,7 @@ import { networkChecks } from '../doctor/checks/network.ts'
 import { traceChecks } from '../doctor/checks/traces.ts'
 import { workloadChecks } from '../doctor/checks/workloads.ts'
 import { type Context, createContext } from '../doctor/context.ts'
-import { withDeployed } from '../doctor/deployed-settings.ts'
+import { said, withDeployed } from '../doctor/deployed-settings.ts'
 import { type UserTokens, userTokensOn } from '../journey/user-tokens.ts'
 import { linesOf, toRun } from '../remedy.ts'
 import { dim, green, printable, red, say, seconds, usageError, yellow } from '../terminal.ts'
@@ -97,14 +97,13 @@ It needs the rights to list and read what was deployed, nodes and their Secrets'
     // That the API server answers has a check of its own.
     const settings = await withApiServer(cluster, chosen).catch(() => chosen)
     const { own, platform } = synthesize({ ...app, settings, images: await imageReferences(app, settings) })
-    const chosenHere = Object.keys(settings).flatMap(name => (process.env[name] ? [[name, process.env[name]]] : []))
     const checked = createContext({
       cluster,
       system: app.system,
       settings,
       manifests: [...platform, ...own],
       ...at,
-      chosen: Object.fromEntries(chosenHere),
+      chosen: said(env, settings),
     })
     const words = flags.only?.split(',').filter(Boolean)
     const userTokens = await userTokensOn(app.system, settings, process.env)

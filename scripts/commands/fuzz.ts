@@ -1,15 +1,15 @@
 import { execFile, spawn } from 'node:child_process'
 import { chmod, mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import { callersOf, type Operation, type ServiceDefinition } from '@fairlead/chassis'
-import { freePort, startPostgres } from '@fairlead/chassis/local'
+import { startPostgres } from '@fairlead/chassis/local'
 import type { App } from '@fairlead/infra/tools'
 import { loadApp } from '../app.ts'
 import { defineCommand, wholeNumber } from '../command.ts'
 import { runJourney } from '../journey/run-journey.ts'
-import { prepareLocalSystem } from '../local/local-system.ts'
+import { freePorts, prepareLocalSystem, settingsFrom } from '../local/local-system.ts'
 import type { LocalPorts } from '../local/service-process.ts'
 import { usageError } from '../terminal.ts'
 
@@ -64,23 +64,40 @@ const tryRun = (program: string, maxExamples: number, { title, url, token, opera
     child.once('close', code => (signal.aborted ? reject(signal.reason) : resolve(code === 0)))
   })
 
-async function tryApp(app: App, program: string, maxExamples: number, signal: AbortSignal): Promise<boolean> {
+interface Options {
+  program: string
+  maxExamples: number
+  /** Where secrets are that nobody here can make. */
+  dataDir: string
+}
+
+async function tryApp(app: App, { program, maxExamples, dataDir }: Options, signal: AbortSignal): Promise<boolean> {
   const { system, root, journey } = app
+  settingsFrom(process.env, system)
   const dir = await mkdtemp(join(tmpdir(), 'fairlead-fuzz-'))
   // Postgres runs as nobody under root, and has to reach its folder.
   await chmod(dir, 0o755)
   const postgres = system.services.some(({ database }) => database) ? await startPostgres({ dir: join(dir, 'postgres'), unsafe: true }) : undefined
   const ports = new Map<string, LocalPorts>()
-  for (const { name } of system.services) ports.set(name, { port: await freePort(), adminPort: await freePort() })
+  for (const service of system.services) ports.set(service.name, await freePorts(service))
   const running = []
   try {
-    const local = await prepareLocalSystem({ system, root, dir, postgres, portsOf: ({ name }) => ports.get(name) as LocalPorts, signal })
+    const local = await prepareLocalSystem({
+      system,
+      root,
+      dir,
+      postgres,
+      portsOf: ({ name }) => ports.get(name) as LocalPorts,
+      settings: process.env,
+      brought: resolve(dataDir),
+      signal,
+    })
     for (const service of system.services) running.push(await local.start(service))
     const url = (name: string) => `http://127.0.0.1:${ports.get(name)?.port}`
     const target: Target = {
       url,
       userToken: async () =>
-        journey && (await runJourney(journey, { origin: url, signal, userToken: local.users?.tokenOf })).findLast(({ as }) => as)?.as,
+        journey && (await runJourney(journey, { origin: url, signal, userToken: local.users?.tokenOf })).findLast(({ sent }) => sent.as)?.sent.as,
       workloadToken: (caller, callee) => readFile(join(dir, 'workload-tokens', `${caller}-to-${callee}.token`), 'utf8'),
     }
     let passed = true
@@ -109,15 +126,17 @@ export const fuzz = defineCommand({
   name: 'fuzz',
   summary: 'Try every operation with what Schemathesis makes up',
   description: `Runs Schemathesis (a Python program: pip install schemathesis) with all its checks against each service's /openapi.json, on
-databases of their own, with the access token of a user who has taken the journey. Ends with 1 when a check fails, with 2 without the program.`,
+databases of their own, with the access token of a user who has taken the journey. Settings of the services come from the environment,
+and secrets that have to be brought from the data of start. Ends with 1 when a check fails, with 2 without the program.`,
   examples: ['npx fairlead fuzz', 'npx fairlead fuzz --max-examples 1000'],
   options: command =>
     command
       .option('--program <path>', 'the program', 'schemathesis')
+      .option('--data-dir <folder>', 'where secrets are that nobody can make, in secrets/SERVICE/NAME', '.data')
       .option('--max-examples <n>', 'cases per operation and phase', wholeNumber({ min: 1, max: 1_000_000 }), 100),
-  run: async ({ program, maxExamples }, { interrupts }) => {
+  run: async (options, { interrupts }) => {
     const app = await loadApp()
-    await checkProgram(program)
-    return (await tryApp(app, program, maxExamples, interrupts())) ? 0 : 1
+    await checkProgram(options.program)
+    return (await tryApp(app, options, interrupts())) ? 0 : 1
   },
 })

@@ -9,11 +9,35 @@ import { defineCommand } from '../command.ts'
 import { fairlead, toRun } from '../remedy.ts'
 import { CommandError, say, usageError } from '../terminal.ts'
 
-const COLUMNS = 'id, kind, subject_id as "subjectId", attempts, last_error as "lastError", created_at as "createdAt", parked_at as "parkedAt"'
+/** Of a parked message, how many of its subject it blocks; of any, which one it waits for. */
+const LIST = `
+  select id, kind, version, subject_id as "subjectId", attempts, last_error as "lastError", created_at as "createdAt", parked_at as "parkedAt",
+    case when parked_at is null then 0
+      else (select count(*)::int from outbox later where later.subject_id = outbox.subject_id and later.sequence > outbox.sequence) end as blocks,
+    (select earlier.id from outbox earlier where earlier.subject_id = outbox.subject_id and earlier.sequence < outbox.sequence
+      order by earlier.sequence limit 1) as "waitsFor"
+  from outbox`
+
+interface Row {
+  id: string
+  kind: string
+  version: number
+  subjectId: string
+  attempts: number
+  lastError: string | null
+  blocks: number
+  waitsFor: string | null
+}
+
+const WAITING = `(select count(*)::int from outbox later
+  where later.subject_id = outbox.subject_id and later.sequence > outbox.sequence and later.id <> all($1)) as waiting`
 
 const CHANGES = {
-  retry: 'update outbox set parked_at = null, attempts = 0, due_at = now() where id = any($1) and parked_at is not null returning id',
-  drop: 'delete from outbox where id = any($1) and parked_at is not null returning id',
+  retry: {
+    sql: `update outbox set parked_at = null, attempts = 0, due_at = now() where id = any($1) and parked_at is not null returning id, ${WAITING}`,
+    outcome: 'follow once delivered',
+  },
+  drop: { sql: `delete from outbox where id = any($1) and parked_at is not null returning id, ${WAITING}`, outcome: 'of the same subjects go on' },
 } as const
 
 type Work = (client: pg.Client) => Promise<number>
@@ -21,19 +45,37 @@ type Work = (client: pg.Client) => Promise<number>
 const list =
   ({ all, json }: { all?: true; json?: true }): Work =>
   async client => {
-    const { rows } = await client.query(`select ${COLUMNS} from outbox ${all ? '' : 'where parked_at is not null'} order by id limit 1000`)
+    const { rows } = await client.query<Row>(`${LIST} ${all ? '' : 'where parked_at is not null'} order by id limit 1000`)
     if (json) process.stdout.write(`${JSON.stringify(rows)}\n`)
     else if (rows.length === 0) say(all ? 'nothing is there' : 'nothing is parked')
-    else for (const row of rows) process.stdout.write(`${row.id}  ${row.kind}  ${row.subjectId}  ${row.attempts} attempts  ${row.lastError ?? ''}\n`)
+    else for (const row of rows) process.stdout.write(`${line(row)}\n`)
     return 0
   }
+
+const line = ({ id, kind, version, subjectId, attempts, lastError, blocks, waitsFor }: Row): string =>
+  [
+    id,
+    version === 1 ? kind : `${kind} (version ${version})`,
+    subjectId,
+    `${attempts} attempts`,
+    ...(lastError === null ? [] : [lastError]),
+    ...(blocks > 0 ? [`blocks ${blocks} of its subject`] : []),
+    ...(waitsFor === null ? [] : [`waits for ${waitsFor}`]),
+  ].join('  ')
 
 const change =
   (command: keyof typeof CHANGES, ids: readonly string[]): Work =>
   async client => {
-    const { rows } = await client.query<{ id: string }>(CHANGES[command], [ids])
+    const { sql, outcome } = CHANGES[command]
+    const { rows } = await client.query<{ id: string; waiting: number }>(sql, [ids])
     const unknown = ids.filter(id => !rows.some(row => row.id === id))
-    say(`${command}: ${rows.length} of ${ids.length}${unknown.length > 0 ? `; not parked: ${unknown.join(', ')}` : ''}`)
+    const waiting = rows.reduce((sum, row) => sum + row.waiting, 0)
+    const told = [
+      `${command}: ${rows.length} of ${ids.length}`,
+      ...(waiting > 0 ? [`${waiting} ${outcome}`] : []),
+      ...(unknown.length > 0 ? [`not parked: ${unknown.join(', ')}`] : []),
+    ]
+    say(told.join('; '))
     return unknown.length > 0 ? 1 : 0
   }
 
@@ -72,13 +114,13 @@ const inCluster = (context: string, name: string, system: SystemDefinition) =>
 export const outbox = defineCommand({
   name: 'outbox',
   summary: 'List, retry or drop parked messages',
-  description: `Messages of the outbox that can never be delivered are parked and stay until somebody decides.
+  description: `Messages of the outbox that can never be delivered are parked and stay until somebody decides. Later ones of the same subject wait for them.
 
-  list       parked messages, oldest first; --all also those under way
+  list       parked messages, oldest first, and how many each blocks; --all also those under way
 
-  retry ID   due again at once, with the count of attempts at zero
+  retry ID   due again at once, with the count of attempts at zero; those that wait follow
 
-  drop ID    removed; what they were to do will not be done`,
+  drop ID    removed; what they were to do will not be done, and those that wait go on`,
   examples: ['npx fairlead outbox list', 'npx fairlead outbox retry ID --context NAME', 'npx fairlead outbox drop ID ID --service SERVICE'],
   options: command =>
     command

@@ -52,7 +52,7 @@ async function runSystem({ system, root, journey }: App, { dataDir, portsOf }: O
     for (const service of system.services) {
       stopped.throwIfAborted()
       running.push(
-        await step(`${service.name} on 127.0.0.1:${local.ports[service.name]?.port}, logs in ${local.logFile(service.name)}`, () =>
+        await step(`${service.name} on ${addressOf(local.ports[service.name] as LocalPorts)}, logs in ${local.logFile(service.name)}`, () =>
           local.start(service),
         ),
       )
@@ -79,6 +79,8 @@ async function runSystem({ system, root, journey }: App, { dataDir, portsOf }: O
     await runFile.remove()
   }
 }
+
+const addressOf = ({ port, grpcPort }: LocalPorts) => `127.0.0.1:${port}${grpcPort === undefined ? '' : `, by gRPC on ${grpcPort}`}`
 
 /** Before anything is started: a clear word now is better than a log to read later. */
 async function refuseTakenPort(name: string, ports: LocalPorts): Promise<void> {
@@ -113,8 +115,7 @@ data stays for the next start.`,
     const app = await loadApp()
     const most = MAX_PORT - Math.max(...app.system.services.flatMap(service => Object.values(graphPorts(service))))
     if (portOffset > most) throw usageError(`--port-offset ${portOffset} is not a whole number from 0 to ${most}`)
-    const portsOf = ({ port }: ServiceDefinition) => graphPorts({ port: port + portOffset })
-    await runSystem(app, { dataDir, portsOf }, interrupts())
+    await runSystem(app, { dataDir, portsOf: service => graphPorts(service, portOffset) }, interrupts())
     return 0
   },
 })

@@ -70,7 +70,7 @@ const milliseconds = (seconds: number | undefined): string => (seconds === undef
 
 const figures = (rows: readonly Red[], absent: readonly string[]): string =>
   table(
-    ['', 'service', 'requests/s', '5xx', 'p50', 'p99', 'budget left: failures', 'slowness', 'alerts'],
+    ['', 'service', 'requests/s', 'failed', 'p50', 'p99', 'budget left: failures', 'slowness', 'alerts'],
     rows.map(({ service, requestsPerSecond, failed, p50, p99, budgetLeft, alerts }) => [
       alerts.length > 0 || absent.includes(service) ? '✗' : '✓',
       service,

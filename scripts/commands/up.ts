@@ -1,7 +1,7 @@
 import { Option } from '@commander-js/extra-typings'
-import { describeImages, ensureBase, imagesFor, redirectsHttp, settingsFor, usesStandIn } from '@fairlead/infra/tools'
+import { type App, describeImages, ensureBase, imagesFor, redirectsHttp, type Settings, settingsFor, usesStandIn } from '@fairlead/infra/tools'
 import { loadApp } from '../app.ts'
-import { openCluster } from '../cluster/cluster.ts'
+import { type Cluster, openCluster } from '../cluster/cluster.ts'
 import { crdSource, GATEWAY_API } from '../cluster/crds.ts'
 import { AUTHORITY_DIR, ingressUrl } from '../cluster/ingress-url.ts'
 import { checkTools, ensureCluster, INGRESS_PORTS, loadImages } from '../cluster/kind.ts'
@@ -10,13 +10,53 @@ import { requireVersion } from '../cluster/version.ts'
 import { defineCommand, wholeNumber } from '../command.ts'
 import { curlLines } from '../journey/curl-lines.ts'
 import { obstacle } from '../journey/obstacle.ts'
-import { runJourney, type Taken } from '../journey/run-journey.ts'
+import { runJourney } from '../journey/run-journey.ts'
+import type { Taken } from '../journey/take-step.ts'
 import { tokenInBash, userTokensOn } from '../journey/user-tokens.ts'
 import { fairlead } from '../remedy.ts'
 import { createSteps, say, yellow } from '../terminal.ts'
 import { CRDS, CRDS_SHA256, GATEWAY_CRDS, GATEWAY_CRDS_SHA256, JSON_OUTPUT, SETTINGS, TIMEOUT } from './options.ts'
 
 const summaryOf = ({ title, status, ms, traceId }: Taken) => ({ step: title, status, ms, traceId })
+
+/** @returns the steps that were taken; none when something is in the way, which is said */
+async function takeJourney(
+  { system, journey }: App,
+  cluster: Cluster,
+  settings: Settings,
+  { step }: ReturnType<typeof createSteps>,
+  signal: AbortSignal,
+) {
+  const userToken = await userTokensOn(system, settings, process.env)
+  const untaken = obstacle(journey, userToken)
+  if (untaken) say(`${yellow('-')} the journey through the ingress: ${untaken}`)
+  if (untaken || !journey) return undefined
+  const baseUrl = ingressUrl(settings)
+  const logs = (service: string) => fairlead(cluster.context, `logs ${service}`)
+  return step(
+    'the journey through the ingress',
+    () => runJourney(journey, { origin: () => baseUrl, host: settings.HOST, signal, logs, userToken }),
+    all => all.map(({ title }) => title).join(', '),
+  )
+}
+
+interface Addresses {
+  /** Where clients go. */
+  url: string
+  https: string
+}
+
+function addressesOf(settings: Settings): Addresses {
+  const https = `https://${settings.HOST}:${INGRESS_PORTS.https}`
+  return { url: redirectsHttp(settings) ? https : `http://${settings.HOST}:${INGRESS_PORTS.http}`, https }
+}
+
+function tellHowToUse({ system, journey }: App, settings: Settings, { url, https }: Addresses): void {
+  say(`\nThe ${system.name} is at ${[...new Set([url, https])].join(' and ')} (CA: ${AUTHORITY_DIR}/ca.crt).${journey ? ' Try it (bash):\n' : ''}`)
+  const curl = url === https ? `curl --cacert ${AUTHORITY_DIR}/ca.crt --resolve ${settings.HOST}:${INGRESS_PORTS.https}:127.0.0.1` : 'curl'
+  if (journey) process.stdout.write(curlLines(journey, { origin: () => url, curl, ...(usesStandIn(system, settings) && { userToken: tokenInBash }) }))
+  say('\nnpx fairlead status shows what runs, npx fairlead down removes it.')
+}
 
 export const up = defineCommand({
   name: 'up',
@@ -42,7 +82,7 @@ at any time: it goes on where it stopped, and changes only what is not as it sho
   run: async (flags, { interrupts }) => {
     const { name } = flags
     const app = await loadApp()
-    const { system, journey } = app
+    const { system } = app
     const settings = settingsFor(`kind-${name}`, process.env, system)
     const crds = crdSource({ folder: flags.crds, sha256: flags.crdsSha256 })
     const gatewayCrds = crdSource({ folder: flags.gatewayCrds, sha256: flags.gatewayCrdsSha256 }, GATEWAY_API)
@@ -86,39 +126,12 @@ at any time: it goes on where it stopped, and changes only what is not as it sho
     )
     const options = { project: app, settings, crds, gatewayCrds, timeoutMs: flags.timeout * 1_000, signal }
     const { changed, pruned } = await release(cluster, images, steps, options)
-    const baseUrl = ingressUrl(settings)
-    const userToken = await userTokensOn(system, settings, process.env)
-    const untaken = flags.journey ? obstacle(journey, userToken) : undefined
-    if (untaken) say(`${yellow('-')} the journey through the ingress: ${untaken}`)
-    const taken =
-      journey && !untaken && flags.journey
-        ? await step(
-            'the journey through the ingress',
-            () =>
-              runJourney(journey, {
-                origin: () => baseUrl,
-                host: settings.HOST,
-                signal,
-                logs: service => fairlead(cluster.context, `logs ${service}`),
-                userToken,
-              }),
-            all => all.map(({ title }) => title).join(', '),
-          )
-        : undefined
-
-    const https = `https://${settings.HOST}:${INGRESS_PORTS.https}`
-    const url = redirectsHttp(settings) ? https : `http://${settings.HOST}:${INGRESS_PORTS.http}`
-    if (flags.json)
-      process.stdout.write(`${JSON.stringify({ cluster: name, url, journey: taken?.map(summaryOf), changed, pruned, steps: steps.done }, null, 2)}\n`)
-    else {
-      say(
-        `\nThe ${system.name} is at ${[...new Set([url, https])].join(' and ')} (CA: ${AUTHORITY_DIR}/ca.crt).${journey ? ' Try it (bash):\n' : ''}`,
-      )
-      const curl = url === https ? `curl --cacert ${AUTHORITY_DIR}/ca.crt --resolve ${settings.HOST}:${INGRESS_PORTS.https}:127.0.0.1` : 'curl'
-      if (journey)
-        process.stdout.write(curlLines(journey, { origin: () => url, curl, ...(usesStandIn(system, settings) && { userToken: tokenInBash }) }))
-      say('\nnpx fairlead status shows what runs, npx fairlead down removes it.')
-    }
+    const taken = flags.journey ? await takeJourney(app, cluster, settings, steps, signal) : undefined
+    const addresses = addressesOf(settings)
+    if (flags.json) {
+      const outcome = { cluster: name, url: addresses.url, journey: taken?.map(summaryOf), changed, pruned, steps: steps.done }
+      process.stdout.write(`${JSON.stringify(outcome, null, 2)}\n`)
+    } else tellHowToUse(app, settings, addresses)
     return 0
   },
 })

@@ -1,5 +1,5 @@
 import { type SystemDefinition, settingVariable } from '@fairlead/chassis'
-import { someSettings } from '@fairlead/infra/tools'
+import { type Settings, someSettings } from '@fairlead/infra/tools'
 import type { Cluster } from '../cluster/cluster.ts'
 
 type Env = Record<string, string | undefined>
@@ -21,3 +21,7 @@ export async function withDeployed(cluster: Cluster, system: SystemDefinition, e
   )
   return { ...env, ...Object.fromEntries(found.flat()) }
 }
+
+/** What an environment says of settings, which a command that is to mean the same system has to say again; the others have their defaults. */
+export const said = (env: Env, settings: Settings): Record<string, string> =>
+  Object.fromEntries(Object.keys(settings).flatMap(name => (env[name] ? [[name, env[name]]] : [])))

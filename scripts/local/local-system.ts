@@ -14,9 +14,9 @@ import {
   secretsOf,
   takesOf,
 } from '@fairlead/chassis'
-import { ensureDatabase, type Postgres } from '@fairlead/chassis/local'
+import { ensureDatabase, freePort, type Postgres } from '@fairlead/chassis/local'
 import { commonSettings } from '@fairlead/chassis/run'
-import { environmentOf, ISSUER_STAND_IN, misspeltSettings, serviceFields, serviceSettingsIn } from '@fairlead/infra/tools'
+import { environmentOf, ISSUER_STAND_IN, memoryVariables, misspeltSettings, serviceFields, serviceSettingsIn } from '@fairlead/infra/tools'
 import { LOCAL_ISSUER, LOCAL_NAMESPACE, type LocalIssuer, openLocalIssuer } from './credentials.ts'
 import { localSecret } from './local-secrets.ts'
 import { type LocalPorts, migrate, type ServiceProcess, type StartOptions, startProcess } from './service-process.ts'
@@ -47,6 +47,8 @@ export interface LocalOptions {
   portsOf?: (service: ServiceDefinition) => LocalPorts
   /** Where settings are that people may change. @default nowhere: each has its default */
   settings?: Record<string, string | undefined>
+  /** Folder whose secrets/SERVICE/NAME has the secrets that nobody here can make. @default dir */
+  brought?: string
   /** Ends what is under way: migrations, and the wait for a service to be ready. */
   signal?: AbortSignal
   /** Told of the process of a service as soon as it is there, e.g. to find it again. */
@@ -69,6 +71,7 @@ export async function prepareLocalSystem({
   postgres,
   portsOf = graphPorts,
   settings = {},
+  brought = dir,
   signal = new AbortController().signal,
   onSpawn = async () => {},
 }: LocalOptions): Promise<LocalSystem> {
@@ -84,7 +87,7 @@ export async function prepareLocalSystem({
     const database = databaseOf(service)
     const identities = await writeTokens(service, issuer)
     const secrets = new Map<string, string>()
-    for (const secret of secretsOf(service)) secrets.set(secret.name, await localSecret(dir, service.name, secret))
+    for (const secret of secretsOf(service)) secrets.set(secret.name, await localSecret(secret.make ? dir : brought, service.name, secret))
     const places = {
       namespace: LOCAL_NAMESPACE,
       authIssuer: `https://${system.name}.localhost`,
@@ -98,9 +101,11 @@ export async function prepareLocalSystem({
       identityFile: (callee: string) => identities[callee] as string,
     }
     envs.set(service.name, {
+      ...memoryVariables(service),
       HOST: '127.0.0.1',
       PORT: String(ports[service.name]?.port),
       ADMIN_PORT: String(ports[service.name]?.adminPort),
+      ...(service.grpc && { GRPC_PORT: String(ports[service.name]?.grpcPort) }),
       ...environmentOf(system, service, places),
       ...calleeHosts(service, ports),
     })
@@ -155,8 +160,19 @@ export function settingsFrom(env: Record<string, string | undefined>, system: Sy
   return Object.fromEntries(Object.entries(serviceSettingsIn(env, system)).map(([service, own]) => [service, { ...ofAll, ...own }]))
 }
 
-/** Where a service listens on a laptop, where they all share one address. */
-export const graphPorts = ({ port }: Pick<ServiceDefinition, 'port'>): LocalPorts => ({ port, adminPort: localAdminPort(port) })
+/** Where a service listens on a laptop, where they all share one address. @param offset added to each port */
+export const graphPorts = ({ port, grpc }: Pick<ServiceDefinition, 'port' | 'grpc'>, offset = 0): LocalPorts => ({
+  port: port + offset,
+  adminPort: localAdminPort(port) + offset,
+  ...(grpc && { grpcPort: grpc.port + offset }),
+})
+
+/** Ports that nobody listens on, for a service. */
+export const freePorts = async ({ grpc }: ServiceDefinition): Promise<LocalPorts> => ({
+  port: await freePort(),
+  adminPort: await freePort(),
+  ...(grpc && { grpcPort: await freePort() }),
+})
 
 /** A workload token for each edge. @returns their paths by callee */
 async function writeTokens(service: ServiceDefinition, issuer: LocalIssuer): Promise<Record<string, string>> {
@@ -167,7 +183,9 @@ async function writeTokens(service: ServiceDefinition, issuer: LocalIssuer): Pro
 
 /** Where each callee is: there is no DNS that knows. */
 const calleeHosts = ({ calls }: ServiceDefinition, ports: Record<string, LocalPorts>) =>
-  Object.fromEntries(calls.map(({ to }) => [edgeVariables(to.name).host, `127.0.0.1:${ports[to.name]?.port}`]))
+  Object.fromEntries(
+    calls.map(({ to, protocol }) => [edgeVariables(to.name).host, `127.0.0.1:${ports[to.name]?.[protocol === 'grpc' ? 'grpcPort' : 'port']}`]),
+  )
 
 /** Makes a service's database, and the files with its URLs. @returns the file of the role that serves; the owner's is beside it */
 async function writeDatabaseUrls(dir: string, postgres: Postgres, service: string, database: string): Promise<string> {

@@ -1,5 +1,7 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { open, readFile } from 'node:fs/promises'
+import { getCompileCacheDir } from 'node:module'
+import { dirname } from 'node:path'
 import { promisify } from 'node:util'
 import { pause } from '../pause.ts'
 import { CommandError } from '../terminal.ts'
@@ -8,6 +10,8 @@ import { whyEnded } from './why-ended.ts'
 export interface LocalPorts {
   port: number
   adminPort: number
+  /** Of a service that is served by gRPC. */
+  grpcPort?: number
 }
 
 /** A service as a program of this machine. */
@@ -47,10 +51,16 @@ export interface ServiceProcess {
 
 const NODE_FLAGS = ['--disable-warning=ExperimentalWarning']
 
+/** Where this process keeps compiled code, each version of Node.js in a folder of its own: what it starts is there in half the time. */
+function keptCode(): Record<string, string> {
+  const ofThisVersion = getCompileCacheDir()
+  return ofThisVersion === undefined ? {} : { NODE_COMPILE_CACHE: dirname(ofThisVersion) }
+}
+
 /** Brings the tables of a service up to date, by its own program. */
 export async function migrate({ name, main, env }: Pick<ServiceProgram, 'name' | 'main' | 'env'>, signal: AbortSignal): Promise<void> {
   try {
-    await promisify(execFile)(process.execPath, [...NODE_FLAGS, main, 'migrate'], { env, signal, timeout: 60_000 })
+    await promisify(execFile)(process.execPath, [...NODE_FLAGS, main, 'migrate'], { env: { ...keptCode(), ...env }, signal, timeout: 60_000 })
   } catch (error) {
     const { stdout = '', stderr = '', message } = error as Error & { stdout?: string; stderr?: string }
     throw new CommandError(`migrating ${name} failed: ${whyEnded(stdout + stderr) || message}`)
@@ -66,7 +76,7 @@ export async function startProcess(
   const logStart = (await log.stat()).size
   // A process group of its own: Ctrl-C reaches the parent alone, which then stops the services in order.
   const child = spawn(process.execPath, [...NODE_FLAGS, ...nodeFlags, main], {
-    env: { ...base, ...env },
+    env: { ...keptCode(), ...base, ...env },
     detached: true,
     stdio: ['ignore', log.fd, log.fd],
   })

@@ -10,7 +10,7 @@ export const plainService = (template: ServiceTemplate) => ({
 const contract = ({ name, value, noun, users }: ServiceTemplate) => `import { defineContract, id, strict } from '@fairlead/chassis'
 import { z } from 'zod'
 
-const ${value} = strict({ id, text: z.string() })
+const ${value} = strict({ id, text: z.string() }).meta({ title: '${noun}' })
 const params = z.object({ id })
 
 export const ${value}Contract = defineContract({

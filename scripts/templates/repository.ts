@@ -36,7 +36,7 @@ export const usersLine = (system: string) =>
   `users: { issuer: 'https://login.example.org', audience: '${system}', jwksUri: 'https://login.example.org/keys' }, // replace with your issuer; on this machine and on kind a stand-in is used`
 
 /** Every command, so that `npm run` lists them and no other tool is needed. */
-const COMMANDS = ['up', 'down', 'status', 'doctor', 'logs', 'deploy', 'synth', 'images', 'secrets', 'outbox', 'charts', 'diagram']
+const COMMANDS = ['up', 'down', 'status', 'doctor', 'logs', 'deploy', 'synth', 'images', 'secrets', 'outbox', 'charts', 'diagram', 'proto']
 
 const packageJson = ({ name, packages }: RepositoryTemplate) =>
   `${JSON.stringify(

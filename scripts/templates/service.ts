@@ -1,3 +1,4 @@
+import { numbersName } from '@fairlead/infra/tools'
 import type { Names } from './names.ts'
 import { plainService } from './plain-service.ts'
 import { storingService } from './storing-service.ts'
@@ -17,6 +18,8 @@ export interface ServiceTemplate extends Names {
   /** Whether its operations are for logged-in users. */
   users: boolean
   command?: CommandTemplate
+  /** Where it is served by gRPC. */
+  grpcPort?: number
 }
 
 /** Files of a service that works, its test among them, by path. */
@@ -31,13 +34,13 @@ export function serviceFiles(template: ServiceTemplate): Record<string, string> 
   }
 }
 
-const definition = ({ name, value, port, calls, database, command }: ServiceTemplate) => `import { defineService } from '@fairlead/chassis'
+const definition = ({ name, value, port, calls, database, command, grpcPort }: ServiceTemplate) => `import { defineService } from '@fairlead/chassis'
 ${calls.map(callee => `import { ${callee.value} } from '../${callee.name}/service.ts'\n`).join('')}import { ${value}Contract } from './contract.ts'
-
+${grpcPort === undefined ? '' : `import { ${numbersName(name)} } from './proto.ts'\n`}
 export const ${value} = defineService({
   name: '${name}',
   port: ${port},
-  contract: ${value}Contract,${database ? `\n  database: true,` : ''}${calls.length > 0 ? `\n  calls: [${calls.map(callee => edge(callee, command)).join(', ')}],` : ''}
+  contract: ${value}Contract,${grpcPort === undefined ? '' : `\n  grpc: { port: ${grpcPort}, numbers: ${numbersName(name)} },`}${database ? `\n  database: true,` : ''}${calls.length > 0 ? `\n  calls: [${calls.map(callee => edge(callee, command)).join(', ')}],` : ''}
   timeoutMs: ${calls.length > 0 ? '1_000' : '500'},
   maxConcurrency: 100,
   slo: { availability: 0.999, latency: { thresholdMs: 250, objective: 0.99 } },

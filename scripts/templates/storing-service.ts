@@ -12,7 +12,7 @@ export const storingService = (template: ServiceTemplate) => ({
 const contract = ({ name, value, noun, users, command }: ServiceTemplate) => `import { defineContract, id, strict } from '@fairlead/chassis'
 import { z } from 'zod'
 
-const ${value} = strict({ id, text: z.string()${command ? ", state: z.enum(['pending', 'done', 'refused'])" : ''} })
+const ${value} = strict({ id, text: z.string()${command ? ", state: z.enum(['pending', 'done', 'refused'])" : ''} }).meta({ title: '${noun}' })
 const params = z.object({ id })
 
 export const ${value}Contract = defineContract({

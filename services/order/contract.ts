@@ -6,16 +6,16 @@ export const STATES = ['pending', 'confirmed', 'rejected', 'cancelling', 'cancel
 
 const sku = z.string().regex(/^[a-z0-9][a-z0-9-]{0,63}$/, 'is not a SKU: 1 to 64 lower-case letters, digits and dashes')
 
-const product = strict({ sku, name: z.string(), description: z.string(), price: money })
-const item = strict({ sku, name: z.string(), quantity: z.int(), unitPrice: money })
+const product = strict({ sku, name: z.string(), description: z.string(), price: money }).meta({ title: 'Product' })
+const item = strict({ sku, name: z.string(), quantity: z.int(), unitPrice: money }).meta({ title: 'OrderItem' })
 const order = strict({
   id,
-  state: z.enum(STATES),
+  state: z.enum(STATES).meta({ title: 'OrderState' }),
   items: z.array(item),
   total: money,
   createdAt: timestamp,
   rejection: strict({ code: z.string() }).optional(),
-})
+}).meta({ title: 'Order' })
 
 export type Product = z.infer<typeof product>
 export type OrderItem = z.infer<typeof item>

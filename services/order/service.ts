@@ -13,7 +13,7 @@ export const order = defineService({
     MAX_OPEN_ORDERS: count(DEFAULT_LIMITS.open, 'orders of one user that are pending or cancelling'),
     MAX_REFUSED_ORDERS_PER_DAY: count(DEFAULT_LIMITS.refused, 'orders of one user that were rejected, in 24 hours'),
   },
-  calls: [{ to: user, mode: 'optional', attemptTimeoutMs: 700, maxAttempts: 2, commands: ['reserveCredit', 'releaseCredit'] }],
+  calls: [{ to: user, protocol: 'grpc', mode: 'optional', attemptTimeoutMs: 700, maxAttempts: 2, commands: ['reserveCredit', 'releaseCredit'] }],
   panels: [
     {
       metric: 'orders_total',

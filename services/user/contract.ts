@@ -32,10 +32,12 @@ const LARGEST = 16_384
 
 const refreshToken = z.string().regex(/^[A-Za-z0-9_-]{43}$/, 'is not a refresh token')
 
-const userShape = strict({ id, email: z.string(), name: z.string(), createdAt: timestamp })
-const tokens = strict({ accessToken: z.string(), refreshToken: z.string(), tokenType: z.literal('Bearer'), expiresIn: z.int() })
-const credit = strict({ limit: money, reserved: money, available: money })
-const reservation = strict({ orderId: id, userId: id, total: money, state: z.literal('reserved') })
+const userShape = strict({ id, email: z.string(), name: z.string(), createdAt: timestamp }).meta({ title: 'User' })
+const tokens = strict({ accessToken: z.string(), refreshToken: z.string(), tokenType: z.literal('Bearer'), expiresIn: z.int() }).meta({
+  title: 'Tokens',
+})
+const credit = strict({ limit: money, reserved: money, available: money }).meta({ title: 'Credit' })
+const reservation = strict({ orderId: id, userId: id, total: money, state: z.literal('reserved') }).meta({ title: 'Reservation' })
 
 export type User = z.infer<typeof userShape>
 

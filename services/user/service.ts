@@ -1,11 +1,13 @@
 import { ACCESS_TOKEN, count, defineService, seconds } from '@fairlead/chassis'
 import { userContract } from './contract.ts'
+import { userProto } from './proto.ts'
 
 /** Accounts, sessions and credit. */
 export const user = defineService({
   name: 'user',
   port: 8080,
   contract: userContract,
+  grpc: { port: 8090, numbers: userProto },
   database: true,
   settings: {
     /** Other services take a token for that long after a log-out. */

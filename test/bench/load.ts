@@ -1,13 +1,22 @@
-// The load generator, a process of its own that stays, so that its code is hot: takes LoadOptions as messages, answers LoadResults.
+// The load generator, a process of its own that stays, so that its code is hot: takes LoadOptions or Arrivals as messages and answers each.
 import { randomUUID } from 'node:crypto'
 import autocannon from 'autocannon'
+import { type Arrivals, arrive } from './arrivals.ts'
 
 export interface LoadOptions {
   url: string
   seconds: number
   connections: number
-  /** With tokens: POST an order with a key of its own, as each user in turn. Without: GET the URL. */
-  tokens?: string[]
+  /** What is posted; without it the URL is asked for. */
+  posted?: Posted | undefined
+}
+
+export interface Posted {
+  path: string
+  /** JSON, sent with an idempotency key of its own each time. */
+  body: string
+  /** Of the users who send it, in turn. */
+  tokens: string[]
 }
 
 export interface LoadResult {
@@ -19,10 +28,10 @@ export interface LoadResult {
   statuses: Record<string, number>
 }
 
-async function load({ url, seconds, connections, tokens }: LoadOptions): Promise<LoadResult> {
+async function load({ url, seconds, connections, posted }: LoadOptions): Promise<LoadResult> {
   const times: number[] = []
   const statuses: Record<string, number> = {}
-  const run = autocannon({ url, connections, duration: seconds, sampleInt: 50, ...(tokens && { requests: [orderRequest(tokens)] }) })
+  const run = autocannon({ url, connections, duration: seconds, sampleInt: 50, ...(posted && { requests: [requestOf(posted)] }) })
   const startedAt = performance.now()
   let lastAt = startedAt
   run.on('response', (_client, status, _bytes, ms) => {
@@ -37,12 +46,13 @@ async function load({ url, seconds, connections, tokens }: LoadOptions): Promise
   return { requests: times.length, perSecond: (times.length / (lastAt - startedAt)) * 1_000, p50Ms: quantile(0.5), p99Ms: quantile(0.99), statuses }
 }
 
-function orderRequest(tokens: string[]) {
+function requestOf({ path, body, tokens }: Posted) {
   let turn = 0
   return {
     method: 'POST',
+    path,
     headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ items: [{ sku: 'usb-c-cable', quantity: 1 }] }),
+    body,
     setupRequest: (request: { headers?: Record<string, string> }) => ({
       ...request,
       headers: { ...request.headers, authorization: `Bearer ${tokens[turn++ % tokens.length]}`, 'idempotency-key': randomUUID() },
@@ -50,6 +60,7 @@ function orderRequest(tokens: string[]) {
   }
 }
 
-process.on('message', async (options: LoadOptions) => {
-  process.send?.(await load(options).catch((error: Error) => ({ error: error.message })))
+process.on('message', async (options: LoadOptions | Arrivals) => {
+  const done = 'arrivalsPerSecond' in options ? arrive(options) : load(options)
+  process.send?.(await done.catch((error: Error) => ({ error: error.message })))
 })

@@ -2,23 +2,29 @@ import { execFileSync } from 'node:child_process'
 import { existsSync, globSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
+import type { JourneyStep } from '@fairlead/chassis'
 import { journey } from '../../infra/journey.ts'
-import { runJourney, type Taken } from '../../scripts/journey/run-journey.ts'
-import { CommandError } from '../../scripts/terminal.ts'
+import { comeIn, splitJourney } from '../../scripts/journey/load.ts'
+import { CommandError, say } from '../../scripts/terminal.ts'
 import { makeTables } from '../../services/chassis/data/tables.ts'
 import { asSuperuser, type Postgres } from '../../services/chassis/local/postgres.ts'
-import { user } from '../../services/user/service.ts'
-import { output } from './processes.ts'
+import { orderContract } from '../../services/order/contract.ts'
+import { type Bench, onServerCore, startOrder, startUser, withServers } from './bench.ts'
+import type { LoadResult, Posted } from './load.ts'
+import { output, type Server } from './processes.ts'
+import type { OrdersMeasured } from './report.ts'
+import { median, medianRatio } from './statistics.ts'
 
 const ROOT = new URL('../../', import.meta.url)
-const SCRIPT = fileURLToPath(new URL('./orders.sql', import.meta.url))
+/** Every statement of an order that the journey places. */
+export const SCRIPT = fileURLToPath(new URL('./orders.sql', import.meta.url))
 const DATABASE = 'bench'
 /** As many as orders.sql draws from. */
 const USERS = 16
-export const CONCURRENCY = 16
+const CONCURRENCY = 16
 
 /** A database that has the tables of both services, so that one connection can run all statements of an order. */
-export async function prepareTables(postgres: Postgres): Promise<void> {
+async function prepareTables(postgres: Postgres): Promise<void> {
   await asSuperuser(postgres, 'postgres', client => client.query(`create database ${DATABASE}`))
   await asSuperuser(postgres, DATABASE, async client => {
     await makeTables(client)
@@ -34,7 +40,7 @@ export async function prepareTables(postgres: Postgres): Promise<void> {
 }
 
 /** The path of a pgbench, or undefined. */
-export function findPgbench(): string | undefined {
+function findPgbench(): string | undefined {
   try {
     execFileSync('pgbench', ['--version'], { stdio: 'ignore' })
     return 'pgbench'
@@ -44,7 +50,7 @@ export function findPgbench(): string | undefined {
 }
 
 /** Orders a second that the statements alone allow, without services around them. */
-export async function statementsPerSecond(postgres: Postgres, pgbench: string | undefined, seconds: number, signal: AbortSignal): Promise<number> {
+async function statementsPerSecond(postgres: Postgres, pgbench: string | undefined, seconds: number, signal: AbortSignal): Promise<number> {
   const url = new URL(postgres.url(DATABASE))
   const { password } = url
   url.password = ''
@@ -68,20 +74,63 @@ export async function statementsPerSecond(postgres: Postgres, pgbench: string | 
   return tps
 }
 
-/** How a customer comes to a token: the journey up to its first order. */
-const entrance = {
-  steps: journey.steps.slice(
-    0,
-    journey.steps.findIndex(({ service }) => service !== user),
-  ),
+/** Orders through both services, and their statements alone, in turn. */
+export async function measureOrders(bench: Bench): Promise<void> {
+  const { options, signal, postgres, generator, compared } = bench
+  const seconds = options.seconds * 2
+  await prepareTables(postgres)
+  const pgbench = findPgbench()
+  const versions = [bench.ours, ...(compared ? [compared] : [])]
+  const starts = versions.flatMap(version => [() => startUser(bench, version), () => startOrder(bench, { version })])
+  await withServers(starts, async servers => {
+    const shops = versions.map((_, i) => ({ users: servers[2 * i] as Server, orders: servers[2 * i + 1] as Server }))
+    say('registering users')
+    const loads: (() => Promise<LoadResult>)[] = []
+    for (const { users, orders } of shops) {
+      const posted = await ordersOf({ origin: name => (name === 'user' ? users.url : orders.url), signal })
+      loads.push(() => generator.run({ url: orders.url, seconds, connections: CONCURRENCY, posted }))
+    }
+    const statements = () => onServerCore(bench, () => statementsPerSecond(postgres, pgbench, seconds, signal))
+    say('warming up orders')
+    for (const load of loads) await load()
+    await statements()
+    const ours = shops.map(() => [] as LoadResult[])
+    const bare: number[] = []
+    const rounds = Math.ceil(options.rounds / 2)
+    for (let round = 1; round <= rounds; round++) {
+      signal.throwIfAborted()
+      say(`round ${round} of ${rounds}, orders and their statements alone for ${seconds} s each`)
+      for (const [i, load] of loads.entries()) ours[i]?.push(await load())
+      bare.push(await statements())
+    }
+    bench.results.orders = {
+      statementsPerSecond: median(bare),
+      with: pgbench ? 'pgbench, the same statements' : 'plain pg (no pgbench here), the same statements',
+      rows: shops.map(({ orders: { name } }, i) => summary(name, ours[i] as LoadResult[], bare)),
+    }
+  })
 }
 
-/** @returns access tokens of new users */
-export async function makeUsers(url: string, signal: AbortSignal): Promise<string[]> {
-  const tokens: string[] = []
-  for (let n = 1; n <= USERS; n++) {
-    const session = (await runJourney(entrance, { origin: () => url, signal })).at(-1)
-    tokens.push((session as Taken<{ accessToken: string }>).body.accessToken)
+/** @throws CommandError when an order was refused */
+function summary(name: string, results: readonly LoadResult[], bare: readonly number[]): OrdersMeasured {
+  const statuses = results.map(result => result.statuses)
+  if (statuses.some(counts => Object.keys(counts).some(status => status !== '201' && status !== '202')))
+    throw new CommandError(`orders were answered ${JSON.stringify(statuses)}`)
+  const perSecond = results.map(result => result.perSecond)
+  return {
+    name,
+    perSecond: median(perSecond),
+    p50Ms: median(results.map(({ p50Ms }) => p50Ms)),
+    p99Ms: median(results.map(({ p99Ms }) => p99Ms)),
+    ratio: medianRatio(perSecond, bare),
+    confirmed: statuses.reduce((sum, counts) => sum + (counts['201'] ?? 0), 0) / results.reduce((sum, { requests }) => sum + requests, 0),
   }
-  return tokens
+}
+
+/** The orders that the load generator places, as the journey does: by new users in turn. */
+export async function ordersOf(services: { origin: (service: string) => string; signal: AbortSignal }): Promise<Posted> {
+  const step = splitJourney(journey).repeated.find(({ operation }) => operation === orderContract.placeOrder) as JourneyStep
+  const clients = await comeIn(journey, USERS, services)
+  const sent = await Promise.all(clients.map(({ way }) => way.filled({ as: step.as, body: step.body, headers: {} }, 'the bench')))
+  return { path: step.operation.path, body: JSON.stringify(sent[0]?.body), tokens: sent.map(({ as }) => as as string) }
 }

@@ -10,11 +10,23 @@ const path = (name: string) => fileURLToPath(new URL(`./peers/${name}`, import.m
 
 const TELEMETRY = ['--import', path('telemetry.mjs')]
 
+interface Peer {
+  name: string
+  args: string[]
+}
+
 /** Servers to compare with, as arguments of node. */
-export const PEERS = [
+export const PEERS: readonly [Peer, ...Peer[]] = [
   { name: BARE, args: [path('koa-bare.mjs')] },
   { name: 'Koa', args: [...TELEMETRY, path('koa.mjs')] },
   { name: 'Fastify', args: [...TELEMETRY, path('fastify.mjs')] },
+  { name: 'NestJS', args: [...TELEMETRY, path('nestjs.mjs')] },
+]
+
+/** Servers to compare with under more load than they can bear; Fastify refuses what is too much. */
+export const OVERLOAD_PEERS = [
+  { name: BARE, args: [path('koa-bare.mjs')] },
+  { name: 'Fastify, under-pressure', args: [...TELEMETRY, path('fastify.mjs'), 'under-pressure'] },
   { name: 'NestJS', args: [...TELEMETRY, path('nestjs.mjs')] },
 ]
 

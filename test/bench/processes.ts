@@ -5,12 +5,17 @@ import { text } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { CommandError } from '../../scripts/terminal.ts'
+import type { Answered, Arrivals } from './arrivals.ts'
 import type { LoadOptions, LoadResult } from './load.ts'
 
 export interface Server {
   name: string
   pid: number
   url: string
+  /** Where it says that it is ready. */
+  readyUrl: string
+  /** From its start until it did, in milliseconds. */
+  readyMs: number
   stop(): Promise<unknown>
 }
 
@@ -21,15 +26,16 @@ export interface ServerOptions {
   env: Record<string, string>
   port: number
   /** Answers 200 as soon as the server is ready. */
-  readyPath: string
+  readyUrl: string
   logFile: string
 }
 
 /** Starts a server in a process of its own and waits until it answers. It writes its log as a service of ours does. */
-export async function startServer({ name, args, env, port, readyPath, logFile }: ServerOptions): Promise<Server> {
+export async function startServer({ name, args, env, port, readyUrl, logFile }: ServerOptions): Promise<Server> {
+  const startedAt = performance.now()
   const log = openSync(logFile, 'a')
   const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', ...args], {
-    env: { ...env, PORT: String(port) },
+    env: { PATH: process.env.PATH, ...env, PORT: String(port) },
     detached: true,
     stdio: ['ignore', log, log],
   })
@@ -39,6 +45,8 @@ export async function startServer({ name, args, env, port, readyPath, logFile }:
     name,
     pid: child.pid as number,
     url: `http://127.0.0.1:${port}`,
+    readyUrl,
+    readyMs: Number.NaN,
     stop: async () => {
       child.kill('SIGTERM')
       const timer = setTimeout(() => child.kill('SIGKILL'), 5_000)
@@ -48,10 +56,10 @@ export async function startServer({ name, args, env, port, readyPath, logFile }:
   }
   const endsAt = performance.now() + 20_000
   while (performance.now() < endsAt && child.exitCode === null) {
-    const answer = await fetch(server.url + readyPath, { signal: AbortSignal.timeout(1_000) }).catch(() => undefined)
+    const answer = await fetch(readyUrl, { signal: AbortSignal.timeout(1_000) }).catch(() => undefined)
     await answer?.arrayBuffer()
-    if (answer?.ok) return server
-    await sleep(25)
+    if (answer?.ok) return { ...server, readyMs: performance.now() - startedAt }
+    await sleep(5)
   }
   await server.stop()
   throw new CommandError(`${name} did not get ready: ${readFileSync(logFile, 'utf8').trim().split('\n').slice(-5).join('\n')}`)
@@ -60,7 +68,10 @@ export async function startServer({ name, args, env, port, readyPath, logFile }:
 const endOf = (child: ChildProcess) => new Promise<number | string>(resolve => child.once('exit', (code, signal) => resolve(signal ?? code ?? 1)))
 
 export interface Generator {
+  /** Closed loop: each connection asks again once it is answered. */
   run(options: LoadOptions): Promise<LoadResult>
+  /** Open loop: requests are sent when they are due. */
+  arrive(arrivals: Arrivals): Promise<Answered>
   stop(): Promise<unknown>
 }
 
@@ -68,16 +79,18 @@ export interface Generator {
 export function startGenerator(): Generator {
   const program = fileURLToPath(new URL('./load.ts', import.meta.url))
   // A group of its own: Ctrl-C reaches this process alone, which then stops all others.
-  const child = fork(program, { detached: true, execArgv: ['--disable-warning=ExperimentalWarning'] })
+  const child = fork(program, { detached: true, serialization: 'advanced', execArgv: ['--disable-warning=ExperimentalWarning'] })
   const ended = endOf(child)
+  const ask = async <T>(question: LoadOptions | Arrivals): Promise<T> => {
+    child.send(question)
+    const result = await Promise.race([once(child, 'message'), ended.then(code => [{ error: `the load generator ended with ${code}` }])])
+    const [answer] = result as [T | { error: string }]
+    if (typeof answer === 'object' && answer !== null && 'error' in answer) throw new CommandError(answer.error)
+    return answer as T
+  }
   return {
-    run: async options => {
-      child.send(options)
-      const result = await Promise.race([once(child, 'message'), ended.then(code => [{ error: `the load generator ended with ${code}` }])])
-      const [answer] = result as [LoadResult | { error: string }]
-      if ('error' in answer) throw new CommandError(answer.error)
-      return answer
-    },
+    run: options => ask<LoadResult>(options),
+    arrive: arrivals => ask<Answered>(arrivals),
     stop: async () => {
       child.kill()
       await ended

@@ -1,23 +1,71 @@
 import { styleText } from 'node:util'
+import { order } from '../../services/order/service.ts'
+import type { HopMeasured } from './calls.ts'
 import type { Measured } from './rounds.ts'
 
 export interface Results {
   node: string
   /** What could not be as it should, for the reader. */
   notes: string[]
-  products?: Measured[]
-  orders?: { perSecond: number; p50Ms: number; p99Ms: number; statementsPerSecond: number; ratio: number; confirmed: number; with: string }
-  readyMs?: number
-  /** When nothing is asked of it for 5 s, by what was before and by service. */
-  residentMiB?: Record<'after start' | 'after load', Record<string, number>>
-  stages?: Measured[]
+  ready?: { name: string; readyMs: number }[]
+  /** By connections. */
+  products?: Record<number, Measured[]>
+  openLoop?: { arrivalsPerSecond: number; rows: { name: string; p99Ms: number; ratio: number }[] }
+  orders?: { with: string; statementsPerSecond: number; rows: OrdersMeasured[] }
+  overload?: OverloadMeasured[]
+  calls?: HopMeasured[]
   /** By what the collector does; the first takes spans. */
   collector?: (Measured & { residentMiB: number })[]
+  stages?: Measured[]
+  memory?: MemoryMeasured[]
+}
+
+export interface OrdersMeasured {
+  name: string
+  perSecond: number
+  p50Ms: number
+  p99Ms: number
+  /** To the statements alone. */
+  ratio: number
+  /** Share of the orders that were confirmed at once. */
+  confirmed: number
+}
+
+export interface OverloadMeasured {
+  name: string
+  what: string
+  /** By 64 connections that ask again once they are answered. */
+  closedPerSecond: number
+  /** The best of the open loop. */
+  peak: number
+  /** Goodput by times the peak that was offered, as a share of the peak. */
+  beyond: Record<number, number>
+  points: OverloadPoint[]
+}
+
+/** A second's worth. */
+export interface OverloadPoint {
+  offered: number
+  /** Answered 2xx. */
+  goodPerSecond: number
+  refusedPerSecond: number
+  /** No free connection, a broken one, or no answer. */
+  failedPerSecond: number
+  /** Of the good, from when they were due. */
+  p99Ms: number
+  /** The longest that /livez took; NaN of a server without it. */
+  liveMs: number
+}
+
+export interface MemoryMeasured {
+  name: string
+  /** After each minute. */
+  minutes: { residentMiB: number; anonymousMiB: number }[]
 }
 
 export const hasResults = ({ node, notes, ...measured }: Results): boolean => Object.keys(measured).length > 0
 
-export interface Budget {
+export interface Goal {
   text: string
   value: string
   met: boolean
@@ -26,88 +74,230 @@ export interface Budget {
 export const OURS = 'order service'
 export const BARE = 'Koa, bare'
 
-/** What the design promises, beside what was measured. */
-export function budgets({ products, readyMs, residentMiB, collector = [] }: Results): Budget[] {
-  const list: Budget[] = []
-  const find = (name: string) => products?.find(row => row.name === name)
-  const ours = find(OURS)
-  if (ours) {
-    list.push({ text: 'at least 70 % of bare Koa', value: percent(ours.ratio), met: ours.ratio >= 0.7 })
-    for (const name of ['NestJS', 'Fastify']) {
-      const lead = ours.ratio / (find(name)?.ratio as number)
-      list.push({ text: `above ${name} with the same telemetry`, value: `${lead.toFixed(2)} times`, met: lead > 1 })
-    }
-  }
-  if (readyMs !== undefined) list.push({ text: 'ready within 1.0 s', value: `${(readyMs / 1_000).toFixed(2)} s`, met: readyMs <= 1_000 })
-  for (const [when, services] of Object.entries(residentMiB ?? {})) {
-    for (const [name, mib] of Object.entries(services)) {
-      list.push({ text: `${name} at most 120 MiB at rest ${when}`, value: `${mib.toFixed(0)} MiB`, met: mib <= 120 })
-    }
-  }
-  for (const { name, p99Ratio } of collector.slice(1))
-    list.push({ text: `p99 within 5 % while the collector ${name}`, value: `${p99Ratio.toFixed(2)} times`, met: p99Ratio <= 1.05 })
-  return list
+/** What the design asks, beside what was measured. */
+export function asked(results: Results): Goal[] {
+  return [
+    ...ofProducts(results),
+    ...ofOverload(results),
+    ...ofCalls(results),
+    ...ofProcess(results),
+    ...(results.collector ?? [])
+      .slice(1)
+      .map(({ name, p99Ratio }) => atMost(`p99 while the collector ${name}, to one that takes spans`, p99Ratio, 1.05, times)),
+  ]
 }
 
-export function print(results: Results): string {
-  const { products, orders, stages, collector, notes } = results
-  const parts: string[] = []
-  if (products) {
-    const head = ['GET /products/{sku}', 'requests/s', 'p50', 'p99', 'to bare Koa', 'CPU a request', 'spans a request', 'core used']
-    parts.push(table(head, products.map(productRow)))
+function ofProducts({ products = {}, openLoop, orders }: Results): Goal[] {
+  const goals: Goal[] = []
+  for (const [connections, goal] of [
+    [1, 0.85],
+    [16, 0.95],
+    [64, 0.95],
+  ] as const) {
+    const ours = products[connections]?.find(({ name }) => name === OURS)
+    if (ours) goals.push(atLeast(`GET beside bare Koa, ${connections} connections`, ours.ratio, goal, times))
   }
-  if (orders) {
-    const head = ['POST /orders', 'orders/s', 'p50', 'p99', 'ratio']
-    parts.push(
-      table(head, [
-        [orders.with, orders.statementsPerSecond.toFixed(0), '', '', '100 %'],
-        ['user and order service', orders.perSecond.toFixed(0), ms(orders.p50Ms), ms(orders.p99Ms), percent(orders.ratio)],
-      ]),
-      `${percent(orders.confirmed)} of the orders were confirmed at once`,
-    )
+  const of = (wanted: string) => products[16]?.find(({ name }) => name === wanted)?.ratio
+  for (const [name, goal] of [
+    ['Fastify', 2.5],
+    ['NestJS', 3],
+    ['Koa', 2.2],
+  ] as const) {
+    const ratio = (of(OURS) ?? Number.NaN) / (of(name) ?? Number.NaN)
+    if (!Number.isNaN(ratio)) goals.push(atLeast(`GET beside ${name} with the same telemetry`, ratio, goal, times))
   }
-  if (stages) {
-    const [all, ...others] = stages as [Measured, ...Measured[]]
-    const rows = others.map(row => [row.name, `+${((row.ratio - 1) * 100).toFixed(1)} %`.replace('+-', '-'), micros(all.cpuMicros - row.cpuMicros)])
-    parts.push(table(['without the stage', 'throughput', 'CPU saved a request'], rows), `all stages: ${micros(all.cpuMicros)} a request`)
-  }
-  if (collector) {
-    const head = ['the collector', 'throughput', 'p99', 'ratio of p99', 'CPU a request', 'memory']
-    const row = (at: (typeof collector)[number]) => [
-      at.name,
-      percent(at.ratio),
-      ms(at.p99Ms),
-      at.p99Ratio.toFixed(2),
-      micros(at.cpuMicros),
-      `${at.residentMiB.toFixed(0)} MiB`,
-    ]
-    parts.push(table(head, collector.map(row)))
-  }
-  const list = budgets(results)
-  if (list.length > 0) {
-    const mark = (met: boolean) => (met ? styleText('green', 'met') : styleText('red', 'not met'))
-    parts.push(
-      table(
-        ['budget', 'measured', ''],
-        list.map(({ text, value, met }) => [text, value, mark(met)]),
+  const loop = openLoop?.rows.find(({ name }) => name === OURS)
+  if (loop) goals.push(atMost("p99 beside bare Koa's at 70 % of its throughput", loop.ratio, 1.5, times))
+  const own = orders?.rows.find(({ name }) => name === OURS)
+  if (own) goals.push(atLeast(`orders beside ${orders?.with}`, own.ratio, 0.6, times))
+  return goals
+}
+
+function ofOverload({ overload = [] }: Results): Goal[] {
+  return overload
+    .filter(({ name }) => name === OURS)
+    .flatMap(({ what, beyond, points }) => [
+      ...Object.entries(beyond).map(([over, share]) =>
+        atLeast(`${what}: goodput at ${over} times the peak`, share, what.startsWith('GET') && over === '5' ? 0.7 : 0.9, percent),
       ),
-    )
-  }
+      atMost(
+        `${what}: p99 of what is answered beyond the peak`,
+        Math.max(...points.slice(-2).map(({ p99Ms }) => p99Ms)),
+        order.slo.latency.thresholdMs,
+        ms,
+      ),
+      atMost(`${what}: /livez beyond the peak`, Math.max(...points.slice(-2).map(({ liveMs }) => liveMs)), 100, ms),
+    ])
+}
+
+const ofCalls = ({ calls = [] }: Results): Goal[] =>
+  calls
+    .filter(({ name }) => !name.endsWith('bare'))
+    .flatMap(({ name, addedMs, cpuRatio }) => [
+      atMost(`${name}: what it adds to the bare call`, addedMs, 0.3, value => `${value.toFixed(2)} ms`),
+      atMost(`${name}: processor time beside the bare call`, cpuRatio, 2, times),
+    ])
+
+function ofProcess({ ready = [], memory = [] }: Results): Goal[] {
+  const own = ready.filter(({ name }) => name === OURS).map(({ readyMs }) => atMost('ready from spawn', readyMs, 250, ms))
+  const last = memory.flatMap(({ name, minutes }) => {
+    const { residentMiB, anonymousMiB } = minutes.at(-1) ?? { residentMiB: Number.NaN, anonymousMiB: Number.NaN }
+    return [
+      atMost(`${name}: resident after ${minutes.length} minutes`, residentMiB, 140, mib),
+      atMost(`${name}: of it anonymous`, anonymousMiB, 90, mib),
+    ]
+  })
+  return [...own, ...last]
+}
+
+type Format = (value: number) => string
+const atLeast = (text: string, value: number, goal: number, format: Format): Goal => ({
+  text: `${text}: at least ${format(goal)}`,
+  value: format(value),
+  met: value >= goal,
+})
+const atMost = (text: string, value: number, goal: number, format: Format): Goal => ({
+  text: `${text}: at most ${format(goal)}`,
+  value: format(value),
+  met: value <= goal,
+})
+
+export function print(results: Results): string {
+  const { products = {}, notes } = results
+  const parts = [
+    ...Object.entries(products).map(([connections, rows]) => productTable(connections, rows)),
+    ...openLoopTable(results),
+    ...ordersTable(results),
+    ...(results.overload ?? []).map(overloadTable),
+    ...callsTable(results),
+    ...collectorTable(results),
+    ...stagesTable(results),
+    ...processTables(results),
+  ]
+  const goals = asked(results)
+  const mark = (met: boolean) => (met ? styleText('green', 'met') : styleText('red', 'not met'))
+  const rows = goals.map(({ text, value, met }) => [text, value, mark(met)])
+  if (goals.length > 0) parts.push(table(['asked', 'measured', ''], rows))
   return `${[...parts, ...notes.map(note => `Note: ${note}`)].join('\n\n')}\n`
 }
 
-const productRow = (row: Measured) => [
-  row.name,
-  row.perSecond.toFixed(0),
-  ms(row.p50Ms),
-  ms(row.p99Ms),
-  percent(row.ratio),
-  micros(row.cpuMicros),
-  row.spans.toFixed(1),
-  percent(row.busy),
-]
+function productTable(connections: string, rows: readonly Measured[]): string {
+  const head = [
+    `GET /products/{sku}, ${connections} connections`,
+    'CPU a request',
+    'spread',
+    'requests/s',
+    'to bare Koa',
+    'p50',
+    'p99',
+    'spans',
+    'core used',
+  ]
+  return table(
+    head,
+    rows.map(row => [
+      row.name,
+      micros(row.cpuMicros),
+      row.cpuSpread.map(value => value.toFixed(0)).join('-'),
+      row.perSecond.toFixed(0),
+      times(row.ratio),
+      ms(row.p50Ms),
+      ms(row.p99Ms),
+      row.spans.toFixed(1),
+      percent(row.busy),
+    ]),
+  )
+}
+
+const openLoopTable = ({ openLoop }: Results): string[] =>
+  openLoop
+    ? [
+        table(
+          [`GET /products/{sku}, ${openLoop.arrivalsPerSecond} a second when they are due`, 'p99', 'to bare Koa'],
+          openLoop.rows.map(({ name, p99Ms, ratio }) => [name, ms(p99Ms), times(ratio)]),
+        ),
+      ]
+    : []
+
+function ordersTable({ orders }: Results): string[] {
+  if (!orders) return []
+  const rows = orders.rows.map(row => [row.name, row.perSecond.toFixed(0), ms(row.p50Ms), ms(row.p99Ms), times(row.ratio), percent(row.confirmed)])
+  const head = ['POST /orders', 'orders/s', 'p50', 'p99', 'ratio', 'confirmed at once']
+  return [table(head, [[orders.with, orders.statementsPerSecond.toFixed(0), '', '', '', ''], ...rows])]
+}
+
+function overloadTable({ name, what, peak, points }: OverloadMeasured): string {
+  const rows = points.map(({ offered, goodPerSecond, refusedPerSecond, failedPerSecond, p99Ms, liveMs }) => [
+    offered.toFixed(0),
+    (offered / peak).toFixed(2),
+    goodPerSecond.toFixed(0),
+    percent(goodPerSecond / peak),
+    refusedPerSecond.toFixed(0),
+    failedPerSecond.toFixed(0),
+    ms(p99Ms),
+    Number.isNaN(liveMs) ? '-' : ms(liveMs),
+  ])
+  return table([`${what}, ${name}: offered/s`, 'of peak', 'goodput', 'of peak', 'refused', 'failed', 'p99', '/livez'], rows)
+}
+
+function callsTable({ calls }: Results): string[] {
+  if (!calls) return []
+  const row = ({ name, p50Ms, addedMs, callerMicros, calleeMicros, cpuRatio }: HopMeasured) => [
+    name,
+    `${p50Ms.toFixed(2)} ms`,
+    name.endsWith('bare') ? '' : `${addedMs.toFixed(2)} ms`,
+    micros(callerMicros),
+    micros(calleeMicros),
+    name.endsWith('bare') ? '' : cpuRatio.toFixed(2),
+  ]
+  return [table(['a call', 'p50', 'added', 'CPU caller', 'CPU callee', 'to bare'], calls.map(row))]
+}
+
+function collectorTable({ collector }: Results): string[] {
+  if (!collector) return []
+  const row = (at: (typeof collector)[number]) => [
+    at.name,
+    percent(at.ratio),
+    ms(at.p99Ms),
+    at.p99Ratio.toFixed(2),
+    micros(at.cpuMicros),
+    mib(at.residentMiB),
+  ]
+  return [table(['the collector', 'throughput', 'p99', 'ratio of p99', 'CPU a request', 'memory'], collector.map(row))]
+}
+
+function stagesTable({ stages }: Results): string[] {
+  if (!stages) return []
+  const [all, ...others] = stages as [Measured, ...Measured[]]
+  const rows = others.map(row => [row.name, `+${((row.ratio - 1) * 100).toFixed(1)} %`.replace('+-', '-'), micros(all.cpuMicros - row.cpuMicros)])
+  return [table(['without the stage', 'throughput', 'CPU saved a request'], rows), `all stages: ${micros(all.cpuMicros)} a request`]
+}
+
+function processTables({ ready, memory }: Results): string[] {
+  const tables: string[] = []
+  if (ready)
+    tables.push(
+      table(
+        ['ready from spawn', ''],
+        ready.map(({ name, readyMs }) => [name, ms(readyMs)]),
+      ),
+    )
+  if (memory)
+    tables.push(
+      table(
+        ['memory after', ...(memory[0]?.minutes ?? []).map((_, i) => `${i + 1} min`)],
+        memory.flatMap(({ name, minutes }) => [
+          [`${name}, resident`, ...minutes.map(({ residentMiB }) => mib(residentMiB))],
+          [`${name}, anonymous`, ...minutes.map(({ anonymousMiB }) => mib(anonymousMiB))],
+        ]),
+      ),
+    )
+  return tables
+}
 
 const ms = (value: number) => `${value.toFixed(1)} ms`
+const mib = (value: number) => `${value.toFixed(0)} MiB`
+const times = (value: number) => value.toFixed(2)
 const micros = (value: number) => (Number.isNaN(value) ? '-' : `${value.toFixed(0)} µs`)
 const percent = (share: number) => (Number.isNaN(share) ? '-' : `${(share * 100).toFixed(0)} %`)
 

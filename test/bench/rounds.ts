@@ -16,6 +16,8 @@ export interface Measured {
   p99Ratio: number
   /** Processor time a request, in microseconds, in the rounds that others disturbed least; NaN where it is not known. */
   cpuMicros: number
+  /** The least and the most of all rounds. */
+  cpuSpread: [number, number]
   /** Share of its core that the server used; far below 1 means that something else was the limit. */
   busy: number
   /** Spans that reached the collector, a request. */
@@ -40,6 +42,8 @@ type Sample = LoadResult & { cpuMicros: number; busy: number }
 /** Measures servers in turn, several rounds, so that a noisy minute hits all of them. */
 export async function measureInRounds(servers: readonly Server[], options: RoundOptions): Promise<Measured[]> {
   const { rounds, seconds, warmUpSeconds, collector, signal, say } = options
+  const counted = async () => (await (await fetch(collector, { signal })).json()) as Record<string, number>
+  const before = await counted()
   const sent = servers.map(() => 0)
   const samples = servers.map(() => [] as Sample[])
   for (let round = 0; round <= rounds; round++) {
@@ -53,10 +57,11 @@ export async function measureInRounds(servers: readonly Server[], options: Round
   }
   // The exporters send once a second.
   await sleep(1_500, undefined, { signal })
-  const spans = (await (await fetch(collector, { signal })).json()) as Record<string, number>
+  const spans = await counted()
   const perSecond = samples.map(list => list.map(sample => sample.perSecond))
   const p99 = samples.map(list => list.map(sample => sample.p99Ms))
   return servers.map(({ name }, i) => {
+    const cpuMicros = (samples[i] as Sample[]).map(sample => sample.cpuMicros)
     const middle = (what: Exclude<keyof Sample, 'statuses'>) => median((samples[i] as Sample[]).map(sample => sample[what]))
     return {
       name,
@@ -65,9 +70,10 @@ export async function measureInRounds(servers: readonly Server[], options: Round
       p99Ms: middle('p99Ms'),
       ratio: medianRatio(perSecond[i] as number[], perSecond[0] as number[]),
       p99Ratio: medianRatio(p99[i] as number[], p99[0] as number[]),
-      cpuMicros: lowerQuartile((samples[i] as Sample[]).map(sample => sample.cpuMicros)),
+      cpuMicros: lowerQuartile(cpuMicros),
+      cpuSpread: [Math.min(...cpuMicros), Math.max(...cpuMicros)],
       busy: middle('busy'),
-      spans: (spans[name] ?? 0) / (sent[i] as number),
+      spans: ((spans[name] ?? 0) - (before[name] ?? 0)) / (sent[i] as number),
     }
   })
 }

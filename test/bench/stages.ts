@@ -5,8 +5,8 @@ import Koa, { type Middleware } from 'koa'
 import type { Database } from '../../services/chassis/data/database.ts'
 import { startProcess } from '../../services/chassis/run/process.ts'
 import type { Resources } from '../../services/chassis/run/wire.ts'
+import { createHealth } from '../../services/chassis/server/health.ts'
 import { pipeline } from '../../services/chassis/server/pipeline.ts'
-import type { LoopDelay } from '../../services/chassis/server/shed.ts'
 import type { Runtime } from '../../services/chassis/telemetry/runtime.ts'
 import { orderContract } from '../../services/order/contract.ts'
 import { toProduct } from '../../services/order/products.ts'
@@ -25,6 +25,7 @@ export const STAGES = [
   'problems',
   'clientAddress',
   'withDeadline',
+  'withCancellation',
   'receiveBody',
   'shed',
   'authenticate',
@@ -45,12 +46,11 @@ const NOBODY_WAITS = {
 const NOT_CALLED = undefined as never
 
 /** All stages, but what stands in for the one that is left out. */
-function stages(runtime: Runtime, store: OrderStore, loopDelay: LoopDelay, without: string | undefined): Middleware[] {
+function stages(runtime: Runtime, store: OrderStore, without: string | undefined): Middleware[] {
   const full = pipeline(runtime, {
     service: order,
     handlers: orderRoutes({ store, saga: NOT_CALLED, outbox: NOT_CALLED }),
     verifiers: { user: async () => ({ kind: 'user', id: '' }) },
-    loopDelay,
     trustedHops: 0,
   })
   const least: Record<string, Middleware> = {
@@ -81,10 +81,10 @@ if (import.meta.main) {
     migrations: new URL('../../services/order/migrations/', import.meta.url),
     env: process.env,
     argv: process.argv,
-    wire: async ({ runtime, database, loopDelay }: Resources) => {
+    wire: async ({ runtime, database }: Resources) => {
       const app = new Koa()
-      for (const stage of stages(runtime, createOrderStore(database as Database, NOT_CALLED), loopDelay, process.env.WITHOUT)) app.use(stage)
-      return { app }
+      for (const stage of stages(runtime, createOrderStore(database as Database, NOT_CALLED), process.env.WITHOUT)) app.use(stage)
+      return { app, health: createHealth({}) }
     },
   })
 }

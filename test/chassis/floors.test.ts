@@ -6,11 +6,12 @@ import { expect, test } from 'vitest'
 const ROOT = 'services/chassis'
 
 /** From the lowest up; whatever is on a floor imports from its own and those below. */
-const FLOORS = ['contract', 'telemetry', 'identity', 'data', 'client', 'server', 'run', 'local', 'testing']
+const FLOORS = ['contract', 'grpc', 'telemetry', 'identity', 'data', 'client', 'server', 'run', 'local', 'testing']
 
 /** Packages that a floor may load beside those of the floors below it. */
 const PACKAGES: Record<string, string[]> = {
   contract: ['zod', 'uuid'],
+  grpc: ['@bufbuild/protobuf'],
   telemetry: [
     '@opentelemetry/api',
     '@opentelemetry/exporter-trace-otlp-http',
@@ -21,7 +22,7 @@ const PACKAGES: Record<string, string[]> = {
   ],
   identity: ['jose', 'undici'],
   data: ['pg', 'node-pg-migrate', 'canonicalize'],
-  client: ['cockatiel', 'undici'],
+  client: ['cockatiel', 'dns-packet', 'undici'],
   server: ['koa', 'find-my-way', 'ipaddr.js'],
   run: [],
   local: [],

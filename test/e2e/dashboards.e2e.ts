@@ -3,9 +3,10 @@ import { bundledDashboards } from '../../infra/kit/dashboards/dashboards.ts'
 import { app } from '../../infra/main.ts'
 import { system } from '../../infra/system.ts'
 import type { Forwarded } from '../../scripts/cluster/forward.ts'
-import { startLoad } from './support/load.ts'
+import type { Load } from '../../scripts/journey/load.ts'
+import { newClients } from './support/clients.ts'
+import { offer } from './support/load.ts'
 import { forwardTo, getJson } from './support/monitoring.ts'
-import { newCustomers } from './support/shop.ts'
 import { eventually, NAMESPACE, report, settings } from './support/target.ts'
 
 interface Panel {
@@ -29,11 +30,11 @@ const fill = (expr: string, dashboard: string) =>
 const OCCASIONAL = ['otelcol_exporter_send_failed_spans_total', 'otelcol_exporter_enqueue_failed_spans_total', 'outbox_attempts_total']
 
 let prometheus: Forwarded
-let load: ReturnType<typeof startLoad>
+let load: Load
 
 beforeAll(async () => {
   prometheus = await forwardTo('prometheus', settings.MONITORING_NAMESPACE, 9_090)
-  load = startLoad({ productsPerSecond: 10, ordersPerSecond: 1, customers: await newCustomers(6) })
+  load = offer(12, await newClients(10))
   await eventually(
     () => Promise.all(queries.map(async ({ dashboard, expr }) => (await valuesOf(fill(expr, dashboard))).length)),
     counts => expect(Math.min(...counts)).toBeGreaterThan(0),

@@ -104,7 +104,7 @@ const breakages: Breakage[] = [
     what: "the order service's policy is gone",
     breakIt: () => cluster.remove(policy('order')),
     checks: ['edge', 'policies'],
-    says: /^edge order -> user: shop\/order cannot connect to user:8080.*NetworkPolicy shop\/order: not there/,
+    says: /^edge order -> user: shop\/order cannot connect to user:\d+.*NetworkPolicy shop\/order: not there/,
   },
   {
     what: 'somebody has opened the user service to every pod',
@@ -159,7 +159,7 @@ const breakages: Breakage[] = [
         spec: { ports: spec.ports.map((port: { name: string }) => (port.name === 'admin' ? { ...port, name: 'management' } : port)) },
       })),
     checks: ['scrape of user'],
-    says: /^scrape of user: Prometheus does not know user-.*Service shop\/user-pods: spec\.ports\.1\.name is "management", the graph says "admin"/,
+    says: /^scrape of user: Prometheus does not know user-.*Service shop\/user-pods: spec\.ports\.2\.name is "management", the graph says "admin"/,
   },
   {
     what: 'a CustomResourceDefinition is missing',

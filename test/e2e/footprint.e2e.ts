@@ -2,8 +2,9 @@ import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { expect, test } from 'vitest'
 import { system } from '../../infra/system.ts'
-import { startLoad } from './support/load.ts'
-import { newCustomers, ORDERS_PER_CUSTOMER } from './support/shop.ts'
+import type { LoadFailure } from '../../scripts/journey/load.ts'
+import { newClients } from './support/clients.ts'
+import { offer } from './support/load.ts'
 import { cluster, context, NAMESPACE, report, settings, sleep } from './support/target.ts'
 
 const run = promisify(execFile)
@@ -15,6 +16,10 @@ if (!hasKubectl) process.stderr.write('SKIPPED: memory is not looked at, for kub
 
 /** How long traffic is offered before memory is looked at: 10 for the figures in the README. */
 const MINUTES = Number(process.env.FOOTPRINT_MINUTES ?? '1')
+
+const REQUESTS_PER_SECOND = 32
+/** Less than their tokens live. */
+const MINUTES_OF_CLIENTS = 4
 
 /** Budgets of the design, in MiB. */
 const PLATFORM_MIB = 600
@@ -67,17 +72,19 @@ const sum = (found: readonly Memory[], what: 'rssMiB' | 'workingSetMiB') => Math
 test(
   'the platform and the collectors stay within their memory',
   async () => {
-    const orders = MINUTES * 60 * 2
-    const load = startLoad({ productsPerSecond: 30, ordersPerSecond: 2, customers: await newCustomers(Math.ceil(orders / ORDERS_PER_CUSTOMER)) })
-    await sleep(MINUTES * 60_000)
-    const { answers, failures } = await load.stop()
+    const failures: LoadFailure[] = []
+    for (let minutes = MINUTES; minutes > 0; minutes -= MINUTES_OF_CLIENTS) {
+      const load = offer(REQUESTS_PER_SECOND, await newClients(20))
+      await sleep(Math.min(minutes, MINUTES_OF_CLIENTS) * 60_000)
+      failures.push(...(await load.stop()).failures)
+    }
     const all = await memory()
     const isPlatform = ({ namespace, pod }: Memory) =>
       [settings.INGRESS_NAMESPACE, settings.MONITORING_NAMESPACE, settings.TRACING_NAMESPACE].includes(namespace) || pod.startsWith('metrics-server-')
     const platform = all.filter(one => isPlatform(one) && !one.pod.startsWith('grafana-'))
     const collectors = all.filter(({ namespace, container }) => namespace === NAMESPACE && container === 'collector')
     const services = all.filter(({ namespace, container }) => namespace === NAMESPACE && system.services.some(({ name }) => name === container))
-    report(`after ${MINUTES} min of ${JSON.stringify(answers)}, anonymous memory and working set in MiB:`)
+    report(`after ${MINUTES} min of ${REQUESTS_PER_SECOND} requests/s, anonymous memory and working set in MiB:`)
     for (const one of [...platform, ...collectors, ...services])
       report(`  ${one.pod}/${one.container}: ${Math.round(one.rssMiB)}, ${Math.round(one.workingSetMiB)}`)
     report(

@@ -2,6 +2,8 @@ import { expect, test } from 'vitest'
 import { publicPaths } from '../../infra/kit/constructs/public-paths.ts'
 import { system } from '../../infra/system.ts'
 import { type Endpoint, type Identity, probe } from '../../scripts/doctor/probe.ts'
+import { portOf, portsOf } from '../../services/chassis/contract/graph.ts'
+import { user } from '../../services/user/service.ts'
 import { cluster, NAMESPACE, readyPods, report, settings } from './support/target.ts'
 
 const MONITORING = settings.MONITORING_NAMESPACE
@@ -10,7 +12,7 @@ const COLLECTOR = 8_888
 
 /** Everything that listens, as `program:port`. */
 const LISTENING: [program: string, namespace: string, ports: number[]][] = [
-  ...system.services.map(({ name, port }): [string, string, number[]] => [name, NAMESPACE, [port, ADMIN, COLLECTOR]]),
+  ...system.services.map((service): [string, string, number[]] => [service.name, NAMESPACE, [...portsOf(service), ADMIN, COLLECTOR]]),
   ['postgres', NAMESPACE, [5_432]],
   ['jaeger', settings.TRACING_NAMESPACE, [4_317, 8_888, 16_686]],
   ['prometheus', MONITORING, [9_090]],
@@ -31,12 +33,14 @@ function isEdge(caller: Identity, callee: string, port: number): boolean {
   const service = system.services.find(({ name }) => name === callee)
   const isService = system.services.some(({ name }) => name === caller.name)
   const calls = system.services.find(({ name }) => name === caller.name)?.calls ?? []
+  // Keys of users' tokens come by HTTP, however a service is called.
+  const keys = caller.name === 'order' ? user : undefined
   switch (caller.name) {
     case 'traefik':
       return (service !== undefined && port === service.port && publicPaths(service.contract).length > 0) || (callee === 'jaeger' && port === 4_317)
     case 'prometheus':
       return (
-        (service !== undefined && port !== service.port) ||
+        (service !== undefined && [ADMIN, COLLECTOR].includes(port)) ||
         ['traefik:8080', 'jaeger:8888', 'prometheus:9090', 'alertmanager:9093', 'prometheus-operator:8080'].includes(`${callee}:${port}`)
       )
     case undefined:
@@ -45,7 +49,8 @@ function isEdge(caller: Identity, callee: string, port: number): boolean {
     default:
       if (!isService) return false
       return (
-        calls.some(({ to }) => to.name === callee && to.port === port) ||
+        calls.some(edge => edge.to.name === callee && portOf(edge) === port) ||
+        (keys?.name === callee && keys.port === port) ||
         (callee === 'postgres' && port === 5_432) ||
         (callee === 'jaeger' && port === 4_317)
       )

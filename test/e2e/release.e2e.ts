@@ -11,7 +11,6 @@ import { rollOut } from '../../scripts/cluster/release.ts'
 import { createSteps } from '../../scripts/terminal.ts'
 import { underLoad } from './support/load.ts'
 import { restoreBounds, scaleTo } from './support/scale.ts'
-import { type Customer, newCustomers } from './support/shop.ts'
 import { cluster, NAMESPACE, settings } from './support/target.ts'
 
 const { signal } = new AbortController()
@@ -105,10 +104,8 @@ function proxied(address: string): Manifest[] {
   return [...edited, service, proxy, proxyPolicy]
 }
 
-let customers: Customer[]
 beforeAll(async () => {
   for (const { name } of system.services) await scaleTo(name, 2)
-  customers = await newCustomers(60)
 })
 afterAll(restoreBounds)
 
@@ -116,7 +113,7 @@ describe('a release that takes away what the old version needs', () => {
   test('fails nobody: not when an edge is replaced by a detour, not when that is pruned', async () => {
     await cluster.apply(service)
     const address: string = (await cluster.read(service))?.spec.clusterIP
-    const there = await underLoad('an edge goes, a program comes', customers.splice(0, 30), () => release(proxied(address)))
+    const there = await underLoad('an edge goes, a program comes', () => release(proxied(address)))
     expect(there.failures).toEqual([])
     const policy = await cluster.read({
       apiVersion: 'networking.k8s.io/v1',
@@ -126,7 +123,7 @@ describe('a release that takes away what the old version needs', () => {
     expect(JSON.stringify(policy?.spec)).not.toContain('"postgres"')
 
     let pruned: string[] = []
-    const back = await underLoad('two edges and a program go', customers, async () => {
+    const back = await underLoad('two edges and a program go', async () => {
       pruned = (await release(direct)).pruned
     })
     expect(back.failures).toEqual([])

@@ -2,8 +2,12 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { imageReferences } from '../../infra/kit/image/image.ts'
 import { TRAEFIK_PORTS } from '../../infra/kit/settings/ports.ts'
 import { app } from '../../infra/main.ts'
+import type { Client } from '../../scripts/journey/load.ts'
+import { defineJourney } from '../../services/chassis/contract/journey.ts'
+import { order } from '../../services/order/service.ts'
 import { user } from '../../services/user/service.ts'
-import { type Customer, http, newCustomer } from './support/shop.ts'
+import { newClients } from './support/clients.ts'
+import { offer } from './support/load.ts'
 import { cluster, eventually, readyPods, report, settings, sleep } from './support/target.ts'
 
 /** Of its own: the attacker's address is one that nobody else has, and no policy keeps it in. */
@@ -54,27 +58,23 @@ async function startAttack(): Promise<void> {
 
 const said = () => cluster.logTail(NAMESPACE, 'attacker', 'attacker')
 
-/** Requests at a fixed rate, for a while. @returns how many there were, and those that were not answered as they should be */
-async function askFor(ms: number, customer: Customer): Promise<{ asked: number; wrong: string[] }> {
-  const kinds: [wanted: number, ask: () => ReturnType<typeof http>][] = [
-    [200, () => http('GET', '/products')],
-    [200, () => http('GET', '/users/me', { token: customer.token })],
-    [201, () => http('POST', '/sessions', { body: { email: customer.email, password: customer.password } })],
-  ]
-  const wrong: string[] = []
-  const running: Promise<void>[] = []
-  const endsAt = performance.now() + ms
-  while (performance.now() < endsAt) {
-    const [wanted, ask] = kinds[running.length % kinds.length] as (typeof kinds)[number]
-    const check = ask().then(
-      ({ status, body }) => void (status === wanted || wrong.push(`${status} ${JSON.stringify(body).slice(0, 80)}`)),
-      (error: Error) => void wrong.push(error.message),
-    )
-    running.push(check)
-    await sleep(150)
-  }
-  await Promise.all(running)
-  return { asked: running.length, wrong }
+/** What others do meanwhile, who log in where the attack is. */
+const visit = defineJourney(({ call, fresh }) => {
+  const account = { email: fresh.email(), password: fresh.password() }
+  call(user, 'register', { body: { ...account, name: 'Ada' } })
+  const { accessToken: as } = call(user, 'logIn', { body: account })
+  call(order, 'listProducts')
+  call(user, 'getMe', { as })
+  call(user, 'logIn', { body: account })
+})
+
+/** Visits at a fixed rate, for a while. @returns how many requests there were, and what was not answered as it should be */
+async function askFor(ms: number, clients: readonly Client[]): Promise<{ asked: number; wrong: string[] }> {
+  const load = offer(7, clients, visit)
+  await sleep(ms)
+  const { durationsMs, failures } = await load.stop()
+  const unanswered = failures.filter(({ status }) => status === undefined)
+  return { asked: durationsMs.length + unanswered.length, wrong: failures.map(({ reason }) => reason) }
 }
 
 /** Requests to log in that user's pods have answered with anything but 201 or 401: what sends no whole body would be among them. */
@@ -91,11 +91,12 @@ async function unfinishedLogins(): Promise<number> {
 }
 
 describe('300 connections that never finish a request', () => {
-  let customer: Customer
+  let clients: Client[]
 
   beforeAll(async () => {
     await cluster.remove(attacker)
-    customer = await newCustomer()
+    // Twice as many as are under way when nothing is answered for ten seconds.
+    clients = await newClients(40, visit)
     await cluster.apply(namespace)
   })
   afterAll(async () => {
@@ -109,13 +110,13 @@ describe('300 connections that never finish a request', () => {
   })
 
   test('keep nobody else out, and do not reach a service', async () => {
-    const before = await askFor(5_000, customer)
+    const before = await askFor(5_000, clients)
     expect(before.wrong).toEqual([])
     const unfinished = await unfinishedLogins()
     await startAttack()
     await eventually(said, log => expect(JSON.parse(log || '{}').opened ?? 0).toBeGreaterThanOrEqual(CONNECTIONS), 60_000)
 
-    const during = await askFor(ATTACK_MS, customer)
+    const during = await askFor(ATTACK_MS, clients)
     report(`${during.asked} requests, ${during.wrong.length} not answered as before; the attacker saw ${await said()}`)
     expect(during.wrong.length / during.asked, during.wrong.slice(0, 5).join('; ')).toBeLessThanOrEqual(0.01)
     expect(await unfinishedLogins()).toBe(unfinished)

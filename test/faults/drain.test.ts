@@ -9,7 +9,7 @@ let proxy: SlowProxy
 beforeAll(async () => {
   shop = await prepareLocalShop({ linger: '1500' })
   await shop.startUser()
-  proxy = await startSlowProxy(shop.userUrl)
+  proxy = await startSlowProxy(shop.userGrpc)
 }, 60_000)
 afterAll(async () => {
   await shop?.close()

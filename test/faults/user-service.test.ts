@@ -16,7 +16,7 @@ let customer: Customer
 beforeAll(async () => {
   shop = await prepareLocalShop()
   user = await shop.startUser()
-  proxy = await startSlowProxy(shop.userUrl)
+  proxy = await startSlowProxy(shop.userGrpc)
   order = await shop.startOrder({ env: { USER_HOST: proxy.host } })
 }, 60_000)
 beforeEach(async () => {

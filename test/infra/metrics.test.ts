@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process'
+import { globSync, readFileSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -9,15 +10,28 @@ import { dashboardsOf, toJson } from '../../infra/kit/dashboards/dashboards.ts'
 import { loadSettings } from '../../infra/kit/settings/settings.ts'
 import { synthesize } from '../../infra/kit/synth/synth.ts'
 import { LOCAL_ISSUER, LOCAL_NAMESPACE, openLocalIssuer } from '../../scripts/local/credentials.ts'
+import { createClient } from '../../services/chassis/client/client.ts'
 import { booking, hello, images, project, stock, system } from '../support/acme.ts'
 import { testDatabase } from '../support/database.ts'
+import { testRuntime } from '../support/runtime.ts'
 
 const settings = loadSettings({}, system)
 
 /** Labels of each metric that a service exposes, by its name as a query has it. */
 type Exposed = Map<string, Set<string>>
 
-/** What a service that runs as a process of its own exposes, after one request. */
+/** One call of an operation of stock by gRPC. */
+async function callStock(port: number): Promise<void> {
+  const caller = testRuntime('booking')
+  const client = createClient(booking, 'stock', { ...caller, host: `127.0.0.1:${port}` })
+  try {
+    expect((await client.call(caller.scope(), 'listItems', {})).status).toBe(200)
+  } finally {
+    await client.close()
+  }
+}
+
+/** What a service that runs as a process of its own exposes, after one request, and after one by gRPC where it has that. */
 async function exposedBy(name: string, path: string, env: Record<string, string> = {}): Promise<Exposed> {
   const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', join(project.root, 'services', name, 'main.ts')], {
     env: { HOST: '127.0.0.1', PORT: '0', ADMIN_PORT: '0', LINGER_MS: '0', NAMESPACE: LOCAL_NAMESPACE, ...env },
@@ -26,8 +40,9 @@ async function exposedBy(name: string, path: string, env: Record<string, string>
   try {
     const lines: Record<string, unknown>[] = []
     createInterface(child.stdout).on('line', line => lines.push(JSON.parse(line)))
-    const { port, adminPort } = await vi.waitUntil(() => lines.find(({ msg }) => msg === 'listening'), { timeout: 20_000, interval: 20 })
+    const { port, adminPort, grpcPort } = await vi.waitUntil(() => lines.find(({ msg }) => msg === 'listening'), { timeout: 20_000, interval: 20 })
     await fetch(`http://127.0.0.1:${port}${path}`)
+    if (grpcPort) await callStock(Number(grpcPort))
     const text = await (await fetch(`http://127.0.0.1:${adminPort}/metrics`)).text()
     const exposed: Exposed = new Map()
     for (const [, metric = '', labels = ''] of text.matchAll(/^([a-z_:]\w*)(?:\{(.*)\})? \S+$/gim)) {
@@ -60,7 +75,7 @@ beforeAll(async () => {
   const users = { AUTH_ISSUER: 'https://id.acme.example', AUTH_AUDIENCE: 'acme', AUTH_JWKS_URI: pathToFileURL(issuer.jwksFile).href }
   const [token = ''] = await Promise.all([issuer.writeToken('booking', 'stock')])
   exposed.set('hello', await exposedBy('hello', '/greetings', workloads))
-  exposed.set('stock', await exposedBy('stock', '/items', { ...workloads, DATABASE_URL_FILE: urls[0] as string, SEALS_DIR: dir }))
+  exposed.set('stock', await exposedBy('stock', '/items', { ...workloads, DATABASE_URL_FILE: urls[0] as string, SEALS_DIR: dir, GRPC_PORT: '0' }))
   exposed.set(
     'booking',
     await exposedBy('booking', '/bookings', {
@@ -82,10 +97,11 @@ const OF_OTHERS = /^(up|ALERTS|service:\w+:\w+|otelcol_\w+|traefik_\w+)$/
 
 /** Metrics of an expression with the labels that it asks for. */
 const selectorsOf = (expr: string) =>
-  [...expr.matchAll(/([a-zA-Z_:][\w:]*)\{([^}]*)\}/g)].map(([, metric = '', matchers = '']) => ({
-    metric,
-    labels: [...matchers.matchAll(/(\w+)(?:=~|!~|!=|=)"/g)].map(([, label = '']) => label),
-  }))
+  [...expr.matchAll(/([a-zA-Z_:][\w:]*)?\{([^}]*)\}/g)].flatMap(([, metric, matchers = '']) => {
+    const metrics = metric ?? /__name__=~"([^"]*)"/.exec(matchers)?.[1] ?? ''
+    const labels = [...matchers.matchAll(/(\w+)(?:=~|!~|!=|=)"/g)].map(([, label = '']) => label).filter(label => label !== '__name__')
+    return metrics.split('|').map(metric => ({ metric, labels }))
+  })
 
 /** What an expression asks for that a service does not expose: a metric, a label that it selects or groups by. */
 function missing(service: string, expr: string): string[] {
@@ -100,6 +116,14 @@ function missing(service: string, expr: string): string[] {
   })
 }
 
+test('what a runbook asks Prometheus of a service is something that one exposes', () => {
+  const asked = globSync('infra/kit/runbooks/*.md').flatMap(file =>
+    [...readFileSync(file, 'utf8').matchAll(/`([^`]*\{job="(SERVICE|CALLER)"[^`]*)`/g)].map(([, expr = '', who]) => ({ file, expr, who })),
+  )
+  expect(asked.length).toBeGreaterThan(5)
+  for (const { file, expr, who } of asked) expect(missing(who === 'SERVICE' ? 'stock' : 'booking', expr), file).toEqual([])
+})
+
 describe.each([hello, stock, booking].map(({ name }) => [name]))('what is asked of %s', name => {
   test('by the panels of its dashboard is something that it exposes', () => {
     const dashboard = new Map([...dashboardsOf({ ...project, settings })]).get(name)
@@ -108,6 +132,7 @@ describe.each([hello, stock, booking].map(({ name }) => [name]))('what is asked 
     expect(asked.length).toBeGreaterThan(10)
     // After one request there is a series of it, whose labels are known.
     expect([...(exposed.get(name)?.get('http_server_request_duration_seconds_count') ?? [])]).toContain('http_route')
+    if (name === 'stock') expect([...(exposed.get(name)?.get('rpc_server_call_duration_seconds_count') ?? [])]).toContain('rpc_method')
     expect(asked.flatMap(expr => missing(name, expr))).toEqual([])
   })
 

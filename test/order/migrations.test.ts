@@ -74,9 +74,10 @@ describe('services/order/migrations on a database whose first migration made the
     expect(inFlight).toEqual([reserve, release].map(({ id, kind }) => expect.objectContaining({ id, kind })))
     await migrate({ url: old.url, dir, log: silentLog })
     expect(await old.sql('select * from idempotency_keys')).toEqual(keys)
+    const numbered = { version: 1, sequence: 1 }
     expect(await messages()).toEqual([
-      { ...inFlight[0], kind: 'user.reserveCredit', payload: { params: { orderId: pending }, body: { userId, total } } },
-      { ...inFlight[1], kind: 'user.releaseCredit', payload: { params: { orderId: cancelling } } },
+      { ...inFlight[0], ...numbered, kind: 'user.reserveCredit', payload: { params: { orderId: pending }, body: { userId, total } } },
+      { ...inFlight[1], ...numbered, kind: 'user.releaseCredit', payload: { params: { orderId: cancelling } } },
     ])
     const fresh = await testDatabase('order')
     onTestFinished(fresh.close)

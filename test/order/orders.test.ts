@@ -71,7 +71,11 @@ describe('POST /orders', () => {
   test('lets orders at once take no more than the credit', async () => {
     const { id, token } = await shop.user.newUser()
     const placed = await Promise.all(Array.from({ length: 10 }, () => order.place(token, [{ sku: 'airpods-4', quantity: 1 }])))
-    expect(placed.map(({ status }) => status).sort()).toEqual([...Array(6).fill(201), ...Array(4).fill(422)])
+    // 202 where the user service was late: the order is decided all the same.
+    for (const { status } of placed) expect([201, 202, 422]).toContain(status)
+    const states = async () => (await order.db.sql<{ state: string }>('select state from orders where user_id = $1', [id])).map(({ state }) => state)
+    const decided = [...Array(6).fill('confirmed'), ...Array(4).fill('rejected')]
+    await vi.waitFor(async () => expect((await states()).sort()).toEqual(decided), { timeout: 15_000, interval: 20 })
     expect(await shop.reserved(id)).toBe(6 * 14_900)
   })
 
@@ -267,7 +271,11 @@ describe('POST /orders when the call to the user service fails', () => {
 
   test('tries again with a new workload token after the old one was refused', async () => {
     let workloadToken = 'expired'
-    const other = await startOrderService({ userHost: `127.0.0.1:${shop.user.port}`, workloadToken: () => workloadToken })
+    const other = await startOrderService({
+      userHost: `127.0.0.1:${shop.user.port}`,
+      userGrpcHost: shop.user.grpcHost,
+      workloadToken: () => workloadToken,
+    })
     try {
       const placed = await other.place(customer.token, CABLE)
       expect(placed.status).toBe(202)

@@ -254,9 +254,10 @@ const ordersOf = ({ users }: World) =>
 /** Everything late arrives, then the network is good again and the relay works until nothing is left. */
 async function drain(model: Model, world: World): Promise<void> {
   for (const late of world.delayed) await late()
-  const left = await orderDb.sql<Message>(`select id, kind, subject_id as "subjectId", payload, attempts from outbox where subject_id = any($1)`, [
-    model.orders.map(({ id }) => id),
-  ])
+  const left = await orderDb.sql<Message>(
+    `select id, kind, version, subject_id as "subjectId", sequence, payload, attempts from outbox where subject_id = any($1)`,
+    [model.orders.map(({ id }) => id)],
+  )
   for (const message of left) await world.deliver(message, scope())
   await checkInvariants(model, world)
   for (const { id, state } of model.orders) expect(['confirmed', 'rejected', 'cancelled'], `order ${id} at the end`).toContain(state)

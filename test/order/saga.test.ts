@@ -33,7 +33,7 @@ async function cancelling() {
 
 async function messageOf(orderId: string): Promise<Message<'user.reserveCredit'>> {
   const [message] = await shop.order.db.sql<Message<'user.reserveCredit'>>(
-    'select id, kind, subject_id as "subjectId", payload, attempts from outbox where subject_id = $1',
+    'select id, kind, version, subject_id as "subjectId", sequence, payload, attempts from outbox where subject_id = $1',
     [orderId],
   )
   return message as Message<'user.reserveCredit'>
@@ -215,7 +215,8 @@ describe('the message of an order', () => {
   test('is leased to its request beyond its deadline, so that no relay takes it meanwhile', async () => {
     const { id, token } = await shop.user.newUser()
     const held = shop.proxy.hold('PUT', 'request')
-    const placing = shop.order.place(token, CABLE)
+    const headers = { 'idempotency-key': 'leased', 'x-request-timeout-ms': '2000' }
+    const placing = shop.order.http('POST', '/orders', { token, json: { items: CABLE }, headers })
     await held.arrived
     const [row] = await shop.order.db.sql<{ left: number }>(
       `select extract(epoch from due_at - now())::float8 as left from outbox where subject_id = (select id from orders where user_id = $1)`,

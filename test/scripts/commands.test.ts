@@ -106,7 +106,7 @@ describe('npm run images', () => {
 })
 
 test.each([
-  ['test/bench/main.ts', ['--only', 'product'], "--only 'product' is none of products, orders, process, stages, collector"],
+  ['test/bench/main.ts', ['--only', 'product'], "--only 'product' is none of ready, products, orders, overload, calls, collector, stages, memory"],
   [
     'test/bench/main.ts',
     ['--rounds', 'many'],

@@ -8,7 +8,7 @@ import { runNode, runProgram } from '../support/run-node.ts'
 const BIN = resolve('scripts/fairlead.mjs')
 
 /** Commands whose examples need neither a cluster nor docker: they work in a repository, one after the other. */
-const ALONE = ['create', 'add', 'synth', 'charts', 'diagram', 'check']
+const ALONE = ['create', 'add', 'synth', 'charts', 'diagram', 'proto', 'check']
 /** Those that work until nobody answers: the API server, docker, kind, or the database of start. */
 const UNANSWERED = ['up', 'deploy', 'down', 'status', 'doctor', 'logs', 'outbox', 'secrets', 'images']
 /** Those that a test of their own runs: test/shop/start.test.ts, test/slow/commands.slow.ts, test/slow/scaffold.slow.ts. */

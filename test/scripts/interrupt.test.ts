@@ -19,6 +19,7 @@ const LOADING: Record<string, string[]> = {
   status: [],
   doctor: [],
   logs: ['stock'],
+  proto: [],
   outbox: ['list'],
   secrets: ['--context', 'kind-silent'],
   images: [],

@@ -37,7 +37,11 @@ describe('fairlead create and fairlead add service', () => {
       code: 0,
       stderr: expect.stringContaining('\nAdded to infra/system.ts. Next: add a step to infra/journey.ts\n'),
     })
-    expect(await fairlead(acme, 'add', 'service', 'stock', '--calls', 'hello,gift-card')).toMatchObject({ code: 0 })
+    expect(await fairlead(acme, 'add', 'service', 'stock', '--grpc', '--calls', 'hello,gift-card')).toMatchObject({
+      code: 0,
+      stderr: expect.stringContaining('at port 8082, by gRPC at 8083\n'),
+    })
+    expect(await fairlead(acme, 'proto', '--check')).toMatchObject({ code: 0 })
     expect(await fairlead(acme, 'add', 'service', 'shelf', '--database')).toMatchObject({ code: 0 })
     expect(await fairlead(acme, 'add', 'service', 'booking', '--users', '--command', 'gift-card.updateGiftCard')).toMatchObject({ code: 0 })
     const system = await readFile(join(acme, 'infra/system.ts'), 'utf8')

@@ -5,8 +5,10 @@ import { diagramMermaid } from '../../infra/kit/diagram/mermaid.ts'
 import { diagramSvg } from '../../infra/kit/diagram/svg.ts'
 import { helmChart } from '../../infra/kit/helm/chart.ts'
 import { describeImages, NAMED } from '../../infra/kit/image/image.ts'
+import { protoFile, protoFiles } from '../../infra/kit/proto/files.ts'
 import { chartSettings } from '../../infra/kit/settings/settings.ts'
 import { app } from '../../infra/main.ts'
+import type { ServiceDefinition } from '../../services/chassis/contract/graph.ts'
 
 const diagrams = { 'docs/diagram.svg': diagramSvg, 'docs/diagram.mmd': diagramMermaid }
 
@@ -25,3 +27,14 @@ test('charts/ is what the graph gives: npx fairlead charts, and commit it', asyn
   expect(there.sort()).toEqual([...wanted.keys()].sort())
   for (const [path, content] of wanted) expect(await readFile(join(folder, path), 'utf8'), path).toBe(content)
 })
+
+const served = (app.system.services as readonly ServiceDefinition[]).filter(({ grpc }) => grpc)
+
+test.each(served.map(service => [service.name, service] as const))(
+  'the .proto of %s and its numbers are what the contract gives: npx fairlead proto, and commit them',
+  async (_, service) => {
+    const { files, breaking, wrong } = protoFiles(service, { kept: service.grpc?.numbers, printed: await readFile(protoFile(service), 'utf8') })
+    expect({ breaking, wrong }).toEqual({ breaking: [], wrong: [] })
+    for (const [path, content] of files) expect(await readFile(path, 'utf8'), `${path} has drifted: npx fairlead proto`).toBe(content)
+  },
+)

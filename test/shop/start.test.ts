@@ -2,9 +2,10 @@ import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import { afterEach, beforeAll, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
+import { system } from '../../infra/system.ts'
 import { graphPorts } from '../../scripts/local/local-system.ts'
 import { isFree } from '../../services/chassis/local/ports.ts'
 import { order } from '../../services/order/service.ts'
@@ -12,7 +13,7 @@ import { user } from '../../services/user/service.ts'
 import { isAlive, processesOf, signalAll } from '../support/process-tree.ts'
 import { copyRepository } from '../support/repository-copy.ts'
 
-const QUICKLY = { timeout: 20_000, interval: 2 }
+const QUICKLY = { timeout: 40_000, interval: 2 }
 const MAIN = ['--disable-warning=ExperimentalWarning', 'scripts/fairlead.mjs', 'start']
 
 let dir: string
@@ -96,6 +97,10 @@ describe('npm start', () => {
     await untilUp(first)
     // npm start itself, two services, and Postgres with its workers.
     expect(processesOf(dir).length).toBeGreaterThanOrEqual(4)
+    // Each service keeps its compiled code beside that of npm start.
+    const kept = `NODE_COMPILE_CACHE=${resolve('node_modules/.cache/fairlead')}\0`
+    const environments = await Promise.all(processesOf(dir).map(pid => readFile(`/proc/${pid}/environ`, 'utf8')))
+    expect(environments.filter(text => text.includes(kept))).toHaveLength(system.services.length)
     const answers = (await pasteStrictly(`${first.stdout()}printf '"%s"\n' "$PASSWORD"`))
       .trim()
       .split('\n')

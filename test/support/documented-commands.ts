@@ -17,13 +17,14 @@ export const LIGHT: Record<string, Trial> = {
   'npm start -- --help': { run: [['start', '--help']] },
   'npm run charts': { run: [['charts'], ['charts', '--check']] },
   'npm run diagram': { run: [['diagram'], ['diagram', '--check']] },
+  'npm run proto': { run: [['proto'], ['proto', '--check']] },
   'npm run synth': { run: [['synth']] },
   'npm run synth -- --help': { run: [['synth', '--help']] },
 }
 
 /** They take a minute each. */
 export const SLOW: Record<string, Trial> = {
-  'npm run bench': { run: [['bench', '--rounds', '1', '--seconds', '0.2']] },
+  'npm run bench': { run: [['bench', '--rounds', '1', '--seconds', '0.05']] },
   'npm run fuzz': { run: [['fuzz', '--max-examples', '1']] },
 }
 
@@ -60,6 +61,9 @@ const ELSEWHERE: Record<string, Trial> = {
   'npm run logs -- order': by('test/e2e/logs.e2e.ts'),
   'npm run logs -- user': by('test/e2e/logs.e2e.ts'),
   'npm run pack': by('test/slow/packages.slow.ts'),
+  'npm run proto -- --breaking': by('test/scripts/proto.test.ts'),
+  'npm run proto -- --check': by('test/scripts/proto.test.ts'),
+  'npm run proto -- stock': by('test/scripts/proto.test.ts'),
   'npm run regenerate': by('test/slow/added-service.slow.ts'),
   'npm run up': by('.ci/run'),
   'npm run token -- ada': by('test/slow/scaffold.slow.ts'),
@@ -72,8 +76,7 @@ const ELSEWHERE: Record<string, Trial> = {
 export const TRIALS: Record<string, Trial> = { ...LIGHT, ...SLOW, ...ON_A_CLUSTER, ...ELSEWHERE }
 
 /** The name of a command, and its options up to a comment, a pipe, or the end of what it is in. */
-const COMMAND =
-  /\b(?:npm (?:run (?:--silent )?[\w:]+|start|test)(?: -- [^#&|;)`]*)?|npx fairlead [a-z]+(?: [^#&|;)`]*)?|npx cdk8s-cli@[\d.]+ [a-z]+)/g
+const COMMAND = /\b(?:npm (?:run [\w:]+|start|test)(?: -- [^#&|;)`]*)?|npx fairlead [a-z]+(?: [^#&|;)`]*)?|npx cdk8s-cli@[\d.]+ [a-z]+)/g
 
 /** What a project's pages call `npx fairlead X` is here what `npm run X` calls. */
 const asNpm = (command: string) => command.replace(/^npx fairlead (\w+)(?: (?=.))?/, (_, name) => `npm run ${name} -- `).replace(/ -- $/, '')
@@ -86,7 +89,7 @@ export async function documentedCommands(): Promise<string[]> {
     const lines = (await readFile(page, 'utf8')).split('\n')
     // A block is indented or fenced; all else is between backticks.
     const code = lines.flatMap(line => (/^ {4}/.test(line) ? [line] : [...line.matchAll(/`([^`]+)`/g)].map(([, inline = '']) => inline)))
-    for (const [command] of code.flatMap(text => [...text.matchAll(COMMAND)])) found.add(asNpm(command.replace('--silent ', '').trim()))
+    for (const [command] of code.flatMap(text => [...text.matchAll(COMMAND)])) found.add(asNpm(command.trim()))
   }
   return [...found].sort()
 }

@@ -19,9 +19,10 @@ export function hasHelm(): boolean {
 
 /**
  * What `helm template` makes of a chart that passes `helm lint --strict`.
+ * @param set what `--set` gives
  * @throws Error with what helm says
  */
-export async function render(files: ReadonlyMap<string, string>, values: object = {}): Promise<Manifest[]> {
+export async function render(files: ReadonlyMap<string, string>, values: object = {}, set: readonly string[] = []): Promise<Manifest[]> {
   const folder = await mkdtemp(join(tmpdir(), 'chart-'))
   try {
     for (const [path, content] of files) {
@@ -30,7 +31,8 @@ export async function render(files: ReadonlyMap<string, string>, values: object 
     }
     const given = join(folder, 'given.json')
     await writeFile(given, JSON.stringify(values))
-    const helm = (...args: string[]) => promisify(execFile)('helm', [...args, '--namespace', 'acme', '--values', given], { maxBuffer: 16 << 20 })
+    const flags = ['--namespace', 'acme', '--values', given, ...set.flatMap(one => ['--set', one])]
+    const helm = (...args: string[]) => promisify(execFile)('helm', [...args, ...flags], { maxBuffer: 16 << 20 })
     const { stdout } = await helm('template', 'acme', folder)
     await helm('lint', '--strict', folder)
     return parseAllDocuments(stdout).flatMap(document => (document.contents ? [document.toJS() as Manifest] : []))

@@ -26,7 +26,8 @@ export function testRuntime(service = 'test'): TestRuntime {
   const spans = new InMemorySpanExporter()
   const log = createLog({ service, level: 'debug', destination: { write: line => void lines.push(JSON.parse(line)) } })
   const metrics = createMetrics()
-  const { tracer } = createTracing({ service, processor: new SimpleSpanProcessor({ exporter: spans }) })
+  const processor = new SimpleSpanProcessor({ exporter: spans })
+  const { tracer } = createTracing({ service, processor: { onEnd: span => processor.onEnd(span as never), shutdown: () => processor.shutdown() } })
   return {
     log,
     metrics,

@@ -1,7 +1,5 @@
-import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
-import { buffer } from 'node:stream/consumers'
 import { setTimeout as pause } from 'node:timers/promises'
+import { startGrpcProxy } from './grpc-proxy.ts'
 
 export interface SlowProxy {
   host: string
@@ -14,40 +12,21 @@ export interface SlowProxy {
   close(): Promise<void>
 }
 
-/** A proxy before the user service that delays or refuses, for a service in another process. */
-export async function startSlowProxy(target: string): Promise<SlowProxy> {
+/** A proxy before a callee that delays or refuses, for a caller in another process. @param puts methods of gRPC that are PUT by HTTP */
+export async function startSlowProxy(target: { host: string; name: string; puts: readonly string[] }): Promise<SlowProxy> {
   let delayMs = 0
   let nth = 0
   let puts = 0
   let requests = 0
-  const server = createServer(async (req, res) => {
-    try {
-      requests++
-      const body = await buffer(req)
-      if (delayMs > 0) await pause(delayMs)
-      if (req.method === 'PUT' && ++puts && nth > 0 && puts % nth === 0) {
-        res.writeHead(503, { 'content-type': 'application/problem+json', 'retry-after': '1' })
-        res.end(
-          JSON.stringify({ type: 'urn:problem:unavailable', title: 'Unavailable', status: 503, detail: 'as the test asks', code: 'unavailable' }),
-        )
-        return
-      }
-      const { authorization, 'content-type': type } = req.headers
-      const answer = await fetch(target + req.url, {
-        method: req.method as string,
-        headers: { ...(authorization && { authorization }), ...(type && { 'content-type': type }) },
-        ...(body.length > 0 && { body }),
-      })
-      res
-        .writeHead(answer.status, { 'content-type': answer.headers.get('content-type') ?? 'application/json' })
-        .end(Buffer.from(await answer.arrayBuffer()))
-    } catch {
-      res.destroy()
-    }
+  const proxy = await startGrpcProxy(target.host, target.name, async call => {
+    requests++
+    if (delayMs > 0) await pause(delayMs)
+    if (target.puts.includes(call.method) && ++puts && nth > 0 && puts % nth === 0) return call.refuse(503, 'unavailable')
+    const answer = await call.forward()
+    answer()
   })
-  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
   return {
-    host: `127.0.0.1:${(server.address() as AddressInfo).port}`,
+    host: proxy.host,
     requests: () => requests,
     delay: ms => {
       delayMs = ms
@@ -55,9 +34,6 @@ export async function startSlowProxy(target: string): Promise<SlowProxy> {
     failEvery: n => {
       nth = n
     },
-    close: async () => {
-      server.closeAllConnections()
-      await new Promise(resolve => server.close(resolve))
-    },
+    close: proxy.close,
   }
 }

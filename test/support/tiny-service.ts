@@ -3,7 +3,7 @@ import type { Verifiers } from '../../services/chassis/identity/auth.ts'
 import type { BodyLimits } from '../../services/chassis/server/body.ts'
 import { createApp, type Trust } from '../../services/chassis/server/pipeline.ts'
 import type { Handlers } from '../../services/chassis/server/routes.ts'
-import type { LoopDelay, ShedLimits } from '../../services/chassis/server/shed.ts'
+import type { ShedLimits } from '../../services/chassis/server/shed.ts'
 import { type Http, httpTo, type Listening, listen } from './http.ts'
 import { type TestRuntime, testRuntime } from './runtime.ts'
 
@@ -13,7 +13,6 @@ export interface TinyOptions extends Partial<Trust> {
   verifiers?: Verifiers
   body?: BodyLimits
   shedding?: Partial<ShedLimits>
-  loopDelay?: LoopDelay
 }
 
 export interface TinyService extends Listening {
@@ -25,14 +24,13 @@ export interface TinyService extends Listening {
 export async function startTinyService<C extends Contract>(
   contract: C,
   handlers: NoInfer<Handlers<C>>,
-  { timeoutMs = 5_000, maxConcurrency = 100, trustedHops = 0, loopDelay = { currentMs: () => 0, close: () => {} }, ...options }: TinyOptions = {},
+  { timeoutMs = 5_000, maxConcurrency = 100, trustedHops = 0, ...options }: TinyOptions = {},
 ): Promise<TinyService> {
   const runtime = testRuntime('tiny')
   const app = createApp<C>(runtime, {
     service: { contract, timeoutMs, maxConcurrency },
     handlers,
     trustedHops,
-    loopDelay,
     // So that a test can name its trace.
     ingressTraces: 'continue',
     ...options,

@@ -15,6 +15,7 @@ export function healthAlerts(service: ServiceDefinition, callers: readonly strin
     ...podAlerts(service, of),
     ...secretAlerts(service, of),
     ...circuitAlerts(service, of),
+    ...lookupAlerts(service, of),
     ...(callers.length > 0 && servesWorkloads(service) ? [unknownKey(service, callers, of)] : []),
     ...(hasOutbox(service) ? outboxAlerts(service, of) : []),
     ...ownAlerts(service, of),
@@ -95,6 +96,23 @@ const circuitAlerts = ({ name, calls }: ServiceDefinition, of: string): Unlabell
     runbook: 'circuit-open',
   }))
 
+const lookupAlerts = ({ name, calls }: ServiceDefinition, of: string): Unlabelled[] =>
+  calls.map(({ to }) => {
+    const lookups = (outcome: string) =>
+      `sum by (pod) (increase(discovery_lookups_total{${of},peer_service="${to.name}",outcome="${outcome}"}[10m])) > 0`
+    return {
+      alert: 'LookupsFail',
+      severity: 'ticket',
+      for: '5m',
+      // Of each pod: one that cannot ask is among others that can.
+      expr: `${lookups('failed')} unless ${lookups('found')}`,
+      labels: { peer_service: to.name },
+      summary: `${name} cannot find the addresses of ${to.name}`,
+      description: `{{ $labels.pod }} has looked for the addresses of ${to.name} and had no answer for ten minutes. It goes on with those that it knows, as long as they last.`,
+      runbook: 'lookups-fail',
+    }
+  })
+
 const unknownKey = ({ name }: ServiceDefinition, callers: readonly string[], of: string): Unlabelled => ({
   alert: 'WorkloadKeyUnknown',
   severity: 'ticket',
@@ -121,7 +139,7 @@ const outboxAlerts = ({ name }: ServiceDefinition, of: string): Unlabelled[] => 
     for: '1m',
     expr: `max(outbox_parked{${of}}) > 0`,
     summary: `${name} has parked messages`,
-    description: `{{ $value }} messages in the outbox of ${name} were refused for good.`,
+    description: `{{ $value }} messages in the outbox of ${name} were refused for good. Later ones of the same subjects wait for them: outbox_blocked counts these.`,
     runbook: 'outbox-parked',
   },
 ]

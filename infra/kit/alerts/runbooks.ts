@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -5,10 +6,22 @@ import { fileURLToPath } from 'node:url'
 /** Those of the kit's own alerts. */
 const KIT = fileURLToPath(new URL('../runbooks', import.meta.url))
 
-/** First line of a copy in a repository: the copy follows the kit until somebody removes it. */
-const COPIED = '<!-- npx fairlead charts wrote this page. Without this line it is yours, and stays as you leave it. -->\n'
+/** First line of a copy in a repository, which has the hash of the others: the copy follows the kit until somebody edits it. */
+const MARK = /^<!-- npx fairlead charts wrote this page \((\w+)\)\. Edited, it is yours, and stays as you leave it\. -->\n/
 
-const isCopy = (path: string) => readFileSync(path, 'utf8').startsWith(COPIED)
+const hashOf = (text: string) => createHash('sha256').update(text).digest('hex').slice(0, 16)
+
+const marked = (text: string) =>
+  `<!-- npx fairlead charts wrote this page (${hashOf(text)}). Edited, it is yours, and stays as you leave it. -->\n${text}`
+
+/** The text of a page. Git may have given its lines the ends that an editor of the machine likes. */
+const textOf = (path: string) => readFileSync(path, 'utf8').replaceAll('\r\n', '\n')
+
+function isCopy(path: string): boolean {
+  const text = textOf(path)
+  const [mark, hash] = MARK.exec(text) ?? []
+  return mark !== undefined && hash === hashOf(text.slice(mark.length))
+}
 
 const folderOf = (root: string) => join(root, 'docs', 'runbooks')
 
@@ -38,9 +51,9 @@ export function runbookDrift(root: string): RunbookDrift {
   const kit = new Map(pagesIn(KIT))
   const write = new Map<string, string>()
   for (const [name, path] of kit) {
-    const text = COPIED + readFileSync(path, 'utf8')
+    const text = marked(textOf(path))
     const known = there.get(name)
-    if (known === undefined || (isCopy(known) && readFileSync(known, 'utf8') !== text)) write.set(join(folderOf(root), `${name}.md`), text)
+    if (known === undefined || (isCopy(known) && textOf(known) !== text)) write.set(join(folderOf(root), `${name}.md`), text)
   }
   return { write, remove: [...there].flatMap(([name, path]) => (kit.has(name) || !isCopy(path) ? [] : [path])) }
 }

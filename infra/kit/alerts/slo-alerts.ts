@@ -1,6 +1,7 @@
 import type { ServiceDefinition } from '@fairlead/chassis'
 import type { Settings } from '../settings/settings.ts'
 import { alertRule, type Rule } from './alert.ts'
+import { failuresOf, requestsTo } from './requests.ts'
 
 /**
  * Multi-window, multi-burn-rate alerts: an alert needs a budget that burns fast over a long window and still over a short one.
@@ -29,17 +30,16 @@ export const bucketLabel = (thresholdMs: number): string => {
 /** Bad requests below which a share of them says nothing, over the long window: two failures at night wake nobody. */
 const FEWEST_BAD = 10
 
-/** PromQL of what is counted, over a window: all requests, those answered 5xx, those answered within the threshold. */
-function counts({ name, slo }: ServiceDefinition, { NAMESPACE }: Settings) {
-  const all = `job="${name}",namespace="${NAMESPACE}"`
-  const of =
-    (metric: string, labels = '') =>
-    (what: 'rate' | 'increase', window: string) =>
-      `sum(${what}(http_server_request_duration_seconds_${metric}{${all}${labels}}[${window}]))`
+/** PromQL of what is counted, over a window: all requests, those answered with a server's error, those answered within the threshold. */
+function counts(service: ServiceDefinition, { NAMESPACE }: Settings) {
+  const { name, slo } = service
+  type Requests = ReturnType<typeof requestsTo>
+  const of = (pick: (requests: Requests) => string) => (what: 'rate' | 'increase', window: string) =>
+    `sum(${pick(requestsTo([service], `job="${name}",namespace="${NAMESPACE}"`, selector => `${what}(${selector}[${window}])`))})`
   return {
-    requests: of('count'),
-    failed: of('count', ',http_response_status_code=~"5.."'),
-    fast: of('bucket', `,le="${bucketLabel(slo.latency.thresholdMs)}"`),
+    requests: of(({ requests }) => requests),
+    failed: of(({ failed }) => failed),
+    fast: of(({ within }) => within(bucketLabel(slo.latency.thresholdMs))),
   }
 }
 
@@ -98,7 +98,7 @@ export function burnAlerts(service: ServiceDefinition, settings: Settings): Rule
       alert: 'SloErrorBurn',
       metric: 'errors',
       objective: slo.availability,
-      what: 'are answered 5xx',
+      what: `are answered ${failuresOf(service)}`,
       runbook: 'slo-error-burn',
       bad: (window: string) => failed('increase', window),
     },

@@ -13,6 +13,8 @@ export const serviceMonitor: Check = ({ objects }) =>
     if (services.length === 0) return [`${where}: its labels ${JSON.stringify(labels)} match no Service in ${namespaces.join(', ')}`]
     const known: string[] = services.flatMap(service => (service.spec?.ports ?? []).map(({ name }: { name: string }) => name))
     return (spec.endpoints ?? []).flatMap(({ port }: { port?: string }) =>
-      port === undefined || known.includes(port) ? [] : [`${where}: port '${port}' is none of ${known.join(', ')} of the Services that it matches`],
+      port === undefined || known.includes(port)
+        ? []
+        : [`${where}: port '${port}' is none of ${[...new Set(known)].join(', ')} of the Services that it matches`],
     )
   })

@@ -20,6 +20,7 @@ import { containerSecurity, pinnedImages, podSecurity, resources } from '../obje
 import { settingTexts } from '../settings/service-settings.ts'
 import type { Settings } from '../settings/settings.ts'
 import { environmentOf, meetsWorkloads } from './environment.ts'
+import { registryVariables } from './registry.ts'
 import { collectorSidecar, collectorVolumes, OTLP_URL } from './tracing-sidecar.ts'
 
 /** Time in which every kube-proxy and ingress hears that a pod leaves, before it is told so itself. */
@@ -114,6 +115,7 @@ function serving(props: DeploymentProps): k8s.Container {
   const env = {
     PORT: service.port,
     ADMIN_PORT,
+    ...(service.grpc && { GRPC_PORT: service.grpc.port }),
     ...environmentOf(system, service, {
       namespace: settings.NAMESPACE,
       authIssuer: `https://${settings.HOST}`,
@@ -126,6 +128,7 @@ function serving(props: DeploymentProps): k8s.Container {
       secretDir: name => `${MOUNTS}/${name}`,
       identityFile: callee => `${MOUNTS}/identity/${callee}`,
     }),
+    ...registryVariables(settings, service),
     TRUSTED_HOPS: settings.TRUSTED_HOPS,
     INGRESS_TRACES: settings.INGRESS_TRACES,
     LOG_LEVEL: settings.LOG_LEVEL,
@@ -138,6 +141,7 @@ function serving(props: DeploymentProps): k8s.Container {
     env: Object.entries(env).map(([name, value]) => ({ name, value: String(value) })),
     ports: [
       { name: 'http', containerPort: service.port },
+      ...(service.grpc ? [{ name: 'grpc', containerPort: service.grpc.port }] : []),
       { name: 'admin', containerPort: ADMIN_PORT },
     ],
     startupProbe: { ...probe('/livez'), periodSeconds: 1, timeoutSeconds: 2, failureThreshold: 60 },

@@ -1,4 +1,4 @@
-import { ADMIN_PORT, calleesOf, connectingTo, fetchesUserKeys, foreignIssuerOf, type SystemDefinition } from '@fairlead/chassis'
+import { ADMIN_PORT, calleesOf, fetchesUserKeys, foreignIssuerOf, portsBetween, type SystemDefinition } from '@fairlead/chassis'
 import type { k8s } from 'cdk8s-plus-27'
 import type { Construct } from 'constructs'
 import { type ServiceProps, serviceOwner } from '../objects/context.ts'
@@ -7,6 +7,7 @@ import type { Settings } from '../settings/settings.ts'
 import { meetsWorkloads } from './environment.ts'
 import { entryServices } from './ingress.ts'
 import { POSTGRES, POSTGRES_PORT } from './postgres.ts'
+import { registryRules } from './registry.ts'
 import { COLLECTOR_METRICS_PORT } from './tracing-sidecar.ts'
 
 const databaseRules = ({ DATABASE, DATABASE_CIDR, DATABASE_PORT }: Settings): Rule[] =>
@@ -31,11 +32,14 @@ export function addEdges(scope: Construct, props: ServiceProps): k8s.KubeNetwork
   const { system, settings, service } = props
   const bundled = settings.PLATFORM === 'bundled'
   const platform = (name: string, namespace: string) => (bundled ? podsOf(name, namespace) : allPodsIn(namespace))
-  const ingress: Rule[] = connectingTo(system, service).map(caller => ({ peer: podsOf(caller), ports: [service.port] }))
+  const ingress: Rule[] = system.services
+    .map(caller => ({ peer: podsOf(caller.name), ports: portsBetween(system, caller, service) }))
+    .filter(({ ports }) => ports.length > 0)
   if (entryServices(props).includes(service)) ingress.push({ peer: platform('traefik', settings.INGRESS_NAMESPACE), ports: [service.port] })
   ingress.push({ peer: platform('prometheus', settings.MONITORING_NAMESPACE), ports: [ADMIN_PORT, COLLECTOR_METRICS_PORT] })
 
-  const egress: Rule[] = calleesOf(system, service).map(({ name, port }) => ({ peer: podsOf(name), ports: [port] }))
+  const egress: Rule[] = calleesOf(system, service).map(callee => ({ peer: podsOf(callee.name), ports: portsBetween(system, service, callee) }))
+  egress.push(...registryRules(settings, service))
   if (service.database) egress.push(...databaseRules(settings))
   if (meetsWorkloads(system, service)) egress.push(...issuerRules(settings))
   if (fetchesUserKeys(service)) egress.push(...userKeysRules(system, settings))

@@ -137,7 +137,8 @@ const server = (image: string, connections: number): k8s.Container => ({
   // The port alone: one that is busy is not dead.
   livenessProbe: { tcpSocket: { port: k8s.IntOrString.fromString('postgres') }, periodSeconds: 10, timeoutSeconds: 5, failureThreshold: 6 },
   securityContext: containerSecurity(),
-  resources: resources({ cpu: '50m', memory: '128Mi' }, { cpu: '2', memory: '512Mi' }),
+  // What all services wait for weighs more than any of them.
+  resources: resources({ cpu: '250m', memory: '128Mi' }, { cpu: '2', memory: '512Mi' }),
   volumeMounts: [
     { name: 'data', mountPath: '/var/lib/postgresql/data' },
     { name: 'tmp', mountPath: '/tmp' },

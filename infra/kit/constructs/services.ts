@@ -17,9 +17,12 @@ export function addServices(scope: Construct, props: ServiceProps) {
   const owner = serviceOwner(props)
   const namespace = settings.NAMESPACE
   const http = { name: 'http', port: service.port, targetPort: k8s.IntOrString.fromString('http'), appProtocol: 'http' }
+  // KEP-3726: HTTP/2 with prior knowledge, without TLS.
+  const h2c = { name: 'grpc', targetPort: k8s.IntOrString.fromString('grpc'), appProtocol: 'kubernetes.io/h2c' }
+  const served = service.grpc ? [http, { ...h2c, port: service.grpc.port }] : [http]
   const one = make(k8s.KubeService, scope, owner, {
     metadata: { name: service.name, namespace },
-    spec: { type: 'ClusterIP', selector: ownPods(owner), ports: [http] },
+    spec: { type: 'ClusterIP', selector: ownPods(owner), ports: served },
   })
   const each = make(k8s.KubeService, scope, owner, {
     metadata: { name: podsHost(service), namespace },
@@ -28,7 +31,7 @@ export function addServices(scope: Construct, props: ServiceProps) {
       clusterIp: 'None',
       selector: ownPods(owner),
       ports: [
-        http,
+        ...served,
         { name: 'admin', port: ADMIN_PORT, targetPort: k8s.IntOrString.fromString('admin') },
         { name: 'otel-metrics', port: COLLECTOR_METRICS_PORT, targetPort: k8s.IntOrString.fromString('otel-metrics') },
       ],

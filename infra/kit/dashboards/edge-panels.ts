@@ -1,11 +1,12 @@
 import { DEFAULT_MAX_ATTEMPTS, type Edge, RETRY_RATIO } from '@fairlead/chassis'
+import { protocolOf } from '../alerts/requests.ts'
 import type { Panel } from './grafana.ts'
 import { OF, quantile, rate, share } from './queries.ts'
 
 /** One row a dependency: what is asked of it, how it answers, and whether it is still asked. */
-export function edgePanels({ to, attemptTimeoutMs, maxAttempts = DEFAULT_MAX_ATTEMPTS }: Edge): Panel[] {
+export function edgePanels({ to, attemptTimeoutMs, maxAttempts = DEFAULT_MAX_ATTEMPTS, protocol }: Edge): Panel[] {
   const edge = `peer_service="${to.name}"`
-  const attempts = 'http_client_request_duration_seconds'
+  const { client: attempts, status, operation } = protocolOf({ protocol })
   return [
     {
       title: `Attempts to call ${to.name}`,
@@ -13,8 +14,8 @@ export function edgePanels({ to, attemptTimeoutMs, maxAttempts = DEFAULT_MAX_ATT
       unit: 'reqps',
       queries: [
         {
-          expr: `sum by (http_response_status_code, error_type) (${rate(`${attempts}_count`, edge)})`,
-          legend: '{{http_response_status_code}} {{error_type}}',
+          expr: `sum by (${status}, error_type) (${rate(`${attempts}_count`, edge)})`,
+          legend: `{{${status}}} {{error_type}}`,
         },
       ],
       traces: to.name,
@@ -26,8 +27,8 @@ export function edgePanels({ to, attemptTimeoutMs, maxAttempts = DEFAULT_MAX_ATT
       limit: attemptTimeoutMs / 1_000,
       queries: [
         {
-          expr: quantile(0.95, rate(`${attempts}_bucket`, edge), 'http_request_method, http_route'),
-          legend: '{{http_request_method}} {{http_route}}',
+          expr: quantile(0.95, rate(`${attempts}_bucket`, edge), operation.join(', ')),
+          legend: operation.map(label => `{{${label}}}`).join(' '),
           exemplars: true,
         },
       ],
@@ -48,6 +49,23 @@ export function edgePanels({ to, attemptTimeoutMs, maxAttempts = DEFAULT_MAX_ATT
       unit: 'percentunit',
       limit: RETRY_RATIO,
       queries: [{ expr: share(rate('http_client_retries_total', edge), rate(`${attempts}_count`, edge)), legend: 'retries' }],
+      runbook: 'circuit-open',
+    },
+    {
+      title: `Addresses of ${to.name}`,
+      description: 'The fewest that a pod knows, and the most that one leaves out because they took no connection.',
+      unit: 'short',
+      queries: [
+        { expr: `min(discovery_addresses{${OF},${edge}})`, legend: 'known' },
+        { expr: `max(discovery_ejected_addresses{${OF},${edge}})`, legend: 'left out' },
+      ],
+      runbook: 'circuit-open',
+    },
+    {
+      title: `Lookups of ${to.name}`,
+      description: 'Lookups of its addresses a second by outcome. While they fail the last addresses stay in use.',
+      unit: 'reqps',
+      queries: [{ expr: `sum by (outcome) (${rate('discovery_lookups_total', edge)})`, legend: '{{outcome}}' }],
       runbook: 'circuit-open',
     },
   ]

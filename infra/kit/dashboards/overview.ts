@@ -1,13 +1,11 @@
-import { hasOutbox } from '@fairlead/chassis'
+import { hasOutbox, type ServiceDefinition } from '@fairlead/chassis'
 import type { Dashboard } from '@grafana/grafana-foundation-sdk/dashboard'
 import { OUTBOX_AGE_SECONDS } from '../alerts/health-alerts.ts'
+import { protocolsBetween, requestsTo } from '../alerts/requests.ts'
 import { type DashboardContext, grafanaDashboard, type Panel } from './grafana.ts'
+import { ofInterval } from './queries.ts'
 
 const OF = 'namespace="$namespace",job=~"$service"'
-const requests = 'http_server_request_duration_seconds'
-const rate = (metric: string, labels: string) => `rate(${metric}{${labels}}[$__rate_interval])`
-const count = `sum by (job) (${rate(`${requests}_count`, OF)})`
-const failed = `sum by (job) (${rate(`${requests}_count`, `${OF},http_response_status_code=~"5.."`)})`
 
 const health: Panel[] = [
   {
@@ -37,7 +35,7 @@ const health: Panel[] = [
   },
   {
     title: 'Budget left: failures',
-    description: "What is left of the 30 days' budget for 5xx answers.",
+    description: "What is left of the 30 days' budget for answers with a server's error.",
     unit: 'percentunit',
     as: 'number',
     good: 'above',
@@ -57,46 +55,49 @@ const health: Panel[] = [
   },
 ]
 
-const services: Panel[] = [
-  {
-    title: 'Requests',
-    description: 'Requests a second to each service.',
-    unit: 'reqps',
-    queries: [{ expr: count, legend: '{{job}}' }],
-  },
-  {
-    title: 'Failures',
-    description: 'Share of the requests to each service that are answered 5xx.',
-    unit: 'percentunit',
-    queries: [{ expr: `(${failed} or 0 * ${count}) / ${count}`, legend: '{{job}}' }],
-    runbook: 'slo-error-burn',
-  },
-  {
-    title: 'Duration, p99',
-    description: 'The time that 99 % of the requests to a service stay below. Points are exemplars: each leads to its trace.',
-    unit: 's',
-    queries: [{ expr: `histogram_quantile(0.99, sum by (le, job) (${rate(`${requests}_bucket`, OF)}))`, legend: '{{job}}', exemplars: true }],
-    runbook: 'slo-latency-burn',
-  },
-  {
-    title: 'Calls between services',
-    description: 'Attempts a second along each edge of the graph.',
-    unit: 'reqps',
-    queries: [
-      { expr: `sum by (job, peer_service) (${rate('http_client_request_duration_seconds_count', OF)})`, legend: '{{job}} to {{peer_service}}' },
-    ],
-    runbook: 'circuit-open',
-  },
-  {
-    title: 'Circuits',
-    description: 'The worst state of each edge over the pods.',
-    unit: 'short',
-    limit: 2,
-    names: { 0: 'closed', 1: 'half open', 2: 'open' },
-    queries: [{ expr: `max by (job, peer_service) (http_client_circuit_state{${OF}})`, legend: '{{job}} to {{peer_service}}' }],
-    runbook: 'circuit-open',
-  },
-]
+function servicePanels(services: readonly ServiceDefinition[]): Panel[] {
+  const { requests, failed, durations } = requestsTo(services, OF, ofInterval)
+  const count = `sum by (job) (${requests})`
+  const attempts = protocolsBetween(services).map(({ client }) => ofInterval(`${client}_count{${OF}}`))
+  return [
+    {
+      title: 'Requests',
+      description: 'Requests a second to each service.',
+      unit: 'reqps',
+      queries: [{ expr: count, legend: '{{job}}' }],
+    },
+    {
+      title: 'Failures',
+      description: "Share of the requests to each service that are answered with a server's error.",
+      unit: 'percentunit',
+      queries: [{ expr: `(sum by (job) (${failed}) or 0 * ${count}) / ${count}`, legend: '{{job}}' }],
+      runbook: 'slo-error-burn',
+    },
+    {
+      title: 'Duration, p99',
+      description: 'The time that 99 % of the requests to a service stay below. Points are exemplars: each leads to its trace.',
+      unit: 's',
+      queries: [{ expr: `histogram_quantile(0.99, sum by (le, job) (${durations}))`, legend: '{{job}}', exemplars: true }],
+      runbook: 'slo-latency-burn',
+    },
+    {
+      title: 'Calls between services',
+      description: 'Attempts a second along each edge of the graph.',
+      unit: 'reqps',
+      queries: [{ expr: `sum by (job, peer_service) (${attempts.join(' or ')})`, legend: '{{job}} to {{peer_service}}' }],
+      runbook: 'circuit-open',
+    },
+    {
+      title: 'Circuits',
+      description: 'The worst state of each edge over the pods.',
+      unit: 'short',
+      limit: 2,
+      names: { 0: 'closed', 1: 'half open', 2: 'open' },
+      queries: [{ expr: `max by (job, peer_service) (http_client_circuit_state{${OF}})`, legend: '{{job}} to {{peer_service}}' }],
+      runbook: 'circuit-open',
+    },
+  ]
+}
 
 const outboxes: Panel = {
   title: 'Outboxes',
@@ -110,6 +111,7 @@ const outboxes: Panel = {
 /** The whole system on one screen. */
 export function overviewDashboard(context: DashboardContext): Dashboard {
   const { system } = context
+  const services = servicePanels(system.services)
   return grafanaDashboard(context, {
     name: 'overview',
     title: `${system.name}: overview`,

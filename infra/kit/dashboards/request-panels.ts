@@ -1,9 +1,12 @@
 import type { ServiceDefinition } from '@fairlead/chassis'
-import type { Panel } from './grafana.ts'
-import { FAILED, OF, quantile, rate, requests, share } from './queries.ts'
+import { failuresOf, protocolsOf, requestsTo } from '../alerts/requests.ts'
+import type { Panel, Query } from './grafana.ts'
+import { OF, ofInterval, quantile, rate, share } from './queries.ts'
 
 /** Requests, failures and durations of one service, by what its clients see. */
-export function requestPanels({ name, slo }: ServiceDefinition): Panel[] {
+export function requestPanels(service: ServiceDefinition): Panel[] {
+  const { name, slo } = service
+  const { requests, failed, durations } = requestsTo([service], OF, ofInterval)
   const left = (title: string, metric: string, runbook: string, description: string): Panel => ({
     title,
     description,
@@ -19,7 +22,7 @@ export function requestPanels({ name, slo }: ServiceDefinition): Panel[] {
       'Budget left: failures',
       'errors',
       'slo-error-burn',
-      `What is left of the 30 days' budget for 5xx answers; the objective is ${slo.availability}.`,
+      `What is left of the 30 days' budget for requests that are answered ${failuresOf(service)}; the objective is ${slo.availability}.`,
     ),
     left(
       'Budget left: slowness',
@@ -39,15 +42,18 @@ export function requestPanels({ name, slo }: ServiceDefinition): Panel[] {
       title: 'Requests',
       description: 'Requests a second, by status.',
       unit: 'reqps',
-      queries: [{ expr: `sum by (http_response_status_code) (${rate(`${requests}_count`)})`, legend: '{{http_response_status_code}}' }],
+      queries: protocolsOf([service]).map(({ server, status }) => ({
+        expr: `sum by (${status}) (${rate(`${server}_count`)})`,
+        legend: `{{${status}}}`,
+      })),
       traces: name,
     },
     {
       title: 'Failures',
-      description: 'Share of requests that are answered 5xx; the line is what the objective allows.',
+      description: `Share of requests that are answered ${failuresOf(service)}; the line is what the objective allows.`,
       unit: 'percentunit',
       limit: 1 - slo.availability,
-      queries: [{ expr: share(rate(`${requests}_count`, FAILED), rate(`${requests}_count`)), legend: '5xx' }],
+      queries: [{ expr: share(failed, requests), legend: service.grpc ? 'failed' : '5xx' }],
       runbook: 'slo-error-burn',
       traces: name,
     },
@@ -57,37 +63,40 @@ export function requestPanels({ name, slo }: ServiceDefinition): Panel[] {
         'From the head of the request to the answer; the line is the threshold of the objective. Points are exemplars: each leads to its trace.',
       unit: 's',
       limit: slo.latency.thresholdMs / 1_000,
-      queries: [0.5, 0.95, 0.99].map(q => ({ expr: quantile(q, rate(`${requests}_bucket`)), legend: `p${q * 100}`, exemplars: q === 0.99 })),
+      queries: [0.5, 0.95, 0.99].map(q => ({ expr: quantile(q, durations), legend: `p${q * 100}`, exemplars: q === 0.99 })),
       runbook: 'slo-latency-burn',
       traces: name,
     },
   ]
 }
 
-/** The same for each operation of its contract. */
-export function routePanels({ name }: ServiceDefinition): Panel[] {
-  const by = 'http_request_method, http_route'
-  const legend = '{{http_request_method}} {{http_route}}'
+/** The same for each operation of its contract, by each protocol. */
+export function routePanels(service: ServiceDefinition): Panel[] {
+  const perOperation = (exprOf: (server: string, failed: string, by: string) => string): Query[] =>
+    protocolsOf([service]).map(({ server, failed, operation }) => ({
+      expr: exprOf(server, failed, operation.join(', ')),
+      legend: operation.map(label => `{{${label}}}`).join(' '),
+    }))
   return [
     {
       title: 'Requests by route',
       description: 'Requests a second to each operation; without a route: paths that the contract does not have.',
       unit: 'reqps',
-      queries: [{ expr: `sum by (${by}) (${rate(`${requests}_count`)})`, legend }],
-      traces: name,
+      queries: perOperation((server, _, by) => `sum by (${by}) (${rate(`${server}_count`)})`),
+      traces: service.name,
     },
     {
       title: 'Failures by route',
-      description: 'Share of the requests to each operation that are answered 5xx.',
+      description: `Share of the requests to each operation that are answered ${failuresOf(service)}.`,
       unit: 'percentunit',
-      queries: [{ expr: share(rate(`${requests}_count`, FAILED), rate(`${requests}_count`), by), legend }],
+      queries: perOperation((server, failed, by) => share(rate(`${server}_count`, failed), rate(`${server}_count`), by)),
       runbook: 'slo-error-burn',
     },
     {
       title: 'Duration by route, p95',
       description: 'The time that 95 % of the requests to an operation stay below.',
       unit: 's',
-      queries: [{ expr: quantile(0.95, rate(`${requests}_bucket`), by), legend }],
+      queries: perOperation((server, _, by) => quantile(0.95, rate(`${server}_bucket`), by)),
       runbook: 'slo-latency-burn',
     },
   ]

@@ -1,31 +1,44 @@
-import { DEFAULT_RESOURCES, MAX_LOOP_DELAY_MS, type ServiceDefinition } from '@fairlead/chassis'
+import { DEFAULT_RESOURCES, type ServiceDefinition } from '@fairlead/chassis'
 import { OUTBOX_AGE_SECONDS } from '../alerts/health-alerts.ts'
+import { oldSpaceMiB } from '../objects/memory.ts'
 import { parseQuantity } from '../objects/quantity.ts'
 import type { Panel } from './grafana.ts'
 import { OF, rate } from './queries.ts'
 
 /** What a service can run out of. */
-export function saturationPanels({ maxConcurrency, database, resources = DEFAULT_RESOURCES }: ServiceDefinition): Panel[] {
+export function saturationPanels({ maxConcurrency, database, resources = DEFAULT_RESOURCES, grpc }: ServiceDefinition): Panel[] {
+  // Both have the labels of the pod alone, so that `or` would leave one of them out.
+  const active = grpc ? `{__name__=~"http_server_active_requests|rpc_server_active_calls",${OF}}` : `http_server_active_requests{${OF}}`
   return [
     {
       title: 'In flight',
-      description: 'Requests that a pod works on; at the line it answers 503 overloaded.',
+      description: 'Requests that a pod works on, and how many it may: that shrinks under overload and grows again, up to the line.',
       unit: 'short',
       limit: maxConcurrency,
-      queries: [{ expr: `sum by (pod) (http_server_active_requests{${OF}})`, legend: '{{pod}}' }],
+      queries: [
+        { expr: `sum by (pod) (${active})`, legend: '{{pod}}' },
+        { expr: `max by (pod) (http_server_concurrency_limit{${OF}})`, legend: '{{pod}}, limit' },
+      ],
+    },
+    {
+      title: 'Waiting',
+      description: 'Requests that a pod has read and not begun. A queue that stands is overload: what waits too long is shed.',
+      unit: 'short',
+      queries: [{ expr: `max by (pod) (http_server_waiting_requests{${OF}})`, legend: '{{pod}}' }],
+      runbook: 'slo-error-burn',
     },
     {
       title: 'Shed',
-      description: 'Requests a second that are answered 503 overloaded at once, by reason.',
+      description:
+        'Requests a second that are answered 503 overloaded: queue waited too long, concurrency found no place, source had its share (429).',
       unit: 'reqps',
       queries: [{ expr: `sum by (reason) (${rate('http_server_shed_requests_total')})`, legend: '{{reason}}' }],
       runbook: 'slo-error-burn',
     },
     {
       title: 'Event loop delay, p99',
-      description: 'How late timers fire: the one thread has more to do than it can. Above the line requests are shed.',
+      description: 'How late timers fire: the one thread has more to do than it can.',
       unit: 's',
-      limit: MAX_LOOP_DELAY_MS / 1_000,
       queries: [{ expr: `max by (pod) (nodejs_eventloop_lag_p99_seconds{${OF}})`, legend: '{{pod}}' }],
       runbook: 'slo-latency-burn',
     },
@@ -42,6 +55,14 @@ export function saturationPanels({ maxConcurrency, database, resources = DEFAULT
       unit: 'bytes',
       limit: parseQuantity(resources.limits.memory),
       queries: [{ expr: `max by (pod) (process_resident_memory_bytes{${OF},endpoint="admin"})`, legend: '{{pod}}' }],
+      runbook: 'restarting',
+    },
+    {
+      title: "V8's heap",
+      description: 'Old generation of a pod; at the line V8 ends the process.',
+      unit: 'bytes',
+      limit: oldSpaceMiB({ resources }) * 2 ** 20,
+      queries: [{ expr: `max by (pod) (nodejs_heap_space_size_used_bytes{${OF},space="old"})`, legend: '{{pod}}' }],
       runbook: 'restarting',
     },
     ...(database
@@ -61,11 +82,13 @@ export function saturationPanels({ maxConcurrency, database, resources = DEFAULT
 export const outboxPanels = (): Panel[] => [
   {
     title: 'Outbox',
-    description: 'Messages that are not delivered yet, and parked ones. Every pod sees the same rows, hence the largest.',
+    description:
+      'Messages that are not delivered yet, parked ones, and those pending that a parked one of their subject blocks. Every pod sees the same rows, hence the largest.',
     unit: 'short',
     queries: [
       { expr: `max(outbox_pending{${OF}})`, legend: 'pending' },
       { expr: `max(outbox_parked{${OF}})`, legend: 'parked' },
+      { expr: `max(outbox_blocked{${OF}})`, legend: 'blocked' },
     ],
     runbook: 'outbox-parked',
   },

@@ -1,4 +1,4 @@
-import { DEFAULT_MAX_ATTEMPTS, databaseOf, type Edge, keysCalleeOf, type ServiceDefinition, type SystemDefinition } from '@fairlead/chassis'
+import { DEFAULT_MAX_ATTEMPTS, databaseOf, type Edge, keysCalleeOf, portOf, type ServiceDefinition, type SystemDefinition } from '@fairlead/chassis'
 import { percent } from '../alerts/slo-alerts.ts'
 import { entryServices } from '../constructs/ingress.ts'
 
@@ -7,7 +7,7 @@ export interface Arrow {
   from?: string
   to: string
   mode: Edge['mode']
-  /** What it says: the callee's port and whether the caller needs it, then attempts and the longest time of one. */
+  /** What it says: the callee's port, with the protocol unless that is HTTP, and whether the caller needs it, then attempts and the longest time of one. */
   label: readonly string[]
 }
 
@@ -30,11 +30,11 @@ const objectives = ({ slo: { availability, latency } }: ServiceDefinition): stri
   `${percent(latency.objective)} < ${latency.thresholdMs} ms`,
 ]
 
-const arrow = (from: string, { to, mode, attemptTimeoutMs, maxAttempts = DEFAULT_MAX_ATTEMPTS }: Edge): Arrow => ({
+const arrow = (from: string, { to, mode, attemptTimeoutMs, maxAttempts = DEFAULT_MAX_ATTEMPTS, protocol }: Edge): Arrow => ({
   from,
   to: to.name,
   mode,
-  label: [`${to.port} · ${mode}`, `${maxAttempts} × ${attemptTimeoutMs} ms`],
+  label: [`${portOf({ to, protocol })}${protocol === 'grpc' ? ' gRPC' : ''} · ${mode}`, `${maxAttempts} × ${attemptTimeoutMs} ms`],
 })
 
 /** The edge that nobody writes: to the keys of users' tokens. */

@@ -6,6 +6,7 @@ import type { Settings } from '../settings/settings.ts'
 import { synthesize } from '../synth/synth.ts'
 import { bare, entries, text, toTemplate } from './expressions.ts'
 import { collectorIn, createParametrize, YAML } from './parametrize.ts'
+import { settingText } from './service-values.ts'
 import { at, defaultsOf, descriptionsOf, schemaOf } from './value.ts'
 import { valuesOf } from './values.ts'
 
@@ -75,14 +76,16 @@ const withExpressions = (settings: Settings, { services }: SystemDefinition): Se
   RUNBOOKS: text(at('monitoring', 'runbooks')),
   OTLP_ENDPOINT: { host: text(at('tracing', 'host')), port: bare(at('tracing', 'port')), insecure: bare(`not ${at('tracing', 'tls')}`) },
   TRUSTED_HOPS: text(at('trustedHops')) as never,
+  DISCOVERY: text(at('discovery', 'by')) as Settings['DISCOVERY'],
+  DISCOVERY_DOMAIN: text(at('discovery', 'domain')),
   USERS_JWKS: 'issuer',
   WORKLOAD_ISSUER: text(at('workloadIssuer')),
   USERS_JWKS_CIDR: [text('users')],
   LOG_LEVEL: text(at('logLevel')) as Settings['LOG_LEVEL'],
   SERVICES: Object.fromEntries(
-    services.map(({ name, settings: own = {} }) => [
-      name,
-      Object.fromEntries(Object.keys(own).map(setting => [setting, text(at('services', name, 'settings', setting))])),
+    services.map(service => [
+      service.name,
+      Object.fromEntries(Object.keys(service.settings ?? {}).map(setting => [setting, text(settingText(service, setting))])),
     ]),
   ),
 })

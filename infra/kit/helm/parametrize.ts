@@ -10,7 +10,7 @@ import { ProjectError } from '../settings/project.ts'
 import { mayBeEmpty } from '../settings/service-settings.ts'
 import type { Settings } from '../settings/settings.ts'
 import { bare, block, entries, text, toTemplate, whenSet } from './expressions.ts'
-import { servingContainer, volumesOfSecrets } from './service-values.ts'
+import { servingContainer, settingText, volumesOfSecrets } from './service-values.ts'
 import { at } from './value.ts'
 
 // biome-ignore lint/suspicious/noExplicitAny: the places of values are deep in objects of many kinds
@@ -77,7 +77,7 @@ function parametrizePods({ spec }: Loose, service: ServiceDefinition, { helper, 
   if (serving?.env)
     serving.env = serving.env.map((variable: Loose) => {
       const schema = settings[variable.name]
-      const value = at('services', name, 'settings', variable.name)
+      const value = settingText(service, variable.name)
       return schema && variable.value === text(value) && mayBeEmpty(schema) ? whenSet(variable.name, value) : variable
     })
   const known = volumesOfSecrets(service)

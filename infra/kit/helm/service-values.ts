@@ -1,8 +1,8 @@
 import { type ServiceDefinition, secretsOf, takesOf } from '@fairlead/chassis'
 import type { Manifest } from '../objects/manifest.ts'
 import { formats } from '../settings/formats.ts'
-import { defaultOf, isRequired, settingSchema } from '../settings/service-settings.ts'
-import { NAME, type Schema, schemaFor, type Values, value } from './value.ts'
+import { defaultOf, isRequired, mayBeBare, settingSchema } from '../settings/service-settings.ts'
+import { at, NAME, type Schema, schemaFor, type Values, value } from './value.ts'
 
 // biome-ignore lint/suspicious/noExplicitAny: the places of values are deep in objects of many kinds
 type Loose = any
@@ -56,6 +56,12 @@ function changeable(service: ServiceDefinition, objects: readonly Manifest[]): V
     ...(Object.keys(resources).length > 0 && { resources: value(resources, resourcesSchema(resources), 'Of its container') }),
     secrets: Object.fromEntries(secrets),
   }
+}
+
+/** The text of a setting in a template. JSON has 10000000 where Helm's own way is 1e+07. */
+export function settingText({ name, settings = {} }: ServiceDefinition, setting: string): string {
+  const given = at('services', name, 'settings', setting)
+  return settings[setting] && mayBeBare(settings[setting]) ? `(${given} | toJson | trimAll \`"\`)` : given
 }
 
 /** What the chart lets people set of one service. */

@@ -58,6 +58,10 @@ export const valuesOf = (system: SystemDefinition, settings: Settings, tags: Rec
       'Where it is, as peers of a NetworkPolicy; for one outside the cluster e.g. [{ ipBlock: { cidr: 192.0.2.0/24 } }]',
     ),
   },
+  discovery: {
+    by: value(settings.DISCOVERY, { enum: ['dns', 'srv'] }, 'How callers find pods: dns (addresses) or srv (SRV records)'),
+    domain: value(settings.DISCOVERY_DOMAIN, schemaFor(formats.hostName), "The cluster's domain, in which SRV records are"),
+  },
   dns: {
     peers: value(
       settings.DNS,

@@ -3,10 +3,12 @@ import type { Construct } from 'constructs'
 import type { Settings } from '../settings/settings.ts'
 import { make, type Owner, selectorOf } from './object.ts'
 
-/** Traffic between an owner's pods and a peer, on TCP ports of whoever is called. No peer: anybody. */
+/** Traffic between an owner's pods and a peer, on ports of whoever is called. No peer: anybody. */
 export interface Rule {
   peer?: k8s.NetworkPolicyPeer
   ports: readonly number[]
+  /** @default TCP alone */
+  protocols?: readonly ('TCP' | 'UDP')[]
 }
 
 /** Pods of one name: in the policy's own namespace, or in another. */
@@ -29,6 +31,8 @@ export const DNS_PORT = 53
 
 const portsOf = (ports: readonly number[], protocol = 'TCP') => ports.map(port => ({ port: k8s.IntOrString.fromNumber(port), protocol }))
 
+const portsIn = ({ ports, protocols = ['TCP'] }: Rule) => protocols.flatMap(protocol => portsOf(ports, protocol))
+
 /** What an owner's pods may do on the network: these rules and DNS, nothing else. */
 export function addNetworkPolicy(
   scope: Construct,
@@ -43,8 +47,8 @@ export function addNetworkPolicy(
       podSelector: { matchLabels: selectorOf(owner) },
       policyTypes: ['Ingress', 'Egress'],
       // Left out when there is none: the API server drops an empty list, and each apply would seem to change it.
-      ...(ingress.length > 0 && { ingress: ingress.map(({ peer, ports }) => ({ ...(peer && { from: [peer] }), ports: portsOf(ports) })) }),
-      egress: [dns(settings), ...egress.map(({ peer, ports }) => ({ ...(peer && { to: [peer] }), ports: portsOf(ports) }))],
+      ...(ingress.length > 0 && { ingress: ingress.map(rule => ({ ...(rule.peer && { from: [rule.peer] }), ports: portsIn(rule) })) }),
+      egress: [dns(settings), ...egress.map(rule => ({ ...(rule.peer && { to: [rule.peer] }), ports: portsIn(rule) }))],
     },
   })
 }

@@ -21,7 +21,8 @@ export const sleepBeforeStop = (seconds: number): k8s.Lifecycle => ({ preStop: {
 
 /**
  * Lets an object keep its newer fields.
- * @throws DefinitionError when it is written, if its class drops a field that this file does not restore
+ * @throws DefinitionError when it is written, if its class drops a field that this file does not restore, e.g. one that a patch adds in the API's
+ *   spelling (clusterIP) where the class has its own (clusterIp)
  */
 export function keepNewerFields(object: ApiObject): void {
   const write = object.toJson.bind(object)
@@ -37,15 +38,25 @@ function restored(given: unknown, written: unknown, path: readonly string[]): un
     const field = path.slice(2).join('.')
     if (field in RESTORED) return given
     throw new DefinitionError(
-      `${path[0]} ${path[1]}: cdk8s-plus-27 drops ${field}: newer than Kubernetes 1.27, or a text where it takes an object; set it in the app's overlay`,
+      `${path[0]} ${path[1]}: cdk8s-plus-27 drops ${field}: newer than Kubernetes 1.27, not in its spelling, or a text where it takes an object; set it in the app's overlay`,
     )
   }
   if (Array.isArray(given)) return given.map((item, index) => restored(item, (written as unknown[])[index], path))
   if (!isObject(given) || !isObject(written)) return written
+  const names = new Map<string, string>()
   return Object.fromEntries(
     Object.entries(given).map(([name, value]) => {
       const key = name in written ? name : (Object.keys(written).find(other => other.toLowerCase() === name.toLowerCase()) ?? name)
+      const other = names.get(key)
+      if (other !== undefined) throw saidTwice(path, [other, name], key)
+      names.set(key, name)
       return [key, restored(value, written[key], [...path, key])]
     }),
   )
+}
+
+/** The class reads its own spelling alone. */
+function saidTwice([kind, name, ...path]: readonly string[], names: readonly string[], key: string): DefinitionError {
+  const [fields, own] = [names.map(field => [...path, field].join('.')), names.find(field => field !== key)]
+  return new DefinitionError(`${kind} ${name} has ${fields.join(' and ')}, which are one field: a patch has to say ${own}, as cdk8s-plus-27 does`)
 }

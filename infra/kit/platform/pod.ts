@@ -49,33 +49,57 @@ const action = ({ port, ...rest }: Probe): k8s.HttpGetAction => ({ ...rest, port
 /** One of each is what a cluster for trying needs; a production cluster brings its own (PLATFORM=existing). */
 const singleInstance = { 'kube-score/ignore': `${Object.values(pinnedImages)},deployment-replicas` }
 
+interface Mounted {
+  path: string
+  volume: k8s.Volume
+  readOnly: boolean
+}
+
+const mountedBy = ({ config = {}, scratch = {} }: ProgramOptions): Mounted[] => [
+  ...Object.entries(config).map(([path, from]) => ({ path, volume: configVolume(from), readOnly: true })),
+  ...Object.entries({ '/tmp': '16Mi', ...scratch }).map(([path, sizeLimit]) => ({
+    path,
+    volume: { name: path.slice(1).replaceAll('/', '-'), emptyDir: { sizeLimit: quantity(sizeLimit) } },
+    readOnly: false,
+  })),
+]
+
+const probesOf = ({ ready, live }: ProgramOptions): Pick<k8s.Container, 'startupProbe' | 'livenessProbe' | 'readinessProbe'> => ({
+  startupProbe: { httpGet: action(ready), periodSeconds: 1, timeoutSeconds: 3, failureThreshold: START_SECONDS },
+  livenessProbe: {
+    ...(live ? { httpGet: action(live) } : { tcpSocket: { port: k8s.IntOrString.fromString(ready.port) } }),
+    periodSeconds: 10,
+    timeoutSeconds: 5,
+    failureThreshold: 6,
+  },
+  readinessProbe: { httpGet: action(ready), periodSeconds: 5, timeoutSeconds: 3 },
+})
+
+function containerOf({ name }: Owner, options: ProgramOptions, mounted: readonly Mounted[]): k8s.Container {
+  const { image, args, env, ports, hostPorts = {}, lifecycle, resources } = options
+  return {
+    name,
+    image,
+    imagePullPolicy: 'IfNotPresent',
+    args,
+    ...(env && { env }),
+    ports: Object.entries(ports).map(([port, containerPort]) => ({
+      name: port,
+      containerPort,
+      ...(hostPorts[port] && { hostPort: hostPorts[port] }),
+    })),
+    ...probesOf(options),
+    ...(lifecycle && { lifecycle }),
+    securityContext: containerSecurity(),
+    resources,
+    volumeMounts: mounted.map(({ path, volume, readOnly }) => ({ name: volume.name, mountPath: path, ...(readOnly && { readOnly }) })),
+  }
+}
+
 /** One pod of a program that is not ours, as hardened as ours. */
 export function addProgram(scope: Construct, owner: Owner, options: ProgramOptions): void {
-  const {
-    namespace,
-    image,
-    args,
-    env,
-    ports,
-    hostPorts = {},
-    live,
-    ready,
-    resources,
-    config = {},
-    checksum,
-    scratch = {},
-    api,
-    lifecycle,
-    pod,
-  } = options
-  const volumes = [
-    ...Object.entries(config).map(([path, from]) => ({ path, volume: configVolume(from), readOnly: true })),
-    ...Object.entries({ '/tmp': '16Mi', ...scratch }).map(([path, sizeLimit]) => ({
-      path,
-      volume: { name: path.slice(1).replaceAll('/', '-'), emptyDir: { sizeLimit: quantity(sizeLimit) } },
-      readOnly: false,
-    })),
-  ]
+  const { namespace, checksum, api, pod } = options
+  const mounted = mountedBy(options)
   make(k8s.KubeDeployment, scope, owner, {
     metadata: { name: owner.name, namespace, annotations: singleInstance },
     spec: {
@@ -91,33 +115,8 @@ export function addProgram(scope: Construct, owner: Owner, options: ProgramOptio
           automountServiceAccountToken: api ?? false,
           enableServiceLinks: false,
           securityContext: podSecurity(),
-          containers: [
-            {
-              name: owner.name,
-              image,
-              imagePullPolicy: 'IfNotPresent',
-              args,
-              ...(env && { env }),
-              ports: Object.entries(ports).map(([name, containerPort]) => ({
-                name,
-                containerPort,
-                ...(hostPorts[name] && { hostPort: hostPorts[name] }),
-              })),
-              startupProbe: { httpGet: action(ready), periodSeconds: 1, timeoutSeconds: 3, failureThreshold: START_SECONDS },
-              livenessProbe: {
-                ...(live ? { httpGet: action(live) } : { tcpSocket: { port: k8s.IntOrString.fromString(ready.port) } }),
-                periodSeconds: 10,
-                timeoutSeconds: 5,
-                failureThreshold: 6,
-              },
-              readinessProbe: { httpGet: action(ready), periodSeconds: 5, timeoutSeconds: 3 },
-              ...(lifecycle && { lifecycle }),
-              securityContext: containerSecurity(),
-              resources,
-              volumeMounts: volumes.map(({ path, volume, readOnly }) => ({ name: volume.name, mountPath: path, ...(readOnly && { readOnly }) })),
-            },
-          ],
-          volumes: volumes.map(({ volume }) => volume),
+          containers: [containerOf(owner, options, mounted)],
+          volumes: mounted.map(({ volume }) => volume),
           ...pod,
         },
       },

@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util'
-import { ConfigError, type ServiceDefinition, type SystemDefinition, settingVariable, takesOf } from '@fairlead/chassis'
+import { ConfigError, isFlag, type ServiceDefinition, type SystemDefinition, settingVariable, takesOf } from '@fairlead/chassis'
 import { z } from 'zod'
 
 type Env = Record<string, string | undefined>
@@ -57,18 +57,42 @@ export function settingTexts(service: ServiceDefinition, given: Readonly<Record<
 
 const TEXTS: Record<string, string> = { integer: '^-?[0-9]+$', number: '^-?[0-9.]+(e[-+]?[0-9]+)?$' }
 /** What the regular expressions of Go lack or write in another way; Helm checks with them. */
-const NOT_IN_GO = /\\(?![dDwWsSbB]|[^a-zA-Z0-9])|\(\?(?!:)/
+const NOT_IN_GO = /\\(?![dDwWsSbB]|[^a-zA-Z0-9])|\(\?(?![ims]*:)/
 
-/**
- * The JSON schema of a setting's text, as far as there is one. Never a number: Helm reads 10000000 as 1e+07. An empty text counts as none.
- */
+/** What a setting takes before it is decoded. JSON Schema has no flags of patterns: they go inside, where Go and ECMAScript read them. */
+const inputOf = (schema: z.ZodType) =>
+  z.toJSONSchema(schema, {
+    io: 'input',
+    unrepresentable: 'any',
+    override: ({ zodSchema, jsonSchema }) => {
+      const checks = zodSchema._zod.def.checks ?? []
+      const patterns = checks.map(({ _zod: { def } }) => (def as { pattern?: RegExp }).pattern)
+      const flags = patterns.find(pattern => pattern?.source === jsonSchema.pattern)?.flags.replace(/[^ims]/g, '')
+      if (flags) jsonSchema.pattern = `(?${flags}:${jsonSchema.pattern})`
+    },
+  })
+
+/** What it may be beside a text that says the same. */
+const bareType = (schema: z.ZodType): string | undefined => {
+  const type = inputOf(schema).type as string
+  if (isFlag(schema)) return 'boolean'
+  return type in TEXTS ? type : undefined
+}
+
+/** Whether it may be given as a number or boolean, too. */
+export const mayBeBare = (schema: z.ZodType): boolean => bareType(schema) !== undefined
+
+/** The JSON schema of a setting's value, as far as there is one: keywords hold for the type that they are of. An empty text counts as none. */
 export function settingSchema(schema: z.ZodType): Record<string, unknown> {
-  const { type, minLength, maxLength, pattern, enum: oneOf } = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' })
-  const known = oneOf?.every(item => typeof item === 'string') ? { enum: oneOf } : { minLength, maxLength, pattern: pattern ?? TEXTS[type as string] }
-  if (known.pattern && NOT_IN_GO.test(known.pattern)) delete known.pattern
-  const text = { type: 'string', ...Object.fromEntries(Object.entries(known).filter(([, value]) => value !== undefined)) }
-  if (isRequired(schema)) return { minLength: 1, ...text }
-  return mayBeEmpty(schema) ? { anyOf: [{ const: '' }, text] } : text
+  const { type, minLength, maxLength, minimum, maximum, exclusiveMinimum, exclusiveMaximum, pattern, enum: words } = inputOf(schema)
+  const bare = bareType(schema)
+  const rules = words?.every(word => typeof word === 'string')
+    ? { enum: bare ? [...words, true, false] : words }
+    : { minLength, maxLength, pattern: pattern ?? TEXTS[type as string], minimum, maximum, exclusiveMinimum, exclusiveMaximum }
+  if (rules.pattern && NOT_IN_GO.test(rules.pattern)) delete rules.pattern
+  const said = { type: bare ? ['string', bare] : 'string', ...Object.fromEntries(Object.entries(rules).filter(([, value]) => value !== undefined)) }
+  if (isRequired(schema)) return { minLength: 1, ...said }
+  return mayBeEmpty(schema) ? { anyOf: [{ const: '' }, said] } : said
 }
 
 /**

@@ -1,10 +1,12 @@
 import type { SystemDefinition } from '@fairlead/chassis'
+import { registryProblems } from './callees.ts'
 import { isReserved } from './fields.ts'
 import { ALERTMANAGER_SECRET, JAEGER } from './ports.ts'
 import type { Settings } from './settings.ts'
 
 /** What settings that are right one by one do not make together. */
 export const settingsProblems = (settings: Settings, { services }: Pick<SystemDefinition, 'services'>): string[] => [
+  ...registryProblems(settings, { services }),
   ...namespaces(settings),
   ...(services.some(({ database }) => database !== undefined) ? databases(settings) : []),
   ...issuer(settings),

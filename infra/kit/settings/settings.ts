@@ -1,6 +1,7 @@
 import { isIP } from 'node:net'
 import { ConfigError, foreignIssuerOf, loadConfig, type SystemDefinition, takesOf } from '@fairlead/chassis'
 import { z } from 'zod'
+import { callees, dnsServers } from './callees.ts'
 import { cidrs, formatted, labels, listOf, optional, ownNamespace, textOf } from './fields.ts'
 import { formats, isOf } from './formats.ts'
 import { type ImageName, type ImageOverride, pinned } from './images.ts'
@@ -111,6 +112,16 @@ const settingFields = {
     'addresses and ports of the API server, in front of it and behind, that the bundled programs may reach (up and deploy find them), e.g. 10.96.0.1:443,172.18.0.2:6443',
   ),
   DNS: resolvers(),
+  DISCOVERY: z
+    .enum(['dns', 'srv'])
+    .default('dns')
+    .describe(
+      "dns (a caller looks up its callee's addresses, and knows the port) or srv (it asks for the SRV records of the callee's named port, which have priorities and weights, too)",
+    ),
+  DISCOVERY_DOMAIN: formatted(formats.hostName, "the cluster's domain, in which SRV records are", 'cluster.local'),
+  DISCOVERY_SERVER: dnsServers(),
+  CALLEES: callees(),
+  CALLEES_AT: targets('where these services are'),
   ALERTS_SECRET: optional(
     formats.objectName,
     'the Secret in MONITORING_NAMESPACE whose alertmanager.yaml says whom the bundled Alertmanager tells of alerts; by default nobody',

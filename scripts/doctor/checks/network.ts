@@ -1,4 +1,4 @@
-import { calleesOf, podsHost } from '@fairlead/chassis'
+import { calleesOf, podsHost, portsBetween } from '@fairlead/chassis'
 import { imagesFor } from '@fairlead/infra/tools'
 import type { Live } from '../../cluster/cluster.ts'
 import { isReady, programOf, workloadsOf } from '../../cluster/rollout.ts'
@@ -54,7 +54,7 @@ export function networkChecks(context: Context): Check[] {
               context,
               await look(signal),
               caller => caller === service.name,
-              ({ program, port }) => program === to.name && port === to.port,
+              ({ program, port }) => program === to.name && portsBetween(system, service, to).includes(port),
             ),
         }),
       ),

@@ -1,6 +1,6 @@
-import type { ServiceDefinition } from '@fairlead/chassis'
-import { COLLECTOR_METRICS_PORT, JAEGER, type Manifest } from '@fairlead/infra/tools'
-import type { Taken } from '../../journey/run-journey.ts'
+import type { Edge, ServiceDefinition } from '@fairlead/chassis'
+import { COLLECTOR_METRICS_PORT, JAEGER, type Manifest, requestsTo } from '@fairlead/infra/tools'
+import type { Taken } from '../../journey/take-step.ts'
 import { pause } from '../../pause.ts'
 import { toRun } from '../../remedy.ts'
 import { type Check, Fault, NotHere } from '../check.ts'
@@ -20,14 +20,21 @@ export interface Trace {
   processes: Record<string, { serviceName: string }>
 }
 
-/** Which service a trace shows to have called which, as `order -> user`, sorted. */
+/** How an edge is called in what is said of traces. */
+export const titleOfEdge = (caller: string, { to, protocol }: { to: { name: string | undefined }; protocol?: Edge['protocol'] }): string =>
+  `${caller} -> ${to.name}${protocol === 'grpc' ? ' by gRPC' : ''}`
+
+/** Which service a trace shows to have called which, as `order -> user` or `order -> user by gRPC`, sorted. */
 export function edgesOf({ spans, processes }: Trace): string[] {
   const serviceOf = (processID: string) => processes[processID]?.serviceName
   const byId = new Map(spans.map(span => [span.spanID, span]))
-  const edges = spans.flatMap(({ processID, references }) => {
+  const edges = spans.flatMap(({ processID, references, tags }) => {
     const parent = byId.get(references.find(({ refType }) => refType === 'CHILD_OF')?.spanID ?? '')
     const caller = parent && serviceOf(parent.processID)
-    return caller && caller !== serviceOf(processID) ? [`${caller} -> ${serviceOf(processID)}`] : []
+    const byGrpc = tags.some(({ key, value }) => key === 'rpc.system.name' && value === 'grpc')
+    return caller && caller !== serviceOf(processID)
+      ? [titleOfEdge(caller, { to: { name: serviceOf(processID) }, protocol: byGrpc ? 'grpc' : 'http' })]
+      : []
   })
   return [...new Set(edges)].sort()
 }
@@ -104,7 +111,11 @@ async function tracesAreWhole(context: Context, trip: Trip, signal: AbortSignal)
 async function traceIsWhole(context: Context, { step, title, traceId }: Taken, signal: AbortSignal): Promise<string> {
   const { settings, blame, kubectl } = context
   const entry = step.service.name
-  const wanted = [...step.crosses.map(callee => `${entry} -> ${callee}`), ...(settings.PLATFORM === 'bundled' ? [`traefik -> ${entry}`] : [])]
+  const edgeTo = (callee: string): Pick<Edge, 'to' | 'protocol'> | undefined => step.service.calls.find(({ to }) => to.name === callee)
+  const wanted = [
+    ...step.crosses.map(callee => titleOfEdge(entry, edgeTo(callee) ?? { to: { name: callee } })),
+    ...(settings.PLATFORM === 'bundled' ? [`traefik -> ${entry}`] : []),
+  ]
   const look = async () => {
     const trace = await findTrace(context, traceId)
     const direct = trace ? edgesOf(trace) : []
@@ -179,12 +190,12 @@ interface Exemplars {
 }
 
 async function exemplarLeadsToTrace(context: Context, signal: AbortSignal): Promise<string> {
-  const { settings, blame, kubectl } = context
+  const { settings, system, blame, kubectl } = context
   await askJaeger(context, '/api/services')
   const look = async () => {
     const now = Date.now() / 1_000
     const query = new URLSearchParams({
-      query: `http_server_request_duration_seconds_bucket{namespace="${settings.NAMESPACE}"}`,
+      query: requestsTo(system.services, `namespace="${settings.NAMESPACE}"`, selector => selector).durations,
       start: String(now - 300),
       end: String(now + 60),
     })

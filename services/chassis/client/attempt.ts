@@ -1,21 +1,20 @@
 import { type Span, SpanKind, type Tracer } from '@opentelemetry/api'
 import { BrokenCircuitError } from 'cockatiel'
 import { CallError } from '../contract/call-error.ts'
-import type { Operation } from '../contract/contract.ts'
 import { createDeadline, type Deadline } from '../contract/deadline.ts'
-import type { Scope } from '../contract/scope.ts'
+import { type Scope, scopeWith } from '../contract/scope.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import { childSpan, failSpan } from '../telemetry/tracing.ts'
-import type { RawAnswer } from './answers.ts'
+import { isOverloaded, type RawAnswer } from './answers.ts'
 import { type BreakerOptions, createCircuit } from './circuit.ts'
-import type { Http, HttpRequest } from './http.ts'
+import { createThrottle } from './throttle.ts'
+import type { Outgoing, Transport } from './transport.ts'
 
 export interface Attempt {
   scope: Scope
   /** The operation's name in the contract. */
   name: string
-  operation: Operation
-  request: HttpRequest
+  outgoing: Outgoing
   timeoutMs: number
   /** How many attempts of the same call went before. */
   resends: number
@@ -25,57 +24,63 @@ export interface AttemptsOptions {
   tracer: Tracer
   metrics: Metrics
   callee: string
-  http: Http
+  transport: Transport
   breaker: Partial<BreakerOptions>
+  random?: (() => number) | undefined
 }
 
 /**
  * Makes single attempts, each with a span, a metric and a time limit of its own, as long as the circuit is closed.
  * @throws CallError when nothing came back
  */
-export function createAttempts({ tracer, metrics, callee, http, breaker }: AttemptsOptions): (attempt: Attempt) => Promise<RawAnswer> {
+export function createAttempts({ tracer, metrics, callee, transport, breaker, random }: AttemptsOptions): (attempt: Attempt) => Promise<RawAnswer> {
   const circuit = createCircuit(metrics, callee, breaker)
+  const throttle = createThrottle(random)
+  const throttled = metrics.counter(
+    'http_client_throttled_total',
+    'Calls that were not made, for the callee refuses most',
+    ['peer_service'],
+    [{ peer_service: callee }],
+  )
 
-  const spanOf = ({ scope, operation, request, resends }: Attempt) =>
-    childSpan(tracer, scope.span, `${operation.method} ${operation.path}`, {
+  const spanOf = ({ scope, outgoing: { spanName, attributes }, resends }: Attempt) =>
+    childSpan(tracer, scope.span, spanName, {
       kind: SpanKind.CLIENT,
-      attributes: {
-        'http.request.method': operation.method,
-        'url.template': operation.path,
-        // Without the query, which the callee leaves out as well.
-        'url.full': `http://${http.address.host}:${http.address.port}${request.path.split('?')[0]}`,
-        'server.address': http.address.host,
-        'server.port': http.address.port,
-        'peer.service': callee,
-        ...(resends > 0 && { 'http.request.resend_count': resends }),
-      },
+      attributes: { ...attributes, 'peer.service': callee, ...(resends > 0 && { 'http.request.resend_count': resends }) },
     })
 
-  const observe = (span: Span, { method, path }: Operation, startedAt: number, status: number | '', errorType: string) => {
+  const observe = (span: Span, labels: Record<string, string | number>, startedAt: number, errorType: string) => {
     const seconds = (performance.now() - startedAt) / 1_000
-    metrics.clientDuration.observe({
-      labels: { peer_service: callee, http_request_method: method, http_route: path, http_response_status_code: status, error_type: errorType },
+    transport.duration.observe({
+      labels: { peer_service: callee, ...labels, error_type: errorType },
       value: seconds,
       exemplarLabels: metrics.exemplar(span, seconds, errorType !== '') ?? {},
     } as never)
   }
 
   return async attempt => {
-    const { scope, name, operation, request } = attempt
+    const { scope, name, outgoing } = attempt
     const span = spanOf(attempt)
     const startedAt = performance.now()
     const deadline = createDeadline(attempt.timeoutMs)
     try {
-      const answer = await circuit.execute(() => http.send({ ...scope, span }, operation, request, deadline))
-      span.setAttribute('http.response.status_code', answer.status)
-      const failed = answer.status >= 500 ? String(answer.status) : ''
-      if (failed) failSpan(span, { code: failed })
-      observe(span, operation, startedAt, answer.status, failed)
+      if (!throttle.allow()) {
+        throttled.inc({ peer_service: callee })
+        throw new CallError('overloaded', `${callee} is overloaded and refuses most calls; ${name} was not called`)
+      }
+      const answer = await circuit.execute(() => outgoing.send(scopeWith(scope, { span }), cancelledBy(scope, deadline)))
+      throttle.settled(isOverloaded(answer))
+      const { attributes, labels, errorType } = transport.outcome(answer)
+      span.setAttributes(attributes)
+      if (errorType) failSpan(span, { code: errorType })
+      observe(span, { ...outgoing.labels, ...labels }, startedAt, errorType)
       return answer
     } catch (error) {
-      const failure = toCallError(error, name, callee, deadline)
+      const failure = toCallError(error, name, callee, deadline, scope)
+      // Whoever does not answer refuses nothing: that is the circuit's.
+      if (failure.code === 'timeout' || failure.code === 'unreachable') throttle.settled(false)
       failSpan(span, failure)
-      observe(span, operation, startedAt, '', failure.code)
+      observe(span, { ...outgoing.labels, ...transport.unanswered }, startedAt, failure.code)
       throw failure
     } finally {
       deadline.clear()
@@ -84,8 +89,14 @@ export function createAttempts({ tracer, metrics, callee, http, breaker }: Attem
   }
 }
 
-function toCallError(error: unknown, name: string, callee: string, deadline: Deadline): CallError {
+/** Ends an attempt with the request that it is made for: its caller's callees need not work either. */
+const cancelledBy = ({ cancellation }: Scope, deadline: Deadline): Deadline =>
+  cancellation ? { ...deadline, signal: AbortSignal.any([deadline.signal, cancellation.signal]) } : deadline
+
+function toCallError(error: unknown, name: string, callee: string, deadline: Deadline, { cancellation }: Scope): CallError {
+  if (error instanceof CallError) return error
   if (error instanceof BrokenCircuitError) return new CallError('circuit-open', `${callee} failed lately; the circuit is open`)
   if (deadline.signal.aborted) return new CallError('timeout', `${callee} did not answer ${name} in time`)
+  if (cancellation?.signal.aborted) return new CallError('cancelled', `the caller of ${name} gave up`, { cause: cancellation.signal.reason })
   return new CallError('unreachable', `${callee} cannot be reached for ${name}`, { cause: error })
 }

@@ -1,5 +1,6 @@
 import { CircuitState, circuitBreaker, handleWhen, SamplingBreaker } from 'cockatiel'
 import type { Metrics } from '../telemetry/metrics.ts'
+import { isOverloaded, type RawAnswer } from './answers.ts'
 
 export interface BreakerOptions {
   /** Share of failed attempts, over `windowMs`, at which the circuit opens. @default 0.8 */
@@ -12,10 +13,14 @@ export interface BreakerOptions {
   halfOpenAfterMs: number
 }
 
-/** A circuit breaker for the calls to one service, with its state as a metric. An answer counts as failed from status 500 on. */
+/**
+ * A circuit breaker for the calls to one service, with its state as a metric. An answer counts as failed from status 500 on, unless it says that
+ * there is too much: then others may still be answered, and the callee is throttled instead (throttle.ts). */
 export function createCircuit(metrics: Metrics, callee: string, options: Partial<BreakerOptions>) {
   const { threshold = 0.8, windowMs = 5_000, minimumRps = 1, halfOpenAfterMs = 1_000 } = options
-  const isFailure = (answer: unknown) => answer instanceof Error || (answer as { status: number }).status >= 500
+  // A call that was taken back says nothing of the callee.
+  const isFailure = (answer: unknown) =>
+    answer instanceof Error ? answer.name !== 'Cancelled' : (answer as RawAnswer).status >= 500 && !isOverloaded(answer as RawAnswer)
   const policy = handleWhen(isFailure).orWhenResult(isFailure)
   const circuit = circuitBreaker(policy, {
     halfOpenAfter: halfOpenAfterMs,

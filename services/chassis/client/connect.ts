@@ -1,7 +1,7 @@
 import { connect as connectTcp } from 'node:net'
 import { type buildConnector, errors } from 'undici'
 
-const CONNECT_TIMEOUT_MS = 250
+export const CONNECT_TIMEOUT_MS = 250
 
 /** undici's own connect timeout counts in half seconds and so comes after the attempt's time is spent. */
 export const connectInTime: buildConnector.connector = ({ hostname, port }, callback) => {

@@ -1,50 +1,39 @@
 import { Agent, type Dispatcher } from 'undici'
 import type { Operation } from '../contract/contract.ts'
 import { DEADLINE_HEADER, type Deadline, unlessAborted } from '../contract/deadline.ts'
-import { podsHost, type ServiceDefinition } from '../contract/graph.ts'
 import type { Scope } from '../contract/scope.ts'
 import { traceHeaders } from '../telemetry/tracing.ts'
-import type { RawAnswer } from './answers.ts'
+import { authorityOf, type Target } from './addresses.ts'
+import { MAX_ANSWER_BYTES } from './answers.ts'
+import { discoverCallee, type Whereabouts } from './callee.ts'
 import { connectInTime } from './connect.ts'
-import { createDiscovery, type Lookup } from './discovery.ts'
-
-export interface HttpOptions {
-  callee: ServiceDefinition
-  /** `host` or `host:port` @default the callee's headless Service and port */
-  host?: string
-  lookup?: Lookup
-}
-
-export interface Http {
-  /** Name and port of the callee, as spans have them. */
-  readonly address: { host: string; port: number }
-  /** One exchange: the first address that takes the connection gets the request. */
-  send(scope: Scope, operation: Operation, request: HttpRequest, deadline: Deadline): Promise<RawAnswer>
-  close(): Promise<void>
-}
+import type { Parts, Transport } from './transport.ts'
 
 /** HTTP/1.1 to all addresses of a callee in turn, over connections that are kept. */
-export function createHttp({ callee, host = podsHost(callee), lookup }: HttpOptions): Http {
-  const url = new URL(`http://${host}`)
-  const port = Number(url.port || callee.port)
-  const authority = `${url.hostname}:${port}`
-  const discovery = createDiscovery({ host: url.hostname, ...(lookup && { lookup }) })
+export function createHttp(whereabouts: Whereabouts): Transport {
+  const { host, port, discovery } = discoverCallee(whereabouts)
+  const { clientDuration } = whereabouts.metrics
   const agent = new Agent({
-    connect: connectInTime,
+    // Told here, since an attempt may end before its connection fails.
+    connect: (options, callback) =>
+      connectInTime(options, (...[error, socket]) => {
+        if (error && neverSent(error)) discovery.failed({ authority: authorityOf({ host: options.hostname, port: Number(options.port) }) })
+        callback(...([error, socket] as Parameters<typeof callback>))
+      }),
     connections: 32,
     pipelining: 1,
     keepAliveTimeout: 30_000,
     keepAliveMaxTimeout: 60_000,
   })
 
-  const sendTo = async (address: string, scope: Scope, { method }: Operation, { path, headers, body }: HttpRequest, deadline: Deadline) => {
+  const sendTo = async ({ authority }: Target, scope: Scope, { method }: Operation, { path, headers, body }: HttpRequest, deadline: Deadline) => {
     const answer = await agent.request({
-      origin: `http://${address.includes(':') ? `[${address}]` : address}:${port}`,
+      origin: `http://${authority}`,
       path,
       method,
       headers: {
         ...headers,
-        host: authority,
+        host: `${host}:${port}`,
         [DEADLINE_HEADER]: String(Math.max(1, Math.floor(deadline.remainingMs()))),
         ...traceHeaders(scope.span),
       },
@@ -54,21 +43,50 @@ export function createHttp({ callee, host = podsHost(callee), lookup }: HttpOpti
     return { status: answer.statusCode, body: await readAnswer(answer) }
   }
 
-  return {
-    address: { host: url.hostname, port },
-    send: async (scope, operation, request, deadline) => {
-      let lastError: unknown
-      for (const address of await unlessAborted(deadline.signal, discovery.addresses())) {
-        try {
-          return await sendTo(address, scope, operation, request, deadline)
-        } catch (error) {
-          lastError = error
-          if (!neverSent(error)) throw error
-        }
+  const send = async (scope: Scope, operation: Operation, request: HttpRequest, deadline: Deadline) => {
+    let lastError: unknown
+    for (const address of await unlessAborted(deadline.signal, discovery.addresses())) {
+      try {
+        const answer = await sendTo(address, scope, operation, request, deadline)
+        discovery.reached(address)
+        return answer
+      } catch (error) {
+        lastError = error
+        if (!neverSent(error)) throw error
       }
-      throw lastError
+    }
+    throw lastError
+  }
+
+  return {
+    prepare: (_name, operation, parts) => {
+      const request = toRequest(operation, parts)
+      const { method, path } = operation
+      return {
+        send: (scope, deadline) => send(scope, operation, request, deadline),
+        spanName: `${method} ${path}`,
+        attributes: {
+          'http.request.method': method,
+          'url.template': path,
+          // Without the query, which the callee leaves out as well.
+          'url.full': `http://${host}:${port}${request.path.split('?')[0]}`,
+          'server.address': host,
+          'server.port': port,
+        },
+        labels: { http_request_method: method, http_route: path },
+      }
     },
-    close: () => agent.destroy(),
+    duration: clientDuration,
+    outcome: ({ status }) => ({
+      attributes: { 'http.response.status_code': status },
+      labels: { http_response_status_code: status },
+      errorType: status >= 500 ? String(status) : '',
+    }),
+    unanswered: { http_response_status_code: '' },
+    close: () => {
+      discovery.close()
+      return agent.destroy()
+    },
   }
 }
 
@@ -79,10 +97,7 @@ export interface HttpRequest {
 }
 
 /** An operation's request from the parts that its contract names. */
-export function toRequest(
-  operation: Operation,
-  options: { params?: unknown; query?: unknown; headers?: unknown; body?: unknown; token?: string },
-): HttpRequest {
+export function toRequest(operation: Operation, options: Parts): HttpRequest {
   const params = (options.params ?? {}) as Record<string, string>
   const path = operation.path.replace(/\{(\w+)\}/g, (_, name) => encodeURIComponent(params[name] ?? ''))
   const query = new URLSearchParams((options.query ?? {}) as Record<string, string>).toString()
@@ -97,9 +112,6 @@ export function toRequest(
     body: hasBody ? JSON.stringify(options.body) : null,
   }
 }
-
-/** Bodies between services are small; a larger one is a defect. */
-const MAX_ANSWER_BYTES = 1_048_576
 
 async function readAnswer(answer: Dispatcher.ResponseData): Promise<unknown> {
   const chunks: Buffer[] = []

@@ -19,6 +19,7 @@ export const jwksOperation = {
   path: '/.well-known/jwks.json',
   summary: 'Public keys of access tokens (RFC 7517)',
   auth: 'none',
+  httpOnly: true,
   responses: {
     200: {
       description: 'The key set; a key is here before it signs and as long as its tokens live',

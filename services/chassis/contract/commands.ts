@@ -20,12 +20,16 @@ export interface Command {
   /** The operation's name in the callee's contract. */
   name: string
   operation: Operation
+  version: number
 }
 
 /** What `service` may send through its outbox, by name. */
 export const commandsOf = ({ calls }: Pick<ServiceDefinition, 'calls'>): Map<string, Command> =>
   new Map(
     calls.flatMap(({ to, commands = [] }) =>
-      commands.map((name): [string, Command] => [`${to.name}.${name}`, { callee: to.name, name, operation: to.contract[name] as Operation }]),
+      commands.map((name): [string, Command] => {
+        const operation = to.contract[name] as Operation
+        return [`${to.name}.${name}`, { callee: to.name, name, operation, version: operation.commandVersion ?? 1 }]
+      }),
     ),
   )

@@ -30,31 +30,44 @@ export interface Operation {
   idempotencyKey?: true
   /** Not routed by the ingress, although it needs no token. */
   internal?: true
+  /** Only HTTP has a use for it, such as a key set at a well-known path: gRPC does not serve it. */
+  httpOnly?: true
   body?: z.ZodType
   bodyExample?: unknown
   /** A longer body is 413. @default 65536 (64 KiB) */
   maxBodyBytes?: number
   responses: Record<number, ResponseSpec>
+  /**
+   * Of the parts that a command of it carries, a whole number up to 32767. Raise it when what was written before must not be delivered any more: a
+   * message of another version waits for pods that know it, and is parked when there are none.
+   * @default 1
+   */
+  commandVersion?: number
   /** Problem codes beyond those that every operation can give, by status. */
   problems?: Record<number, readonly string[]>
 }
 
 export type Contract = Record<string, Operation>
 
+/** Of Postgres' smallint. */
+const MAX_VERSION = 32_767
+
 /**
  * Keeps the literal types of a contract.
- * @throws Error naming every operation whose path and params differ, or that has the method and path of another
+ * @throws Error naming every operation whose path and params differ, that has the method and path of another, or whose commandVersion is none
  */
 export function defineContract<const C extends Contract>(contract: C): C {
   const problems: string[] = []
   const owners = new Map<string, string>()
-  for (const [name, { method, path, params }] of Object.entries<Operation>(contract)) {
+  for (const [name, { method, path, params, commandVersion: version = 1 }] of Object.entries<Operation>(contract)) {
     const inPath = [...path.matchAll(/\{(\w+)\}/g)].map(([, parameter]) => parameter as string)
     const inParams = Object.keys(params?.shape ?? {})
     for (const parameter of inPath)
       if (!inParams.includes(parameter)) problems.push(`${name}: the path ${path} has {${parameter}}, params has ${inParams.join(', ') || 'nothing'}`)
     for (const parameter of inParams)
       if (!inPath.includes(parameter)) problems.push(`${name}: params has ${parameter}, the path ${path} has no {${parameter}}`)
+    if (!Number.isInteger(version) || version < 1 || version > MAX_VERSION)
+      problems.push(`${name}: commandVersion is ${version}, not a whole number from 1 to ${MAX_VERSION}`)
     // Two templates that differ in names alone match the same requests.
     const route = `${method} ${path.replace(/\{\w+\}/g, '{}')}`
     const owner = owners.get(route)

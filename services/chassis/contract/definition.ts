@@ -11,6 +11,8 @@ export interface Edge {
   attemptTimeoutMs: number
   /** Attempts in all, the first included, for idempotent operations. @default 2 */
   maxAttempts?: number
+  /** What carries the calls. For `grpc` the callee has to serve it. @default 'http' */
+  protocol?: 'http' | 'grpc'
   /**
    * Operations of the callee that reach it through the caller's outbox, at least once: for workloads, PUT or DELETE, since they may come again.
    * The caller needs a database for them. @default none
@@ -54,6 +56,25 @@ export interface CounterAlert {
   runbook: string
 }
 
+/**
+ * What `fairlead proto` keeps of a service's protobuf messages, so that a number that was given once is never given to something else: fields as
+ * number and type, values of enums as numbers, and what is gone.
+ */
+export interface ProtoNumbers {
+  methods: readonly string[]
+  messages: Readonly<Record<string, Readonly<Record<string, readonly [number: number, type: string]>>>>
+  enums: Readonly<Record<string, Readonly<Record<string, number>>>>
+  reserved?: Readonly<Record<string, { readonly numbers: readonly number[]; readonly names: readonly string[] }>>
+}
+
+/** How a service is served by gRPC, beside HTTP. */
+export interface GrpcDefinition {
+  /** For callers inside of the cluster; h2c. */
+  port: number
+  /** From `services/<service>/proto.ts`, which `fairlead proto` writes. */
+  numbers: ProtoNumbers
+}
+
 /** Kubernetes quantities, e.g. `100m` and `256Mi`. */
 export interface Resources {
   requests: { cpu: string; memory: string }
@@ -67,6 +88,8 @@ export interface ServiceDefinition {
   /** Public port. */
   port: number
   contract: Contract
+  /** The same operations by gRPC. @default by HTTP alone */
+  grpc?: GrpcDefinition
   /** `true` for a database named after the service, or another name. @default none */
   database?: true | string
   /**

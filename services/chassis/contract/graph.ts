@@ -4,7 +4,7 @@ import { refuseSecrets, secretsOf } from './secrets.ts'
 import { type ForeignIssuer, usersProblems } from './users.ts'
 import { edgeVariables, isTaken, settingVariable } from './variables.ts'
 
-export type { CounterAlert, Edge, MetricPanel, Resources, ServiceDefinition, Slo } from './definition.ts'
+export type { CounterAlert, Edge, GrpcDefinition, MetricPanel, ProtoNumbers, Resources, ServiceDefinition, Slo } from './definition.ts'
 
 /** Of an edge that names none. */
 export const DEFAULT_MAX_ATTEMPTS = 2
@@ -56,9 +56,10 @@ export interface SystemDefinition {
 /** Checks one service's definition and keeps its literal types, so that a client for a missing edge does not compile. */
 export function defineService<const D extends ServiceInput>(input: D & Checked<NoInfer<D>>): Defined<D> {
   const definition: ServiceDefinition = { calls: [], ...input }
-  const { name, port, timeoutMs, calls, scale } = definition
+  const { name, timeoutMs, calls, scale } = definition
   if (!/^[a-z]([-a-z0-9]{0,40}[a-z0-9])?$/.test(name)) throw new DefinitionError(`service name '${name}' is not a DNS label of at most 42 characters`)
-  if (!Number.isInteger(port) || port < 1024 || port > 65535) throw new DefinitionError(`${name}: port ${port} is not between 1024 and 65535`)
+  for (const one of portsOf(definition))
+    if (!Number.isInteger(one) || one < 1024 || one > 65535) throw new DefinitionError(`${name}: port ${one} is not between 1024 and 65535`)
   if (!(scale.min >= 1 && scale.max >= scale.min))
     throw new DefinitionError(`${name}: scale.min ${scale.min} and scale.max ${scale.max} are no bounds: 1 <= min <= max`)
   if (!/^[a-z][-a-z0-9_]{0,62}$/.test(databaseOf(definition) ?? 'none'))
@@ -71,10 +72,20 @@ export function defineService<const D extends ServiceInput>(input: D & Checked<N
     if (edge.attemptTimeoutMs > timeoutMs) {
       throw new DefinitionError(`${name} -> ${edge.to.name}: attemptTimeoutMs ${edge.attemptTimeoutMs} exceeds ${name}'s timeoutMs ${timeoutMs}`)
     }
+    if (edge.protocol === 'grpc' && !edge.to.grpc)
+      throw new DefinitionError(
+        `${name} -> ${edge.to.name}: protocol 'grpc', and ${edge.to.name} is not served by it: run npx fairlead proto ${edge.to.name}`,
+      )
     for (const command of edge.commands ?? []) refuseCommand(definition, edge, command)
   }
   return definition as Defined<D>
 }
+
+/** Those that a service serves its operations on. */
+export const portsOf = ({ port, grpc }: Pick<ServiceDefinition, 'port' | 'grpc'>): number[] => (grpc ? [port, grpc.port] : [port])
+
+/** The callee's port that an edge leads to. */
+export const portOf = ({ to, protocol }: Pick<Edge, 'to' | 'protocol'>): number => (protocol === 'grpc' && to.grpc ? to.grpc.port : to.port)
 
 function refuseSettings(definition: ServiceDefinition): void {
   const { name, settings = {}, calls } = definition
@@ -103,13 +114,15 @@ export function defineSystem<const S extends SystemDefinition>(system: S): S {
   const problems: string[] = usersProblems(system)
   const seen = new Map<string | number, string>()
   for (const service of system.services) {
-    for (const key of [service.name, service.port]) {
+    for (const key of [service.name, ...portsOf(service)]) {
       const other = seen.get(key)
       if (other) problems.push(`${service.name} and ${other} both use ${typeof key === 'number' ? 'port' : 'name'} ${key}`)
       seen.set(key, service.name)
     }
-    const admin = system.services.find(({ port }) => localAdminPort(port) === service.port)
-    if (admin) problems.push(`${service.name}'s port ${service.port} is ${admin.name}'s admin port (${admin.port} + ${LOCAL_ADMIN_OFFSET})`)
+    for (const own of portsOf(service)) {
+      const admin = system.services.find(({ port }) => localAdminPort(port) === own)
+      if (admin) problems.push(`${service.name}'s port ${own} is ${admin.name}'s admin port (${admin.port} + ${LOCAL_ADMIN_OFFSET})`)
+    }
     const database = databaseOf(service)
     if (database !== undefined) {
       const key = `database ${database}`

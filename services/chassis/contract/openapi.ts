@@ -41,6 +41,7 @@ const documentAt = <const P extends `/${string}`>(path: P) =>
     path,
     summary: 'This contract as OpenAPI 3.1',
     auth: 'none',
+    httpOnly: true,
     responses: { 200: { description: 'The document', body: z.record(z.string(), z.unknown()), example: { openapi: '3.1.0' } } },
   }) as const satisfies Operation
 

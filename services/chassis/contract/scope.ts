@@ -8,7 +8,49 @@ export interface Scope {
   deadline: Deadline
   span: Span
   log: Logger
+  /** Of work that its caller can take back. */
+  cancellation?: Cancellation
 }
+
+/** Whether the caller has given up. Work that has not begun then need not begin; a statement that runs is left to end. */
+export interface Cancellation {
+  /** Aborts with a Cancelled. */
+  readonly signal: AbortSignal
+  /** From now on the work goes on whatever the caller does: something is committed. */
+  disarm(): void
+}
+
+/** Nobody waits for the answer any more. */
+export class Cancelled extends Error {
+  override name = 'Cancelled'
+}
+
+/** @returns the cancellation, and what the transport calls when the caller gives up */
+export function createCancellation(): { cancellation: Cancellation; cancel: () => void } {
+  const controller = new AbortController()
+  let armed = true
+  return {
+    cancellation: {
+      signal: controller.signal,
+      disarm: () => {
+        armed = false
+      },
+    },
+    cancel: () => {
+      if (armed) controller.abort(new Cancelled('the caller gave up'))
+    },
+  }
+}
+
+/** The same work with another span or deadline. Its log is made once somebody writes to it, as the scope's own: a spread would make it at once. */
+export const scopeWith = (scope: Scope, { span = scope.span, deadline = scope.deadline }: Partial<Pick<Scope, 'span' | 'deadline'>>): Scope => ({
+  deadline,
+  span,
+  get log() {
+    return scope.log
+  },
+  ...(scope.cancellation && { cancellation: scope.cancellation }),
+})
 
 /**
  * Runs `work` with a deadline that ends `marginMs` before the scope's, which leaves its caller that time to answer without it.
@@ -22,7 +64,7 @@ export async function within<T>(scope: Scope, marginMs: number, work: (inner: Sc
   // Of both: work that is lost with the scope's deadline must stop as well, or it goes on without any.
   const signal = AbortSignal.any([own.signal, scope.deadline.signal])
   try {
-    return await unlessAborted(signal, work({ ...scope, deadline: { ...own, signal } }))
+    return await unlessAborted(signal, work(scopeWith(scope, { deadline: { ...own, signal } })))
   } finally {
     own.clear()
   }

@@ -54,7 +54,7 @@ export function takesOf(schema: z.ZodType): string {
 const TYPES = { integer: 'a whole number', number: 'a number', boolean: 'true or false', string: 'a text' }
 
 /** Whether it decodes these texts, as flag() and z.stringbool() do. */
-const isFlag = (schema: z.ZodType) => schema.safeParse('true').data === true && schema.safeParse('false').data === false
+export const isFlag = (schema: z.ZodType): boolean => schema.safeParse('true').data === true && schema.safeParse('false').data === false
 
 export const port = (fallback: number) => z.coerce.number().int().min(0).max(65_535).default(fallback).describe('a port number; 0 picks a free one')
 

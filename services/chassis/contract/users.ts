@@ -37,16 +37,6 @@ export const foreignIssuerOf = ({ users }: Pick<SystemDefinition, 'users'>): For
 export const keysCalleeOf = ({ users }: Pick<SystemDefinition, 'users'>, service: ServiceDefinition): ServiceDefinition | undefined =>
   users && 'contract' in users && fetchesUserKeys(service) ? users : undefined
 
-/** Names of the services that may connect to one: those with an edge to it, and those that fetch its keys. */
-export const connectingTo = (system: Members, service: ServiceDefinition): string[] =>
-  system.services.filter(caller => calleesOf(system, caller).includes(service)).map(({ name }) => name)
-
-/** The services that one connects to. */
-export const calleesOf = (system: Members, service: ServiceDefinition): ServiceDefinition[] => {
-  const keys = keysCalleeOf(system, service)
-  return [...new Set([...service.calls.map(({ to }) => to), ...(keys ? [keys] : [])])]
-}
-
 /** What is wrong with the issuer of users' tokens, for the services that need one. */
 export function usersProblems({ services, users }: Members): string[] {
   const asking = services.filter(servesUsers)

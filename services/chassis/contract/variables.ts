@@ -2,7 +2,7 @@
 
 const prefixOf = (service: string) => service.toUpperCase().replaceAll('-', '_')
 
-/** Environment variables that tell a caller about a callee: the file of its workload token, and where the callee is when not at `podsHost`. */
+/** Environment variables that tell a caller about a callee: the file of its workload token, and where the callee is when not at `podsHost`: `host`, `host:port` or `srv:name`. */
 export const edgeVariables = (callee: string): { identityFile: string; host: string } => ({
   identityFile: `${prefixOf(callee)}_IDENTITY_FILE`,
   host: `${prefixOf(callee)}_HOST`,
@@ -18,12 +18,14 @@ const TAKEN = [
   'HOST',
   'PORT',
   'ADMIN_PORT',
+  'GRPC_PORT',
   'DATABASE_URL_FILE',
   'DATABASE_POOL_SIZE',
   'DATABASE_WAIT_MS',
   'NAMESPACE',
   'TRUSTED_HOPS',
   'INGRESS_TRACES',
+  'DISCOVERY',
   'LINGER_MS',
   'LOG_LEVEL',
   'HOME',
@@ -32,4 +34,5 @@ const TAKEN = [
 ]
 
 /** Whether a name already means something to the chassis, the graph, Node.js or Kubernetes. */
-export const isTaken = (name: string): boolean => TAKEN.includes(name) || /^(AUTH|WORKLOAD|OTEL|NODE|NPM|KUBERNETES)_|_IDENTITY_FILE$/.test(name)
+export const isTaken = (name: string): boolean =>
+  TAKEN.includes(name) || /^(AUTH|DISCOVERY|WORKLOAD|OTEL|NODE|NPM|KUBERNETES)_|_IDENTITY_FILE$/.test(name)

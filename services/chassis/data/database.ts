@@ -1,4 +1,5 @@
 import type { Tracer } from '@opentelemetry/api'
+import type pg from 'pg'
 import type { Logger } from 'pino'
 import { DEFAULT_POOL_SIZE } from '../contract/graph.ts'
 import type { Scope } from '../contract/scope.ts'
@@ -6,6 +7,7 @@ import type { Metrics } from '../telemetry/metrics.ts'
 import { type DatabaseUrl, lastGood } from './database-url.ts'
 import { type Listener, listen } from './listen.ts'
 import { openPool } from './pool.ts'
+import type { Queryable } from './reads.ts'
 import { createRunStatement, type Statement } from './statement.ts'
 import { inTransaction } from './transaction.ts'
 
@@ -36,6 +38,8 @@ export interface Database extends Queries {
    */
   ping(timeoutMs: number): Promise<void>
   stats(): { total: number; idle: number; waiting: number }
+  /** How long whoever has waited longest for a connection has done so, in milliseconds; 0 while nobody waits. */
+  waitMs(): number
   /** Waits for connections in use, at most `timeoutMs`. */
   close(timeoutMs: number): Promise<void>
 }
@@ -59,9 +63,18 @@ export function openDatabase({ url: given, tracer, poolSize = DEFAULT_POOL_SIZE,
   const pool = openPool({ ...options, url, poolSize })
   const run = createRunStatement(tracer, url())
   return {
-    query: (scope, statement, values = []) => pool.lend(scope.deadline.signal, client => run(client, scope, statement, values)),
+    query: async (scope, statement, values = []) => {
+      const once = (client: Queryable) => run(client, scope, statement, values)
+      const { signal } = scope.deadline
+      const shared = statement.reads ? await pool.share(signal, once) : undefined
+      if (shared) return shared.result.rows
+      const { rows, command } = await pool.lend(signal, once, scope.cancellation?.signal)
+      if (command !== 'SELECT') scope.cancellation?.disarm()
+      return rows
+    },
     transaction: async (scope, work) => {
-      const { result, afterwards } = await pool.lend(scope.deadline.signal, client => inTransaction(client, run, scope, work))
+      const transact = (client: pg.ClientBase) => inTransaction(client, run, scope, work)
+      const { result, afterwards } = await pool.lend(scope.deadline.signal, transact, scope.cancellation?.signal)
       for (const next of afterwards) next()
       return result
     },
@@ -71,6 +84,7 @@ export function openDatabase({ url: given, tracer, poolSize = DEFAULT_POOL_SIZE,
       if (!pool.isQueued()) await pool.lend(AbortSignal.timeout(timeoutMs), client => client.query('select 1'))
     },
     stats: pool.stats,
+    waitMs: pool.waitMs,
     close: pool.close,
   }
 }

@@ -1,11 +1,11 @@
 import { CallError } from '../contract/call-error.ts'
-import { type Command, type CommandAnswer, type CommandName, type CommandOperation, commandsOf } from '../contract/commands.ts'
+import type { Command, CommandAnswer, CommandName, CommandOperation } from '../contract/commands.ts'
 import type { Operation, ProblemAnswer, Received } from '../contract/contract.ts'
-import type { ServiceDefinition } from '../contract/graph.ts'
 import type { Scope } from '../contract/scope.ts'
 import type { Database, Transaction } from './database.ts'
 import { type Message, type NotDelivered, remove } from './messages.ts'
 import { outboxStep } from './outbox-steps.ts'
+import { UNKNOWN_ATTEMPTS } from './unknown.ts'
 
 /** Thrown by what settles a command: the answer can never be right, so the message is parked. */
 export class DeadLetter extends Error {
@@ -41,29 +41,34 @@ export type Delivered<T> = { kind: 'settled'; value: T } | { kind: 'gone' } | No
 
 /** Kept back from the call for settling and answering, in milliseconds. */
 const SETTLE_MS = 200
-/** As long as pods of another version may run, which may know a command that this one does not. */
-const UNKNOWN_ATTEMPTS = 40
 
 export type Deliver = <T>(scope: Scope, message: Message, settle: (answer: never, at: Settling) => Promise<T>) => Promise<Delivered<T>>
 
-/** One attempt of one message: the call without any lock, then the answer settled and the message removed in one transaction. */
-export function createDeliver({ service, database, call }: { service: ServiceDefinition; database: Database; call: CallCallee }): Deliver {
-  const commands = commandsOf(service)
+export interface DeliverOptions {
+  commands: ReadonlyMap<string, Command>
+  database: Database
+  call: CallCallee
+  /** Called once a message is settled that others of its subject waited for. */
+  wake: () => void
+}
 
+/** One attempt of one message that is known here: the call without any lock, then the answer settled and the message removed in one transaction. */
+export function createDeliver({ commands, database, call, wake }: DeliverOptions): Deliver {
   /** In this order: what is settled is locked before the outbox, as where a message is sent or withdrawn. */
   const conclude = <T>(scope: Scope, message: Message, answer: Received<Operation>, settle: (answer: never, at: Settling) => Promise<T>) =>
     database.transaction(scope, async (tx): Promise<Delivered<T>> => {
       const value = await settle(answer as never, { tx, scope, subject: message.subjectId })
       outboxStep(message.kind, 'settled')
-      if (!(await remove(tx, scope, message))) throw new Gone()
+      const removed = await remove(tx, scope, message)
+      if (!removed) throw new Gone()
       outboxStep(message.kind, 'removed')
       tx.afterCommit(() => outboxStep(message.kind, 'committed'))
+      if (removed.more) tx.afterCommit(wake)
       return { kind: 'settled', value }
     })
 
   return async (scope, message, settle) => {
-    const command = commands.get(message.kind)
-    if (!command) return { kind: message.attempts < UNKNOWN_ATTEMPTS ? 'retry' : 'park', reason: 'unknown-kind' }
+    const command = commands.get(message.kind) as Command
     try {
       const answer = await call(scope, command.callee, command.name, { ...message.payload, marginMs: SETTLE_MS })
       outboxStep(message.kind, 'answered')

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import type { Logger } from 'pino'
 import { unlessAborted } from '../contract/deadline.ts'
-import { connectionSettings, destroySocket } from './pool.ts'
+import { connectionSettings, destroySocket } from './connection.ts'
 
 export interface ListenOptions {
   /** Asked at each connect. */

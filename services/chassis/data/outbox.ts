@@ -1,6 +1,6 @@
 import type { Tracer } from '@opentelemetry/api'
 import type { Logger } from 'pino'
-import { type CommandName, type CommandOperation, commandsOf } from '../contract/commands.ts'
+import { type Command, type CommandName, type CommandOperation, commandsOf } from '../contract/commands.ts'
 import type { Outgoing } from '../contract/contract.ts'
 import type { ServiceDefinition } from '../contract/graph.ts'
 import { newId } from '../contract/ids.ts'
@@ -10,6 +10,7 @@ import type { Database, Transaction } from './database.ts'
 import { type CallCallee, createDeliver, type Settle, type SettleOne } from './delivery.ts'
 import { dequeue, enqueue, handOver, type Message, nameOf } from './messages.ts'
 import { type Outcome, type Relay, type RelayOptions, startRelay } from './relay.ts'
+import { unknownIn } from './unknown.ts'
 
 /** `gone`: another has settled the message, or it was withdrawn. `left`: the relay delivers it. */
 export type Attempt<T> = { kind: 'settled'; value: T } | { kind: 'gone' } | { kind: 'left' }
@@ -19,9 +20,14 @@ export interface SendOptions {
   leased?: boolean
 }
 
-/** Commands to other services: written in the transaction that decides them, delivered at least once, settled exactly once. */
+/**
+ * Commands to other services: written in the transaction that decides them, delivered at least once and in order per subject, settled exactly once.
+ */
 export interface Outbox<D> {
-  /** @param subject what it is about, as a UUID; there is one message of a command for a subject */
+  /**
+   * Others that send for the same subject wait until `tx` ends: what decides about a subject is locked first, then this is called.
+   * @param subject what it is about, as a UUID; what was sent for it before is settled before this is tried
+   */
   send<K extends CommandName<D>>(
     tx: Transaction,
     scope: Scope,
@@ -30,10 +36,11 @@ export interface Outbox<D> {
     parts: Outgoing<CommandOperation<D, K>>,
     options?: SendOptions,
   ): Promise<Message<K>>
-  /** Takes back a command that may not have arrived yet. */
+  /** Takes back what was sent of a command for a subject. It may have arrived, and a call that is under way may still arrive. */
   withdraw(tx: Transaction, scope: Scope, command: CommandName<D>, subject: string): Promise<void>
   /**
-   * One attempt within the time of the request that sent a leased message, after its commit. Never throws: what fails is left to the relay.
+   * One attempt within the time of the request that sent a leased message, after its commit. Never throws: what fails is left to the relay, and so
+   * is what waits for an earlier message of its subject.
    * @param settle in place of what the service settles that command with
    */
   attempt<K extends CommandName<D>, T>(scope: Scope, message: Message<K>, settle: SettleOne<CommandOperation<D, K>, T>): Promise<Attempt<T>>
@@ -62,13 +69,17 @@ const LEASE_MARGIN_MS = 500
 const ANSWER_MS = 50
 
 export function openOutbox<D extends ServiceDefinition>({ service, database, call, ...runtime }: OutboxOptions<D>): OpenOutbox<D> {
-  const deliver = createDeliver({ service, database, call })
+  const commands = commandsOf(service)
   let relay: Relay | undefined
+  const wake = () => relay?.wake()
+  const deliver = createDeliver({ commands, database, call, wake })
   const handlerOf = (settle: Settle<D>): RelayOptions['handle'] => {
     const settlers = settle as unknown as Record<string, SettleOne<never, unknown>>
-    for (const command of commandsOf(service).keys())
+    for (const command of commands.keys())
       if (!settlers[command]) throw new Error(`${service.name} sends ${command} and does not settle it: add '${command}' to settle`)
     return async (message, scope): Promise<Outcome> => {
+      const unknown = unknownIn(commands, message)
+      if (unknown) return unknown
       const delivered = await deliver(scope, message, settlers[message.kind] as SettleOne<never, unknown>)
       return delivered.kind === 'retry' || delivered.kind === 'park' ? delivered : { kind: 'done' }
     }
@@ -77,12 +88,14 @@ export function openOutbox<D extends ServiceDefinition>({ service, database, cal
     outbox: {
       send: async (tx, scope, command, subject, parts, { leased = false } = {}) => {
         const leaseMs = leased ? scope.deadline.remainingMs() + LEASE_MARGIN_MS : 0
-        const message = await enqueue(tx, scope, { id: newId(), kind: command, subjectId: subject, payload: parts, leaseMs })
-        if (!leased) tx.afterCommit(() => relay?.wake())
+        const { version } = commands.get(command) as Command
+        const message = await enqueue(tx, scope, { id: newId(), kind: command, version, subjectId: subject, payload: parts, leaseMs })
+        if (!leased) tx.afterCommit(wake)
         return message
       },
       withdraw: (tx, scope, command, subject) => dequeue(tx, scope, subject, command),
       attempt: async (scope, message, settle) => {
+        if (message.sequence > 1) return { kind: 'left' }
         try {
           return await within(scope, ANSWER_MS, async inner => {
             const delivered = await deliver(inner, message, settle)

@@ -3,7 +3,9 @@ import type { Logger } from 'pino'
 import { atMost } from '../contract/deadline.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import { columnTypes } from './column-types.ts'
+import { connectionSettings, destroySocket } from './connection.ts'
 import { isConnectionLost, toDatabaseFailure, unreachable } from './database-failure.ts'
+import { openReads, type Reads } from './reads.ts'
 
 export interface PoolOptions {
   /** Asked at each connect. */
@@ -16,16 +18,25 @@ export interface PoolOptions {
 }
 
 export interface Pool {
-  /** Lends a connection for `work`. When the signal aborts the connection is destroyed: its state is unknown. */
-  lend<T>(signal: AbortSignal, work: (client: pg.PoolClient) => Promise<T>): Promise<T>
-  /** Opens what is not open yet. Never rejects. */
+  /**
+   * Lends a connection for `work`. When the signal aborts the connection is destroyed: its state is unknown.
+   * @param givenUp ends the wait for a connection, and harms none
+   */
+  lend<T>(signal: AbortSignal, work: (client: pg.PoolClient) => Promise<T>, givenUp?: AbortSignal): Promise<T>
+  /** See Reads. */
+  share: Reads['share']
+  /** Opens what is not open yet, for five seconds and one attempt at most. Never rejects. */
   warm(): Promise<void>
   /** Whether every connection is lent out and the server has answered on one of them lately. */
   isQueued(): boolean
   stats(): { total: number; idle: number; waiting: number }
+  /** How long whoever has waited longest for a connection has done so, in milliseconds; 0 while nobody waits. */
+  waitMs(): number
   close(timeoutMs: number): Promise<void>
 }
 
+/** Share of a pool's connections that reads use together. */
+const SHARED = 0.3
 /** How long the last answer counts while no connection is free to ask with. */
 const ANSWERED_MS = 5_000
 
@@ -40,46 +51,85 @@ export function openPool({ url, service, log, metrics, poolSize, statementTimeou
       })
     }
   }
-  const pool = new pg.Pool({
+  const settings = {
     ...connectionSettings(service, statementTimeoutMs),
-    Client,
-    max: poolSize,
     types: columnTypes,
-    // A pool of one size: what was opened stays open for the next burst.
-    idleTimeoutMillis: 0,
     statement_timeout: statementTimeoutMs,
     idle_in_transaction_session_timeout: statementTimeoutMs,
+  }
+  const shared = Math.floor(poolSize * SHARED)
+  const own = poolSize - shared
+  const reads = openReads({ connections: shared, create: config => new Client({ ...settings, ...config }), log })
+  const pool = new pg.Pool({
+    ...settings,
+    Client,
+    max: own,
+    // A pool of one size: what was opened stays open for the next burst.
+    idleTimeoutMillis: 0,
   })
   // An idle connection that breaks is replaced at the next use.
   pool.on('error', error => log.warn({ err: error }, 'database connection lost'))
-  gaugePool(metrics, pool)
+  const stats = () => {
+    const { total, used } = reads.stats()
+    return { total: pool.totalCount + total, idle: pool.idleCount + total - used, waiting: pool.waitingCount }
+  }
+  gaugePool(metrics, stats)
+  /** In the order in which they came. */
+  const waiting = new Set<{ since: number }>()
   const doubt = () => {
     answeredAt = Number.NEGATIVE_INFINITY
   }
   return {
-    lend: async (signal, work) => {
-      signal.throwIfAborted()
-      return lent(await acquire(pool, signal), signal, doubt, work)
+    lend: async (signal, work, givenUp) => {
+      const waits = givenUp ? AbortSignal.any([signal, givenUp]) : signal
+      waits.throwIfAborted()
+      const ticket = { since: performance.now() }
+      waiting.add(ticket)
+      const client = await acquire(pool, waits).finally(() => waiting.delete(ticket))
+      return lent(client, signal, doubt, work)
     },
     warm: async () => {
-      // All are lent before one is given back, or the first would be lent again.
-      const opened = await Promise.allSettled(Array.from({ length: poolSize }, () => pool.connect()))
-      for (const result of opened) if (result.status === 'fulfilled') result.value.release()
+      const opened = (await openAll(pool, own)) + (await reads.warm())
+      if (opened < poolSize) log.warn({ opened, of: poolSize }, 'not all database connections are open; the others are opened when they are needed')
     },
-    isQueued: () => pool.idleCount === 0 && pool.totalCount >= poolSize && performance.now() - answeredAt < ANSWERED_MS,
-    stats: () => ({ total: pool.totalCount, idle: pool.idleCount, waiting: pool.waitingCount }),
-    close: timeoutMs => atMost(timeoutMs, pool.end()),
+    isQueued: () => pool.idleCount === 0 && pool.totalCount >= own && performance.now() - answeredAt < ANSWERED_MS,
+    share: reads.share,
+    stats,
+    waitMs: () => {
+      const [first] = waiting
+      return first ? performance.now() - first.since : 0
+    },
+    close: async timeoutMs => void (await Promise.all([atMost(timeoutMs, pool.end()), reads.close(timeoutMs)])),
   }
 }
 
-/** Of every connection of a service. */
-export const connectionSettings = (service: string, connectMs: number) =>
-  ({ application_name: service, connectionTimeoutMillis: connectMs, keepAlive: true }) as const
+/** How long a pod waits for its connections, beside the one that is being made. */
+const WARM_MS = 5_000
 
-/** pg's own end() says goodbye first, which a hanging server never hears. */
-export function destroySocket(client: pg.ClientBase): void {
-  const { connection } = client as unknown as { connection: { stream: { destroy(): void } } }
-  connection.stream.destroy()
+/**
+ * One after the other: a pod that starts shares a processor and the server with others that serve. Ends with the first that cannot be opened.
+ * @returns how many are open
+ */
+async function openAll(pool: pg.Pool, count: number): Promise<number> {
+  const endsAt = performance.now() + WARM_MS
+  // All are lent before one is given back, or the first would be lent again.
+  const opened: pg.PoolClient[] = []
+  // One that breaks meanwhile is thrown away when it is given back; without a listener it would end the process.
+  const ignore = () => {}
+  try {
+    while (opened.length < count && performance.now() < endsAt) {
+      const client = await pool.connect()
+      client.on('error', ignore)
+      opened.push(client)
+    }
+  } catch {
+    // Readiness tells of a server that is away.
+  }
+  for (const client of opened) {
+    client.off('error', ignore)
+    client.release()
+  }
+  return opened.length
 }
 
 /** Waits for a connection; one that comes after the signal goes straight back. */
@@ -127,11 +177,12 @@ async function lent<T>(client: pg.PoolClient, signal: AbortSignal, onGivenUp: ()
   }
 }
 
-function gaugePool(metrics: Metrics, pool: pg.Pool): void {
+function gaugePool(metrics: Metrics, stats: Pool['stats']): void {
   const gauge = metrics.gauge('db_client_connection_count', 'Database connections by state; `pending` counts waiting requests', ['state'])
   ;(gauge as unknown as { collect: () => void }).collect = () => {
-    gauge.set({ state: 'idle' }, pool.idleCount)
-    gauge.set({ state: 'used' }, pool.totalCount - pool.idleCount)
-    gauge.set({ state: 'pending' }, pool.waitingCount)
+    const { total, idle, waiting } = stats()
+    gauge.set({ state: 'idle' }, idle)
+    gauge.set({ state: 'used' }, total - idle)
+    gauge.set({ state: 'pending' }, waiting)
   }
 }

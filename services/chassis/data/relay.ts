@@ -5,7 +5,7 @@ import { createDeadline, unlessAborted } from '../contract/deadline.ts'
 import type { Scope } from '../contract/scope.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import { failSpan, linkedSpan, unrecordedSpan } from '../telemetry/tracing.ts'
-import { createAlarm } from './alarm.ts'
+import { type Alarm, createAlarm } from './alarm.ts'
 import type { Database } from './database.ts'
 import { backlog, CHANNEL, claim, type Message, type NotDelivered, nameOf, putBack } from './messages.ts'
 
@@ -39,31 +39,41 @@ export interface Relay {
 
 /**
  * Delivers messages that their writers did not: short claim with a lease, then the attempt without any lock, then completion by
- * the handler. Any number of relays may run. NOTIFY makes it fast; the poll alone suffices.
+ * the handler. Of a subject only the first message is ever claimed, parked or not; the rest waits for it. Any number of relays may run. NOTIFY makes it fast; the poll alone suffices.
  */
 export function startRelay({ pollMs = 500, attemptMs = 3_000, listens = true, batch = 20, maxBackoffMs = 15_000, ...options }: RelayOptions): Relay {
   const { database, log } = options
   const inSpan = spansOf(log, attemptMs)
   const next = createRound(options, inSpan, { leaseMs: attemptMs * 2, batch })
+  const count = createCount(options, inSpan)
   const attempt = createAttempt(options, inSpan, maxBackoffMs)
   const alarm = createAlarm()
+  const closing = createAlarm()
   let closed = false
 
-  const loop = async () => {
+  const wait = (bell: Alarm) => bell.wait(pollMs * (0.5 + Math.random()))
+  const deliver = async () => {
     while (!closed) {
       const messages = await next()
       await Promise.all(messages.map(attempt))
-      if (messages.length < batch && !closed) await alarm.wait(pollMs * (0.5 + Math.random()))
+      if (messages.length < batch && !closed) await wait(alarm)
+    }
+  }
+  const tell = async () => {
+    while (!closed) {
+      await count()
+      if (!closed) await wait(closing)
     }
   }
   const listener = listens ? database.listen(CHANNEL, alarm.ring) : undefined
-  const running = loop()
+  const running = [deliver(), tell()]
   return {
     wake: alarm.ring,
     close: async () => {
       closed = true
       alarm.ring()
-      await Promise.all([running, listener?.close()])
+      closing.ring()
+      await Promise.all([...running, listener?.close()])
     },
   }
 }
@@ -86,23 +96,32 @@ const spansOf =
     }
   }
 
-/** Claims what is due and tells the metrics how much is left. Never rejects. */
-function createRound({ database, log, metrics }: RelayOptions, inSpan: InSpan, { leaseMs, batch }: { leaseMs: number; batch: number }) {
-  const pending = metrics.gauge('outbox_pending', 'Messages not delivered yet; the same rows are seen by every replica, so take the max')
-  const parked = metrics.gauge('outbox_parked', 'Parked messages, which can never be delivered')
-  const oldest = metrics.gauge('outbox_oldest_age_seconds', 'Age of the oldest message that is not parked')
-  return () =>
-    inSpan(unrecordedSpan(), async scope => {
-      const messages = await claim(database, scope, leaseMs, batch)
-      const left = await backlog(database, scope)
-      pending.set(left.pending)
-      parked.set(left.parked)
-      oldest.set(left.oldest)
-      return messages
-    }).catch((error): Message[] => {
+/** Claims what is due. Never rejects. */
+const createRound =
+  ({ database, log }: RelayOptions, inSpan: InSpan, { leaseMs, batch }: { leaseMs: number; batch: number }) =>
+  () =>
+    inSpan(unrecordedSpan(), scope => claim(database, scope, leaseMs, batch)).catch((error): Message[] => {
       log.warn({ err: error }, 'outbox cannot be read')
       return []
     })
+
+/** Tells the metrics how much is left: that reads all of it, which takes long when there is much, and keeps none of it waiting. Never rejects. */
+function createCount({ database, log, metrics }: RelayOptions, inSpan: InSpan) {
+  const pending = metrics.gauge('outbox_pending', 'Messages not delivered yet; the same rows are seen by every replica, so take the max')
+  const parked = metrics.gauge('outbox_parked', 'Parked messages, which can never be delivered')
+  const blocked = metrics.gauge(
+    'outbox_blocked',
+    'Messages, among the pending, that wait until the parked one of their subject is retried or dropped',
+  )
+  const oldest = metrics.gauge('outbox_oldest_age_seconds', 'Age of the oldest message that is neither parked nor blocked')
+  return () =>
+    inSpan(unrecordedSpan(), async scope => {
+      const left = await backlog(database, scope)
+      pending.set(left.pending)
+      parked.set(left.parked)
+      blocked.set(left.blocked)
+      oldest.set(left.oldest)
+    }).catch((error: unknown) => log.warn({ err: error }, 'outbox cannot be counted'))
 }
 
 /** Attempts one message, and puts it back when it was not delivered. Never rejects. */

@@ -1,88 +1,5 @@
 import type { Client } from 'pg'
-
-/** A step towards the chassis' own tables, which every service with a database has. Later steps may alter what earlier ones made. */
-interface Step {
-  name: string
-  table: string
-  /** What the chassis keeps there, for the error when a table of that name exists already. */
-  holds: string
-  ddl: string
-  /** Columns of the table after this step, as Postgres writes their types. */
-  columns: Record<string, string>
-}
-
-// `if not exists`: a service's own first migration may have made the table when the chassis had none.
-const STEPS: readonly Step[] = [
-  {
-    name: '001_idempotency_keys',
-    table: 'idempotency_keys',
-    holds: 'what requests with an Idempotency-Key were answered',
-    ddl: `
-      create table if not exists idempotency_keys (
-        owner text not null,
-        key text not null,
-        fingerprint bytea not null,
-        subject_id uuid not null,
-        alive_until timestamptz not null,
-        answer_status smallint,
-        answer_body text,
-        answer_location text,
-        created_at timestamptz not null default now(),
-        primary key (owner, key)
-      );
-      create index if not exists idempotency_keys_age on idempotency_keys (created_at)`,
-    columns: {
-      owner: 'text not null',
-      key: 'text not null',
-      fingerprint: 'bytea not null',
-      subject_id: 'uuid not null',
-      alive_until: 'timestamp with time zone not null',
-      answer_status: 'smallint',
-      answer_body: 'text',
-      answer_location: 'text',
-      created_at: 'timestamp with time zone not null',
-    },
-  },
-  {
-    name: '002_outbox',
-    table: 'outbox',
-    holds: 'commands that have not reached their service yet',
-    ddl: `
-      create table if not exists outbox (
-        id uuid primary key,
-        kind text not null,
-        subject_id uuid not null,
-        payload jsonb not null,
-        traceparent text,
-        attempts integer not null default 0,
-        due_at timestamptz not null,
-        parked_at timestamptz,
-        last_error text,
-        created_at timestamptz not null default now(),
-        unique (subject_id, kind)
-      );
-      create index if not exists outbox_due on outbox (due_at) where parked_at is null`,
-    columns: {
-      id: 'uuid not null',
-      kind: 'text not null',
-      subject_id: 'uuid not null',
-      payload: 'jsonb not null',
-      traceparent: 'text',
-      attempts: 'integer not null',
-      due_at: 'timestamp with time zone not null',
-      parked_at: 'timestamp with time zone',
-      last_error: 'text',
-      created_at: 'timestamp with time zone not null',
-    },
-  },
-  {
-    name: '003_migration_checksums',
-    table: 'migration_checksums',
-    holds: "checksums of the service's migrations as they ran",
-    ddl: 'create table if not exists migration_checksums (name text primary key, checksum text not null)',
-    columns: { name: 'text not null', checksum: 'text not null' },
-  },
-]
+import { STEPS, type Table } from './table-steps.ts'
 
 const RECORD = 'create table if not exists chassis_migrations (name text primary key, run_on timestamptz not null default now())'
 
@@ -98,7 +15,7 @@ export async function makeTables(client: Client): Promise<string[]> {
     const { rows } = await client.query<{ name: string }>('select name from chassis_migrations')
     const missing = STEPS.filter(step => !rows.some(({ name }) => name === step.name))
     for (const step of missing) {
-      await refuseOther(client, step)
+      if (step.makes) await refuseOther(client, step.makes)
       await client.query(step.ddl)
       await client.query('insert into chassis_migrations (name) values ($1)', [step.name])
     }
@@ -115,7 +32,7 @@ const COLUMNS = `
     attnotnull and not atthasdef and attidentity = '' as wanted
   from pg_attribute where attrelid = to_regclass($1) and attnum > 0 and not attisdropped order by attnum`
 
-async function refuseOther(client: Client, { table, holds, columns }: Step): Promise<void> {
+async function refuseOther(client: Client, { table, holds, columns }: Table): Promise<void> {
   const { rows } = await client.query<{ name: string; type: string; wanted: boolean }>(COLUMNS, [table])
   if (rows.length === 0) return
   const found = new Map(rows.map(({ name, type }) => [name, type]))

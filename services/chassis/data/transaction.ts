@@ -17,13 +17,15 @@ export async function inTransaction<T>(
   work: (tx: Transaction) => Promise<T>,
 ): Promise<Committed<T>> {
   const afterwards: (() => void)[] = []
-  const query: Queries['query'] = (inner, statement, values = []) => run(client, inner, statement, values)
+  const query: Queries['query'] = async (inner, statement, values = []) => (await run(client, inner, statement, values)).rows
   await client.query(begin(scope))
   try {
     const result = await work({ query, afterCommit: next => void afterwards.push(next) })
+    scope.cancellation?.signal.throwIfAborted()
     // What is committed after a failed statement is rolled back, and the server calls that an answer.
     const { command } = await client.query('commit')
     if (command !== 'COMMIT') throw new Error('the transaction was rolled back: its work went on after a failed statement')
+    scope.cancellation?.disarm()
     return { result, afterwards }
   } catch (error) {
     // On a broken connection the server rolls back by itself.

@@ -1,7 +1,7 @@
 import { decodeJwt, errors, type FlattenedJWSInput } from 'jose'
 import type { Runtime } from '../telemetry/runtime.ts'
 import { downloadKeys, readKeys } from './download-keys.ts'
-import { createJwksCache, FILE_TIMES, type JwksCache, type KeyLookup, keysUnavailable } from './jwks.ts'
+import { createJwksCache, FILE_TIMES, type JwksCache, type KeyLookup, type KeysVersion, keysUnavailable } from './jwks.ts'
 
 const FETCH_MS = 5_000
 
@@ -15,6 +15,7 @@ export interface IssuerKeysOptions {
 
 export interface IssuerKeys {
   lookup: KeyLookup
+  version: KeysVersion
   close(): void
 }
 
@@ -37,7 +38,7 @@ export async function openIssuerKeys(
     unknown.inc()
     log.error({ kid: kid?.slice(0, 100), source }, 'workload token signed with a key that the issuer does not publish')
   })
-  return { lookup, close: cache.close }
+  return { lookup, version: cache.version, close: cache.close }
 }
 
 /** A token that says it is the issuer's, by a key that is not known, is 503 while nobody can tell: the last look for keys failed. */

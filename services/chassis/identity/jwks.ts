@@ -5,6 +5,9 @@ import { unavailable } from '../contract/failure.ts'
 /** Finds the public key for a token's header, as jose's jwtVerify wants it. */
 export type KeyLookup = (header: JWSHeaderParameters, token: FlattenedJWSInput) => Promise<CryptoKey>
 
+/** Changes with the keys. */
+export type KeysVersion = () => number
+
 export const keysUnavailable = () => unavailable('Tokens cannot be checked yet; try again shortly')
 
 export interface JwksCache {
@@ -13,6 +16,8 @@ export interface JwksCache {
   ready(): boolean
   /** Whether the last look for keys found any: only then is a kid that is not among them unknown to the issuer. */
   answered(): boolean
+  /** Another number whenever the issuer publishes other keys. */
+  version: KeysVersion
   close(): void
 }
 
@@ -37,7 +42,9 @@ export const FILE_TIMES = { refreshMs: 5_000, unknownKidMs: 1_000 }
  * lookup is 503, never 401: the caller's token may be good.
  */
 export function createJwksCache({ fetch, log, initial, refreshMs = 60_000, unknownKidMs = 10_000, retryMs = 1_000 }: JwksOptions): JwksCache {
+  let published = initial && JSON.stringify(initial)
   let keys = initial && createLocalJWKSet(initial)
+  let version = 0
   let answered = false
   let askedAt = Number.NEGATIVE_INFINITY
   let asking: Promise<void> | undefined
@@ -48,7 +55,14 @@ export function createJwksCache({ fetch, log, initial, refreshMs = 60_000, unkno
     asking ??= (async () => {
       askedAt = performance.now()
       try {
-        keys = createLocalJWKSet(await fetch())
+        const answer = await fetch()
+        const text = JSON.stringify(answer)
+        // The same ones stay, for they hold what was imported from each.
+        if (text !== published) {
+          keys = createLocalJWKSet(answer)
+          published = text
+          version++
+        }
         answered = true
       } catch (error) {
         answered = false
@@ -79,6 +93,7 @@ export function createJwksCache({ fetch, log, initial, refreshMs = 60_000, unkno
     lookup,
     ready: () => keys !== undefined,
     answered: () => answered,
+    version: () => version,
     close: () => {
       closed = true
       clearTimeout(timer)

@@ -1,4 +1,6 @@
 import { z } from 'zod'
+import { parseCalleePlace } from '../contract/callee-place.ts'
+import { parseDnsServer } from '../contract/dns-server.ts'
 import { ADMIN_PORT, DEFAULT_POOL_SIZE, type ServiceDefinition } from '../contract/graph.ts'
 import { secretsOf } from '../contract/secrets.ts'
 import { count, list, loadConfig, milliseconds, port, text } from '../contract/settings.ts'
@@ -9,10 +11,11 @@ import { servesWorkloads } from '../contract/workload.ts'
 import { databaseUrlFile } from '../data/database-url.ts'
 
 /** The settings that every service has; the URL of a database only one that has one. */
-export const baseConfig = (service: Pick<ServiceDefinition, 'port' | 'database'>) => ({
+export const baseConfig = (service: Pick<ServiceDefinition, 'port' | 'database' | 'grpc'>) => ({
   HOST: z.string().optional().describe('the address to listen on'),
   PORT: port(service.port),
   ADMIN_PORT: port(ADMIN_PORT),
+  GRPC_PORT: service.grpc ? port(service.grpc.port) : z.undefined().describe('nothing: the service is not served by gRPC'),
   DATABASE_URL_FILE: service.database === undefined ? z.undefined().describe('nothing: the service has no database') : databaseUrlFile,
   DATABASE_POOL_SIZE: count(DEFAULT_POOL_SIZE, 'connections that it keeps to its database'),
   NAMESPACE: text('the Kubernetes namespace'),
@@ -32,12 +35,39 @@ export const commonSettings = (service: Pick<ServiceDefinition, 'port' | 'databa
   return { DATABASE_POOL_SIZE, INGRESS_TRACES, LINGER_MS, LOG_LEVEL, OTEL_EXPORTER_OTLP_ENDPOINT }
 }
 
+/** Texts that a function can read. */
+const readable = <S extends z.ZodType<string | string[]>>(schema: S, read: (text: string) => unknown) =>
+  schema.superRefine((value, context) => {
+    try {
+      for (const one of [value].flat()) read(one)
+    } catch (error) {
+      context.addIssue({ code: 'custom', message: (error as Error).message })
+    }
+  })
+
+/** Of a service that calls others: how it finds them. */
+const registryConfig = {
+  DISCOVERY: z
+    .enum(['dns', 'srv'])
+    .default('dns')
+    .describe('dns (the addresses of a callee, with the port of its definition) or srv (its SRV records: ports, priorities and weights, too)'),
+  DISCOVERY_DOMAIN: text('cluster.local', "the cluster's domain, for the names of SRV records"),
+  DISCOVERY_SERVER: readable(list('').pipe(z.array(z.string()).min(1)), parseDnsServer)
+    .optional()
+    .describe('addresses of DNS servers that know SRV records, e.g. 127.0.0.1:8600, separated by commas; by default those of /etc/resolv.conf'),
+}
+
+export type RegistryConfig = { [K in keyof typeof registryConfig]: z.output<(typeof registryConfig)[K]> }
+
 /** What a service must be told of each service that it calls. */
-const edgeConfig = ({ calls }: Pick<ServiceDefinition, 'calls'>): Record<string, z.ZodType<string | undefined>> =>
+const edgeConfig = ({ calls }: Pick<ServiceDefinition, 'calls'>): Record<string, z.ZodType> =>
   Object.fromEntries(
     calls.flatMap(({ to: { name } }) => [
       [edgeVariables(name).identityFile, text(`the path of our workload token for the ${name} service`)],
-      [edgeVariables(name).host, text(`the name or address of the ${name} service; by default its headless Service`).optional()],
+      [
+        edgeVariables(name).host,
+        readable(text(`where the ${name} service is: host, host:port or srv:name; by default its headless Service`), parseCalleePlace).optional(),
+      ],
     ]),
   )
 
@@ -70,9 +100,10 @@ const userKeysConfig = {
 }
 
 /** What a service's own part needs of its configuration. */
-export type OwnConfig = WorkloadConfig & { [K in keyof typeof realmConfig]: string } & {
-  [K in keyof typeof userKeysConfig]: z.output<(typeof userKeysConfig)[K]>
-} & { NAMESPACE: string; [name: string]: unknown }
+export type OwnConfig = WorkloadConfig &
+  RegistryConfig & { [K in keyof typeof realmConfig]: string } & {
+    [K in keyof typeof userKeysConfig]: z.output<(typeof userKeysConfig)[K]>
+  } & { NAMESPACE: string; [name: string]: unknown }
 
 /** Everything that the environment says. What a service has no use for is not there, whatever the type says. */
 export type ServiceConfig = BaseConfig & OwnConfig
@@ -86,6 +117,7 @@ export const serviceConfig = (service: ServiceDefinition): Record<string, z.ZodT
   ...((servesUsers(service) || issuesTokens(service)) && realmConfig),
   ...(fetchesUserKeys(service) && userKeysConfig),
   ...(servesWorkloads(service) && workloadConfig),
+  ...(service.calls.length > 0 && registryConfig),
   ...edgeConfig(service),
   ...service.settings,
 })

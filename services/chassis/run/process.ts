@@ -6,10 +6,9 @@ import { ConfigError, loadConfig } from '../contract/settings.ts'
 import { edgeVariables } from '../contract/variables.ts'
 import { openDatabase } from '../data/database.ts'
 import { watchWorkloadToken } from '../identity/workload-identity.ts'
+import { createAdmission } from '../server/admission.ts'
 import { MAX_CONNECTIONS } from '../server/connections.ts'
-import { createHealth } from '../server/health.ts'
 import { drainOnSignal, type Running, serve } from '../server/serve.ts'
-import { watchLoopDelay } from '../server/shed.ts'
 import { createLog, flushLog, type Logger } from '../telemetry/log.ts'
 import { createMetrics } from '../telemetry/metrics.ts'
 import type { Runtime } from '../telemetry/runtime.ts'
@@ -60,8 +59,10 @@ export async function startProcess({ service, migrations, env, argv, wire }: Pro
 
 async function run(service: ServiceDefinition, config: ServiceConfig, log: Logger, wire: ProcessOptions['wire']): Promise<Running> {
   const metrics = createMetrics({ sloThresholdMs: service.slo.latency.thresholdMs })
+  const lost = metrics.counter('trace_spans_lost_total', 'Spans that were not sent: the queue was full, or the collector did not take them', [], [{}])
   const tracing = createTracing({
     service: service.name,
+    onLost: count => lost.inc(count),
     ...(config.OTEL_EXPORTER_OTLP_ENDPOINT && { endpoint: config.OTEL_EXPORTER_OTLP_ENDPOINT }),
   })
   const runtime: Runtime = { tracer: tracing.tracer, log, metrics }
@@ -76,18 +77,19 @@ async function run(service: ServiceDefinition, config: ServiceConfig, log: Logge
           statementTimeoutMs: service.timeoutMs,
         })
   const warm = database?.warm()
-  const loopDelay = watchLoopDelay()
   const clients = await openClients(service, config, runtime)
   const { TRUSTED_HOPS: trustedHops, INGRESS_TRACES: ingressTraces } = config
-  const wired = await wire({ config, runtime, database, clients, loopDelay, trustedHops, ingressTraces })
+  const wired = await wire({ config, runtime, database, clients, trustedHops, ingressTraces })
+  const admit = createAdmission({ ...runtime, service, ...(database && { waitMs: database.waitMs }) })
   await warm
   const running = await serve({
     ...runtime,
-    handler: wired.app.callback(),
+    handler: admit(wired.app.callback()),
     port: config.PORT,
     adminPort: config.ADMIN_PORT,
+    ...(wired.grpc && { grpc: { handler: wired.grpc.callback(), port: config.GRPC_PORT as number } }),
     lingerMs: config.LINGER_MS,
-    health: createHealth({ ...(database && { database: () => database.ping(900) }), ...wired.checks }),
+    health: wired.health,
     closers: [
       ...(wired.closers ?? []),
       ...Object.values(clients).map(({ close }) => close),
@@ -104,12 +106,14 @@ async function run(service: ServiceDefinition, config: ServiceConfig, log: Logge
 /** A client for each edge, with its own token for the callee. */
 async function openClients(service: ServiceDefinition, config: ServiceConfig, runtime: Runtime): Promise<Resources['clients']> {
   const clients: Resources['clients'] = {}
+  const { DISCOVERY: way, DISCOVERY_DOMAIN: domain, DISCOVERY_SERVER: servers } = config
+  const registry = { way, zone: `${config.NAMESPACE}.svc.${domain}`, servers }
   for (const { to } of service.calls) {
     const { identityFile, host } = edgeVariables(to.name)
     // Of each edge there is a setting, by edgeConfig.
     const token = await watchWorkloadToken(config[identityFile] as string, runtime.log)
     const elsewhere = config[host] as string | undefined
-    clients[to.name] = createClient(service, to.name, { ...runtime, workloadToken: token.current, ...(elsewhere && { host: elsewhere }) })
+    clients[to.name] = createClient(service, to.name, { ...runtime, registry, workloadToken: token.current, ...(elsewhere && { host: elsewhere }) })
   }
   return clients
 }

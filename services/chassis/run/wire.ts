@@ -15,9 +15,10 @@ import type { RelayOptions } from '../data/relay.ts'
 import type { Verifier, Verifiers } from '../identity/auth.ts'
 import { openUserVerifier } from '../identity/user-keys.ts'
 import { openWorkloadVerifier } from '../identity/workload-identity.ts'
-import type { Check } from '../server/health.ts'
+import { createGrpcApp } from '../server/grpc/pipeline.ts'
+import { createHealth, type Health } from '../server/health.ts'
 import { createApp, type Trust } from '../server/pipeline.ts'
-import type { LoopDelay } from '../server/shed.ts'
+import { shed } from '../server/shed.ts'
 import type { Runtime } from '../telemetry/runtime.ts'
 import type { OwnConfig } from './config.ts'
 import { refuseHandlers } from './refuse-handlers.ts'
@@ -30,7 +31,6 @@ type AnyStarted = Omit<Started<ServiceDefinition & { database: true }>, 'settle'
 export interface Resources extends Trust {
   config: OwnConfig
   runtime: Runtime
-  loopDelay: LoopDelay
   /** By the callee's name. */
   clients: Record<string, AnyClient>
   database?: Database | undefined
@@ -43,7 +43,9 @@ export interface Resources extends Trust {
 /** A service as the process serves it. */
 export interface Wired {
   app: Koa
-  checks?: Record<string, Check>
+  /** The same by gRPC. */
+  grpc?: Koa
+  health: Health
   /** Closed in order after the last request and before clients, telemetry and pool. */
   closers?: (() => Promise<unknown>)[]
 }
@@ -54,7 +56,7 @@ const LEFTOVERS: Partial<RelayOptions> = { pollMs: 10_000, listens: false }
 /** Starts a service's own code and puts around it what its definition implies. */
 export async function wireService<D extends ServiceDefinition>(implementation: Implementation<D>, resources: Resources): Promise<Wired> {
   const { service } = implementation
-  const { config, runtime, clients, database, loopDelay, verifiers: given = {}, relay = {}, ...trust } = resources
+  const { config, runtime, clients, database, verifiers: given = {}, relay = {}, ...trust } = resources
   const pick = (names: readonly string[]) => Object.fromEntries(names.map(name => [name, config[name]]))
   const realm = { issuer: config.AUTH_ISSUER, audience: config.AUTH_AUDIENCE }
   const call: CallCallee = (scope, callee, operation, options) => (clients[callee] as AnyClient).call(scope, operation, options as never)
@@ -75,13 +77,16 @@ export async function wireService<D extends ServiceDefinition>(implementation: I
   const { AUTH_JWKS_URI: jwksUri, AUTH_ALGORITHMS: algorithms } = config
   const users = fetchesUserKeys(service) && !verifyUser && !given.user ? openUserVerifier({ ...realm, jwksUri, algorithms }, runtime) : undefined
   const user = verifyUser ?? users?.verify
-  const app = createApp(runtime, {
+  const options = {
     service,
     handlers,
-    loopDelay,
     verifiers: { ...(user && { user }), ...(workload && { workload: workload.verify }), ...given },
     ...trust,
-  })
+    shed: shed({ maxConcurrency: service.maxConcurrency }, runtime.metrics),
+  }
+  const app = createApp(runtime, options)
+  const health = createHealth({ ...(database && { database: () => database.ping(900) }), ...checks })
+  const grpc = service.grpc && createGrpcApp(runtime, { ...options, health })
   const own: (() => Promise<unknown>)[] = []
   for (const verifier of [workload, users]) if (verifier) own.push(async () => verifier.close())
   if (database) {
@@ -92,5 +97,5 @@ export async function wireService<D extends ServiceDefinition>(implementation: I
     const pace = sendsCommands(service) ? {} : LEFTOVERS
     if (outbox && relay) own.push(outbox.startRelay((settle ?? {}) as Settle<D>, { ...pace, ...relay }).close)
   }
-  return { app, checks, closers: [...own, ...closers] }
+  return { app, ...(grpc && { grpc }), health, closers: [...own, ...closers] }
 }

@@ -1,27 +1,26 @@
 import type { Middleware } from 'koa'
 import type { Logger } from 'pino'
 import type { Principal } from '../identity/auth.ts'
+import { arrivalOf } from './admission.ts'
+import type { Convention } from './convention.ts'
 
-/** One line a request, at a level by status. The raw path is not logged: it is the caller's text. */
-export function accessLog(log: Logger): Middleware {
+/** One line per request, at a level by status. The raw path is not logged: it is the caller's text. */
+export function accessLog(log: Logger, convention: Convention): Middleware {
   return async (ctx, next) => {
-    const startedAt = performance.now()
+    const startedAt = arrivalOf(ctx.req)
     try {
       await next()
     } finally {
-      const { status } = ctx
+      const fault = convention.fault(ctx)
       const line = {
         trace_id: ctx.state.traceId,
-        method: ctx.method,
-        route: ctx.state.match.operation?.path,
-        status,
+        ...convention.line(ctx),
         code: ctx.state.problem?.code,
         ...caller(ctx.state.principal),
         duration_ms: Math.round((performance.now() - startedAt) * 100) / 100,
-        bytes: ctx.length ?? 0,
       }
-      if (status >= 500) log.error(line, 'request')
-      else if (status >= 400) log.warn(line, 'request')
+      if (fault === 'server') log.error(line, 'request')
+      else if (fault === 'caller') log.warn(line, 'request')
       else log.info(line, 'request')
     }
   }

@@ -1,10 +1,12 @@
 import type { IncomingMessage } from 'node:http'
 import { setImmediate } from 'node:timers/promises'
-import type { Middleware } from 'koa'
+import type { Context, Middleware } from 'koa'
 import { overloaded, tooManyRequests } from '../contract/failure.ts'
-import { MAX_BODY_BYTES } from '../contract/limits.ts'
+import { MAX_ARRIVING_BODIES, MAX_BODY_BYTES } from '../contract/limits.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
+import { lendPlace } from './admission.ts'
 import { parseStrictJson } from './json.ts'
+import { createPieces } from './pieces.ts'
 import { createPlaces, type PlaceLimits } from './places.ts'
 import { ProblemError, problemOf } from './problem.ts'
 
@@ -21,14 +23,33 @@ const CLOSE = { connection: 'close' }
 
 const tooLarge = (maxBytes: number) => new ProblemError(413, 'body-too-large', `The body is larger than ${maxBytes} bytes`, { headers: CLOSE })
 
+/** What a transport wants of a request's body. */
+export interface Wanted {
+  /** Longest body of a request in bytes. */
+  limit(ctx: Context, maxBytes: number): number
+  /** Whether there is to be one. */
+  any(ctx: Context): boolean
+  take(ctx: Context, bytes: Buffer): void
+}
+
+const JSON_BODY: Wanted = {
+  limit: (ctx, maxBytes) => ctx.state.match.operation?.maxBodyBytes ?? maxBytes,
+  any: ctx => ctx.state.match.operation?.body !== undefined,
+  take: (ctx, bytes) => {
+    ctx.state.json = () => parseJson(ctx.get('content-type'), bytes)
+  },
+}
+
 /**
  * Receives the body before a request counts as work: what is still arriving holds a place of its own kind, and few of them per source,
  * so that whoever sends slowly keeps nobody else out.
+ * @param wanted @default JSON, where the operation has a body
  * @throws ProblemError 413 over the limit, 408 after `timeoutMs`, 429 or 503 when no place is left
  */
 export function receiveBody(
   metrics: Metrics,
-  { maxBytes = MAX_BODY_BYTES, timeoutMs = 800, arriving = { total: 256, perSource: 16 } }: BodyLimits = {},
+  { maxBytes = MAX_BODY_BYTES, timeoutMs = 800, arriving = { total: MAX_ARRIVING_BODIES, perSource: 16 } }: BodyLimits = {},
+  wanted: Wanted = JSON_BODY,
 ): Middleware {
   const places = createPlaces(arriving)
   const refused = metrics.counter(
@@ -38,20 +59,20 @@ export function receiveBody(
     [{ limit: 'total' }, { limit: 'source' }],
   )
   return async (ctx, next) => {
-    const { operation } = ctx.state.match
-    const limit = operation?.maxBodyBytes ?? maxBytes
+    const limit = wanted.limit(ctx, maxBytes)
     if (Number(ctx.get('content-length')) > limit) throw tooLarge(limit)
-    if (operation?.body) {
+    if (wanted.any(ctx)) {
       const source: string = ctx.state.address()
       const full = places.take(source)
       if (full) {
         refused.inc({ limit: full })
         throw problemOf(full === 'source' ? tooManyRequests('Too many bodies from your address are still arriving') : overloaded(), CLOSE)
       }
+      const takeBack = lendPlace(ctx.req)
       try {
-        const bytes = await readBytes(ctx.req, limit, timeoutMs)
-        ctx.state.json = () => parseJson(ctx.get('content-type'), bytes)
+        wanted.take(ctx, await readBytes(ctx.req, limit, timeoutMs))
       } finally {
+        takeBack()
         places.give(source)
       }
     }
@@ -86,10 +107,16 @@ function parseJson(type: string, bytes: Uint8Array): unknown {
 
 function readBytes(req: IncomingMessage, maxBytes: number, timeoutMs: number): Promise<Buffer> {
   return new Promise((resolve, reject) => {
-    const chunks: Buffer[] = []
+    const pieces = createPieces()
     let size = 0
-    const timer = setTimeout(() => fail(slow()), timeoutMs)
+    let isSettled = false
+    // A process that stood still wakes to its timers first: what has come meanwhile is read in the turn that follows.
+    const timer = setTimeout(async () => {
+      await setImmediate()
+      if (!isSettled) fail(slow())
+    }, timeoutMs)
     const settle = () => {
+      isSettled = true
       clearTimeout(timer)
       req.off('data', onData).off('end', onEnd).off('error', onGone).off('close', onGone)
     }
@@ -101,11 +128,11 @@ function readBytes(req: IncomingMessage, maxBytes: number, timeoutMs: number): P
     const onData = (chunk: Buffer) => {
       size += chunk.length
       if (size > maxBytes) fail(tooLarge(maxBytes))
-      else chunks.push(chunk)
+      else pieces.add(chunk)
     }
     const onEnd = () => {
       settle()
-      resolve(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks))
+      resolve(pieces.whole())
     }
     const onGone = () => fail(new ProblemError(400, 'invalid-request', 'The connection closed before the body was complete'))
     req.on('data', onData).on('end', onEnd).on('error', onGone).on('close', onGone)

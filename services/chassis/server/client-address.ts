@@ -1,3 +1,4 @@
+import { isIPv4 } from 'node:net'
 import ipaddr from 'ipaddr.js'
 import type { Middleware } from 'koa'
 
@@ -26,7 +27,8 @@ const IPV4_WITH_PORT = /^(\d{1,3}(?:\.\d{1,3}){3}):\d{1,5}$/
 /** IPv4 as it is, IPv6 as its /64 (one household or host owns it whole, RFC 6177), IPv4-mapped as IPv4; without port and zone. */
 export function normalizeAddress(text: string): string | undefined {
   const [, bare = ''] = IPV4_WITH_PORT.exec(text) ?? DECORATED.exec(text) ?? []
-  if (ipaddr.IPv4.isValidFourPartDecimal(bare)) return bare
+  // ipaddr.js would take a tenth of a request's time to say so.
+  if (isIPv4(bare)) return bare
   if (!ipaddr.IPv6.isValid(bare)) return undefined
   const address = ipaddr.IPv6.parse(bare)
   if (address.isIPv4MappedAddress()) return address.toIPv4Address().toString()

@@ -3,6 +3,7 @@ import type { Middleware } from 'koa'
 import { aborted, createDeadline, DEADLINE_HEADER } from '../contract/deadline.ts'
 import { invalidRequest } from '../contract/failure.ts'
 import type { Principal } from '../identity/auth.ts'
+import { arrivalOf } from './admission.ts'
 
 /**
  * Reads the caller's remaining budget.
@@ -23,7 +24,8 @@ export function requestBudgetMs(header: string | undefined, maxMs: number): numb
  */
 export function withDeadline(maxMs: number): Middleware {
   return async (ctx, next) => {
-    const deadline = createDeadline(maxMs)
+    // What it has waited to be begun is spent.
+    const deadline = createDeadline(Math.max(1, maxMs + arrivalOf(ctx.req) - performance.now()))
     ctx.state.scope.deadline = deadline
     try {
       await Promise.race([next(), aborted(deadline.signal).catch(afterOneTurn)])
@@ -42,12 +44,17 @@ const afterOneTurn = async (error: unknown): Promise<never> => {
  * Holds a request to what its caller still waits, where the caller's word counts: a verified workload's. A stranger's would let anybody
  * cut requests short in the middle of a transaction, which costs a database connection each time.
  */
-export function callerDeadline(maxMs: number, deadlinesOf: 'workloads' | 'everybody' = 'workloads'): Middleware {
+export function callerDeadline(
+  maxMs: number,
+  deadlinesOf: 'workloads' | 'everybody' = 'workloads',
+  header = DEADLINE_HEADER,
+  budgetMs = requestBudgetMs,
+): Middleware {
   return (ctx, next) => {
     const principal: Principal | undefined = ctx.state.principal
-    const header = ctx.headers[DEADLINE_HEADER]
-    if (header !== undefined && (deadlinesOf === 'everybody' || principal?.kind === 'workload'))
-      ctx.state.scope.deadline.tighten(requestBudgetMs(header.toString(), maxMs))
+    const value = ctx.headers[header]
+    if (value !== undefined && (deadlinesOf === 'everybody' || principal?.kind === 'workload'))
+      ctx.state.scope.deadline.tighten(budgetMs(value.toString(), maxMs))
     return next()
   }
 }

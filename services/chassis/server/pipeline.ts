@@ -6,14 +6,16 @@ import type { Runtime } from '../telemetry/runtime.ts'
 import { accessLog } from './access-log.ts'
 import { authenticate } from './authenticate.ts'
 import { type BodyLimits, closeUnread, receiveBody } from './body.ts'
+import { withCancellation } from './cancel.ts'
 import { clientAddress } from './client-address.ts'
+import { httpConvention } from './convention.ts'
 import { callerDeadline, withDeadline } from './deadline.ts'
 import { measureRequests } from './measure.ts'
 import { logStray, problems } from './problem.ts'
 import { matchRoute } from './router.ts'
 import { type Handlers, routes } from './routes.ts'
 import { securityHeaders } from './security-headers.ts'
-import { type LoopDelay, type ShedLimits, shed } from './shed.ts'
+import { type ShedLimits, shed } from './shed.ts'
 import { type IngressTraces, traceContext } from './trace.ts'
 
 /** Whose word counts for what a request says of itself; see docs/trust.md. */
@@ -30,27 +32,31 @@ export interface PipelineOptions<C extends Contract> extends Trust {
   service: Pick<ServiceDefinition, 'timeoutMs' | 'maxConcurrency'> & { contract: C }
   handlers: NoInfer<Handlers<C>>
   verifiers?: Verifiers
-  loopDelay: LoopDelay
   body?: BodyLimits
   shedding?: Partial<ShedLimits>
+  /** One for all apps of a service. @default its own, by maxConcurrency and `shedding` */
+  shed?: Middleware
 }
 
 /** The whole way of a request, top to bottom, by the names of its stages. */
 export const pipeline = <C extends Contract>({ tracer, log, metrics }: Runtime, options: PipelineOptions<C>) => {
-  const { service, handlers, verifiers = {}, loopDelay, trustedHops, ingressTraces, deadlinesOf, body, shedding } = options
+  const { service, handlers, verifiers = {}, trustedHops, ingressTraces, deadlinesOf, body, shedding } = options
   const { contract, timeoutMs, maxConcurrency } = service
+  const convention = httpConvention(metrics)
   return {
     closeUnread: closeUnread(),
     matchRoute: matchRoute(contract),
-    traceContext: traceContext(tracer, log, ingressTraces),
-    measureRequests: measureRequests(metrics),
-    accessLog: accessLog(log),
+    traceContext: traceContext(tracer, log, convention, ingressTraces),
+    measureRequests: measureRequests(metrics, convention),
+    accessLog: accessLog(log, convention),
     securityHeaders: securityHeaders(),
     problems: problems(log),
     clientAddress: clientAddress(trustedHops),
     withDeadline: withDeadline(timeoutMs),
+    // What a user asked for is done, whether or not the browser is still there.
+    withCancellation: withCancellation(ctx => ctx.state.match.operation?.auth === 'workload'),
     receiveBody: receiveBody(metrics, body),
-    shed: shed({ maxConcurrency, ...shedding }, loopDelay, metrics),
+    shed: options.shed ?? shed({ maxConcurrency, ...shedding }, metrics),
     authenticate: authenticate(contract, verifiers),
     callerDeadline: callerDeadline(timeoutMs, deadlinesOf),
     routes: routes(handlers),

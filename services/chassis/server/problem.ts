@@ -1,8 +1,9 @@
-import type { Middleware } from 'koa'
+import type { Context, Middleware } from 'koa'
 import type { Logger } from 'pino'
 import { CallError } from '../contract/call-error.ts'
 import { deadlineExceeded, Failure, type FailureKind, unavailable } from '../contract/failure.ts'
 import { PROBLEM_CONTENT_TYPE, problemDocument } from '../contract/problem-document.ts'
+import { Cancelled } from '../contract/scope.ts'
 
 export interface ProblemOptions {
   /** Further members of the problem object, e.g. `{ orderId }`. Never secrets. */
@@ -65,6 +66,7 @@ export function problemOf(failure: Failure, more: Record<string, string> = {}): 
  */
 export function toProblem(error: unknown): ProblemError {
   if (error instanceof ProblemError) return error
+  if (error instanceof Cancelled) return new ProblemError(499, 'cancelled', 'The caller gave up', { cause: error })
   if (error instanceof Failure) return problemOf(error)
   if (error instanceof CallError)
     return problemOf(
@@ -73,7 +75,7 @@ export function toProblem(error: unknown): ProblemError {
   return new ProblemError(500, 'internal', 'Something went wrong here; the log has it under this traceId', { cause: error })
 }
 
-const GONE = new Set(['ECONNRESET', 'EPIPE', 'ECONNABORTED', 'ERR_STREAM_PREMATURE_CLOSE'])
+const GONE = new Set(['ECONNRESET', 'EPIPE', 'ECONNABORTED', 'ERR_STREAM_PREMATURE_CLOSE', 'ERR_HTTP2_STREAM_ERROR', 'ERR_HTTP2_SESSION_ERROR'])
 
 /** For `app.on('error', ...)`: what happens outside the stages. A caller who hangs up, or breaks off in the middle (HPE_*), is no failure of ours. */
 export const logStray =
@@ -83,20 +85,25 @@ export const logStray =
     else log.error({ err: error }, 'failed outside the pipeline')
   }
 
-/** The only writer of problem documents on the request path. A 5xx is logged with its cause, a 4xx is not. */
+/** What was thrown as a problem, kept with the request. A 5xx is logged with its cause, a 4xx is not. */
+export function noteProblem(ctx: Context, log: Logger, error: unknown): ProblemError {
+  const problem = toProblem(error)
+  ctx.state.problem = problem
+  if (problem.status >= 500 && problem.code !== 'overloaded')
+    log.error(
+      { trace_id: ctx.state.traceId, code: problem.code, route: ctx.state.match?.operation?.path, err: problem.cause ?? error },
+      'request failed',
+    )
+  return problem
+}
+
+/** The only writer of problem documents on the request path. */
 export function problems(log: Logger): Middleware {
   return async (ctx, next) => {
     try {
       await next()
     } catch (error) {
-      const problem = toProblem(error)
-      ctx.state.problem = problem
-      if (problem.status >= 500 && problem.code !== 'overloaded') {
-        log.error(
-          { trace_id: ctx.state.traceId, code: problem.code, route: ctx.state.match?.operation?.path, err: problem.cause ?? error },
-          'request failed',
-        )
-      }
+      const problem = noteProblem(ctx, log, error)
       ctx.status = problem.status
       ctx.set(problem.headers)
       ctx.type = PROBLEM_CONTENT_TYPE

@@ -1,4 +1,4 @@
-import type { Middleware } from 'koa'
+import type { Context, Middleware } from 'koa'
 import { type Answer, type Contract, type Input, type Operation, parsePart } from '../contract/contract.ts'
 import { invalidRequest } from '../contract/failure.ts'
 import { requireKey } from '../contract/idempotency-key.ts'
@@ -27,21 +27,7 @@ export function routes<C extends Contract>(handlers: Handlers<C>): Middleware {
     const match: Match = ctx.state.match
     const { operationId, operation, params } = match
     if (!operation || !operationId) throw noRoute(ctx.method, match)
-    const call = {
-      params: operation.params && parsePart('path', operation.params, params),
-      query: parseQuery(operation, ctx.query),
-      idempotencyKey: operation.idempotencyKey && requireKey(ctx.get('idempotency-key')),
-      body: operation.body && parsePart('body', operation.body, ctx.state.json()),
-      scope: ctx.state.scope,
-      principal: ctx.state.principal,
-      address: ctx.state.address,
-      ifNoneMatch: ctx.get('if-none-match') || undefined,
-    }
-    // The operation is found by name at run time, so the compiler cannot join it with its handler here.
-    const answer = (await handlers[operationId as keyof C]?.(call as never)) as
-      | { status: number; body?: unknown; headers?: Record<string, string> }
-      | undefined
-    if (!answer) throw new Error(`the handler of ${operationId} returned nothing: it returns { status, body }`)
+    const answer = await handle(ctx, handlers, { params, query: () => parseQuery(operation, ctx.query), body: () => ctx.state.json() })
     ctx.status = answer.status
     if (answer.headers) ctx.set(answer.headers)
     if (answer.body === undefined) ctx.body = null
@@ -52,6 +38,39 @@ export function routes<C extends Contract>(handlers: Handlers<C>): Middleware {
     // Koa turns a null body into 204.
     ctx.status = answer.status
   }
+}
+
+/** The parts of a request that came, each as the transport has it. */
+export interface Came {
+  params: unknown
+  query: () => unknown
+  body: () => unknown
+}
+
+/**
+ * Validates the parts of a request in their order and calls the handler of its operation.
+ * @throws Failure `invalid-request` naming the wrong fields of the first part that has some
+ */
+export async function handle<C extends Contract>(
+  ctx: Context,
+  handlers: Handlers<C>,
+  { params, query, body }: Came,
+): Promise<{ status: number; body?: unknown; headers?: Record<string, string> }> {
+  const { operationId, operation } = ctx.state.match as Required<Pick<Match, 'operationId' | 'operation'>>
+  const call = {
+    params: operation.params && parsePart('path', operation.params, params),
+    query: query(),
+    idempotencyKey: operation.idempotencyKey && requireKey(ctx.get('idempotency-key')),
+    body: operation.body && parsePart('body', operation.body, body()),
+    scope: ctx.state.scope,
+    principal: ctx.state.principal,
+    address: ctx.state.address,
+    ifNoneMatch: ctx.get('if-none-match') || undefined,
+  }
+  // The operation is found by name at run time, so the compiler cannot join it with its handler here.
+  const answer = await handlers[operationId as keyof C]?.(call as never)
+  if (!answer) throw new Error(`the handler of ${operationId} returned nothing: it returns { status, body }`)
+  return answer as { status: number }
 }
 
 function noRoute(method: string, { allow, malformed }: Match): ProblemError {

@@ -10,7 +10,9 @@ import { flushLog } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import { createAdminServer } from './admin.ts'
 import { boundConnections, MAX_CONNECTIONS } from './connections.ts'
+import { type GrpcListenOptions, listenGrpc } from './grpc/listen.ts'
 import type { Health } from './health.ts'
+import { listenWidely } from './listeners.ts'
 import type { PlaceLimits } from './places.ts'
 import { ProblemError } from './problem.ts'
 
@@ -34,16 +36,19 @@ export interface ServeOptions {
   closers?: (() => Promise<unknown>)[]
   /** Connections that may be open at once. @default 4096, half of them from one address */
   connections?: PlaceLimits
+  /** The same operations by gRPC. */
+  grpc?: Pick<GrpcListenOptions, 'handler' | 'port'>
 }
 
 export interface Running {
   port: number
   adminPort: number
+  grpcPort?: number
   /** Stops taking work, finishes what is in flight, closes everything. Idempotent. */
   drain(): Promise<void>
 }
 
-/** Listens on both ports. */
+/** Listens on all ports. */
 export async function serve({
   handler,
   host,
@@ -58,6 +63,7 @@ export async function serve({
   silenceMs = 60_000,
   closers = [],
   connections = { total: MAX_CONNECTIONS, perSource: MAX_CONNECTIONS / 2 },
+  grpc,
 }: ServeOptions): Promise<Running> {
   let draining = false
   const server = createServer(
@@ -80,9 +86,10 @@ export async function serve({
   server.on('clientError', answerClientError)
   const admin = createAdminServer(health, metrics)
   metrics.readiness(async () => (await health.failing()).length === 0)
-  await listen(server, port, host)
+  const stopListening = await listenWidely(server, { port, host, backlog: MAX_CONNECTIONS })
+  const rpc = grpc && (await listenGrpc({ ...grpc, ...(host && { host }), log, metrics }))
   await listen(admin, adminPort, host)
-  const running = { port: portOf(server), adminPort: portOf(admin) }
+  const running = { port: portOf(server), adminPort: portOf(admin), ...(rpc && { grpcPort: rpc.port }) }
   log.info(running, 'listening')
 
   let drained: Promise<void> | undefined
@@ -90,12 +97,13 @@ export async function serve({
     log.info({ lingerMs, finishMs }, 'draining')
     health.drain()
     draining = true
+    const rpcDrained = rpc?.drain({ lingerMs, finishMs })
     await sleep(lingerMs)
-    const closed = new Promise<void>(resolve => server.close(() => resolve()))
+    const closed = stopListening()
     // Again and again: a connection becomes idle when the request that was in flight on it is answered.
     const sweep = setInterval(() => server.closeIdleConnections(), 50)
     const force = setTimeout(() => server.closeAllConnections(), finishMs)
-    await closed
+    await Promise.all([closed, rpcDrained])
     clearTimeout(force)
     clearInterval(sweep)
     for (const close of closers) await close().catch((error: unknown) => log.warn({ err: error }, 'a resource did not close'))

@@ -16,6 +16,8 @@ import { isKept, KEPT_ATTRIBUTE, KEPT_SHARE } from '../contract/sampling.ts'
 import type { Scope } from '../contract/scope.ts'
 import { parseTraceparent, parseTracestate } from '../telemetry/trace-context.ts'
 import { keepRandomFlag } from '../telemetry/tracing.ts'
+import { arrivalOf } from './admission.ts'
+import type { Convention } from './convention.ts'
 
 /**
  * The trace that a request names; `random` is kept on the side because the SDK drops that flag.
@@ -70,18 +72,19 @@ export type IngressTraces = 'continue' | 'link'
  * name only between workloads: a stranger could switch tracing off, or have every one of its requests kept. With `continue` the ingress
  * names it; whether it is recorded remains ours to say.
  */
-export function traceContext(tracer: Tracer, log: Logger, ingressTraces: IngressTraces = 'link'): Middleware {
+export function traceContext(tracer: Tracer, log: Logger, convention: Convention, ingressTraces: IngressTraces = 'link'): Middleware {
   return async (ctx, next) => {
     const { operation } = ctx.state.match
     const ofWorkload = operation?.auth === 'workload'
     const remote = remoteContext(ctx.headers, ofWorkload)
     const continued = ofWorkload || ingressTraces === 'continue'
-    const route = operation?.path
     const span = tracer.startSpan(
-      route ? `${ctx.method} ${route}` : ctx.method,
+      convention.spanName(ctx),
       {
         kind: SpanKind.SERVER,
-        attributes: { 'http.request.method': ctx.method, 'url.scheme': 'http', ...(route && { 'http.route': route, 'url.path': ctx.path }) },
+        // What it has waited to be begun is part of it, as of the histogram.
+        startTime: arrivalOf(ctx.req),
+        attributes: convention.attributes(ctx),
         ...(!continued && remote && { links: [{ context: remote.context }] }),
       },
       continued && remote ? trace.setSpanContext(ROOT_CONTEXT, remote.context) : ROOT_CONTEXT,
@@ -94,9 +97,9 @@ export function traceContext(tracer: Tracer, log: Logger, ingressTraces: Ingress
     try {
       await next()
     } finally {
-      span.setAttribute('http.response.status_code', ctx.status)
-      if (ctx.status >= 500) {
-        span.setAttribute('error.type', ctx.state.problem?.code ?? String(ctx.status))
+      span.setAttributes(convention.outcome(ctx))
+      if (convention.fault(ctx) === 'server') {
+        span.setAttribute('error.type', convention.errorType(ctx))
         span.setStatus({ code: SpanStatusCode.ERROR })
       }
       span.end()

@@ -25,13 +25,74 @@ export interface Metrics {
   readiness(isReady: () => Promise<boolean>): void
   /** A gauge, the same one for whoever asks again. */
   gauge(name: string, help: string, labelNames?: string[]): Gauge
+  /** A gauge whose value is read at each scrape; of one that there is already, from now on by this. */
+  gaugeOf(name: string, help: string, read: () => number): void
   serverDuration: Histogram
   serverActive: Gauge
   clientDuration: Histogram
+  /** The same of gRPC; made when they are first asked for, so that a service without it shows none. */
+  rpc(): RpcMetrics
   /** Text for a scrape in the format that the Accept header asks for, and its content type. */
   expose(accept: string | undefined): Promise<{ contentType: string; text: string }>
   /** The trace of this span, where it is recorded and will be kept. */
   exemplar(span: Span, seconds: number, failed: boolean): { trace_id: string } | undefined
+}
+
+export interface RpcMetrics {
+  serverDuration: Histogram
+  serverActive: Gauge
+  clientDuration: Histogram
+}
+
+/** @returns who says since when each secret is in use, by its name */
+function exposeAges(registry: Registry): Map<string, () => number> {
+  const secrets = new Map<string, () => number>()
+  new Gauge({
+    name: 'secret_since_timestamp_seconds',
+    help: 'Unix time since which a secret is in use',
+    labelNames: ['secret'],
+    registers: [registry],
+    collect() {
+      for (const [secret, since] of secrets) this.set({ secret }, since())
+    },
+  })
+  return secrets
+}
+
+/** prom-client keeps one name a metric and cuts `_total` off for OpenMetrics, so names are put back before each scrape, one at a time. */
+function createScrape(registry: Registry, counters: ReadonlyMap<Counter, string>): Metrics['expose'] {
+  let last: Promise<unknown> = Promise.resolve()
+  const render = async (openMetrics: boolean) => {
+    const contentType = openMetrics ? Registry.OPENMETRICS_CONTENT_TYPE : Registry.PROMETHEUS_CONTENT_TYPE
+    for (const [counter, name] of counters) (counter as unknown as { name: string }).name = name
+    registry.setContentType(contentType as never)
+    return { contentType, text: await registry.metrics() }
+  }
+  return accept => {
+    const scrape = last.then(() => render(/application\/openmetrics-text/.test(accept ?? '')))
+    last = scrape.catch(() => {})
+    return scrape
+  }
+}
+
+/** What is measured of calls over gRPC. */
+function rpcMetrics(registry: Registry, histogram: (name: string, help: string, labelNames: string[]) => Histogram): RpcMetrics {
+  return {
+    serverDuration: histogram('rpc_server_call_duration_seconds', 'Time from the call to its status', [
+      'rpc_system_name',
+      'rpc_method',
+      'rpc_response_status_code',
+      'error_type',
+    ]),
+    serverActive: new Gauge({ name: 'rpc_server_active_calls', help: 'Calls in flight', registers: [registry] }),
+    clientDuration: histogram('rpc_client_call_duration_seconds', 'Time of one attempt to call another service', [
+      'peer_service',
+      'rpc_system_name',
+      'rpc_method',
+      'rpc_response_status_code',
+      'error_type',
+    ]),
+  }
 }
 
 export function createMetrics({ sloThresholdMs, keptShare = KEPT_SHARE }: MetricsOptions = {}): Metrics {
@@ -46,28 +107,16 @@ export function createMetrics({ sloThresholdMs, keptShare = KEPT_SHARE }: Metric
   const histogram = (name: string, help: string, labelNames: string[]) =>
     new Histogram({ name, help, labelNames, buckets, registers: [registry], enableExemplars: true })
 
-  const secrets = new Map<string, () => number>()
-  new Gauge({
-    name: 'secret_since_timestamp_seconds',
-    help: 'Unix time since which a secret is in use',
-    labelNames: ['secret'],
-    registers: [registry],
-    collect() {
-      for (const [secret, since] of secrets) this.set({ secret }, since())
-    },
-  })
-
-  // prom-client keeps one name a metric and cuts `_total` off for OpenMetrics, so names are put back before each scrape, one at a time.
-  let lastScrape: Promise<unknown> = Promise.resolve()
-  const render = async (openMetrics: boolean) => {
-    const contentType = openMetrics ? Registry.OPENMETRICS_CONTENT_TYPE : Registry.PROMETHEUS_CONTENT_TYPE
-    for (const [counter, name] of counters) (counter as unknown as { name: string }).name = name
-    registry.setContentType(contentType as never)
-    return { contentType, text: await registry.metrics() }
-  }
+  const secrets = exposeAges(registry)
+  const expose = createScrape(registry, counters)
+  let rpc: RpcMetrics | undefined
 
   return {
     registry,
+    rpc: () => {
+      rpc ??= rpcMetrics(registry, histogram)
+      return rpc
+    },
     counter(name, help, labelNames = [], known = []) {
       const counter = (registry.getSingleMetric(name) as Counter | undefined) ?? new Counter({ name, help, labelNames, registers: [registry] })
       counters.set(counter, name)
@@ -87,6 +136,17 @@ export function createMetrics({ sloThresholdMs, keptShare = KEPT_SHARE }: Metric
     },
     gauge: (name, help, labelNames = []) =>
       (registry.getSingleMetric(name) as Gauge | undefined) ?? new Gauge({ name, help, labelNames, registers: [registry] }),
+    gaugeOf: (name, help, read) => {
+      registry.removeSingleMetric(name)
+      new Gauge({
+        name,
+        help,
+        registers: [registry],
+        collect(this: Gauge) {
+          this.set(read())
+        },
+      })
+    },
     serverDuration: histogram('http_server_request_duration_seconds', 'Time from the request head to the answer', [
       'http_request_method',
       'http_route',
@@ -100,11 +160,7 @@ export function createMetrics({ sloThresholdMs, keptShare = KEPT_SHARE }: Metric
       'http_response_status_code',
       'error_type',
     ]),
-    expose(accept) {
-      const scrape = lastScrape.then(() => render(/application\/openmetrics-text/.test(accept ?? '')))
-      lastScrape = scrape.catch(() => {})
-      return scrape
-    },
+    expose,
     exemplar: (span, seconds, failed) => {
       const { traceId } = span.spanContext()
       return span.isRecording() && (failed || seconds > slowSeconds || isKept(traceId, keptShare)) ? { trace_id: traceId } : undefined

@@ -1,17 +1,8 @@
-import { randomFillSync } from 'node:crypto'
 import { type Attributes, ROOT_CONTEXT, type Span, SpanKind, SpanStatusCode, TraceFlags, type Tracer, trace } from '@opentelemetry/api'
-import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-http'
-import { resourceFromAttributes } from '@opentelemetry/resources'
-import {
-  AlwaysOffSampler,
-  AlwaysOnSampler,
-  BatchSpanProcessor,
-  ParentBasedSampler,
-  type SpanProcessor,
-  TracerProvider,
-} from '@opentelemetry/sdk-trace'
 import { atMost } from '../contract/deadline.ts'
 import { isKept, KEPT_ATTRIBUTE, KEPT_SHARE } from '../contract/sampling.ts'
+import { openExporter } from './exporter.ts'
+import { createTracer, randomHex, type SpanSink } from './spans.ts'
 import { formatTraceparent, parseTraceparent } from './trace-context.ts'
 
 export interface TracingOptions {
@@ -19,8 +10,14 @@ export interface TracingOptions {
   version?: string
   /** OTLP/HTTP base URL, e.g. `http://127.0.0.1:4318`; without one spans only carry ids. */
   endpoint?: string
-  /** For tests: where ended spans go instead of the endpoint. */
+  /** Told how many spans are lost, each time that some are. */
+  onLost?: (count: number) => void
+  /** For tests: where ended spans go instead of the endpoint. OpenTelemetry's own processors fit. */
   processor?: SpanProcessor
+}
+
+export interface SpanProcessor extends SpanSink {
+  shutdown(): Promise<void>
 }
 
 export interface Tracing {
@@ -29,50 +26,14 @@ export interface Tracing {
   close(): Promise<void>
 }
 
-export function createTracing({ service, version, endpoint, processor }: TracingOptions): Tracing {
-  const processors = processor ? [processor] : endpoint ? [batchTo(endpoint)] : []
-  const provider = new TracerProvider({
-    resource: resourceFromAttributes({ 'service.name': service, ...(version && { 'service.version': version }) }),
-    sampler: new ParentBasedSampler({ root: processors.length > 0 ? new AlwaysOnSampler() : new AlwaysOffSampler() }),
-    idGenerator: { generateTraceId: () => randomHex(16), generateSpanId: () => randomHex(8) },
-    spanProcessors: processors,
-  })
+export function createTracing({ service, version, endpoint, onLost, processor }: TracingOptions): Tracing {
+  const resource = { 'service.name': service, ...(version && { 'service.version': version }) }
+  const exporter = endpoint && !processor ? openExporter({ endpoint, resource, ...(onLost && { onLost }) }) : undefined
+  const sink = processor ?? exporter
   return {
-    tracer: provider.getTracer('fairlead'),
-    close: () => atMost(2_000, provider.shutdown()).catch(() => {}),
+    tracer: createTracer({ resource, sink }),
+    close: () => atMost(2_000, Promise.resolve(processor ? processor.shutdown() : exporter?.close())).catch(() => {}),
   }
-}
-
-const MAX_QUEUED_SPANS = 4_096
-const MAX_BATCH_SPANS = 512
-
-/** The queue is bounded: with the collector gone spans are dropped and nothing else changes. */
-const batchTo = (endpoint: string) =>
-  new BatchSpanProcessor({
-    exporter: new OTLPTraceExporter({
-      url: `${endpoint.replace(/\/$/, '')}/v1/traces`,
-      timeoutMillis: 2_000,
-      // At the end a full queue goes out at once, beside the batch under way.
-      concurrencyLimit: MAX_QUEUED_SPANS / MAX_BATCH_SPANS + 1,
-    }),
-    maxQueueSize: MAX_QUEUED_SPANS,
-    maxExportBatchSize: MAX_BATCH_SPANS,
-    scheduledDelayMillis: 1_000,
-    exportTimeoutMillis: 2_000,
-  })
-
-const pool = Buffer.alloc(4_096)
-let used = pool.length
-
-/** Hex digits of `bytes` random bytes, never all zero; all are random, as the level 2 random flag promises. */
-function randomHex(bytes: number): string {
-  if (used + bytes > pool.length) {
-    randomFillSync(pool)
-    used = 0
-  }
-  const hex = pool.toString('hex', used, used + bytes)
-  used += bytes
-  return /^0+$/.test(hex) ? randomHex(bytes) : hex
 }
 
 const randomFlags = new WeakMap<Span, boolean>()

@@ -1,6 +1,8 @@
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type Koa from 'koa'
+import { listenGrpc } from '../server/grpc/listen.ts'
+import type { Runtime } from '../telemetry/runtime.ts'
 
 export interface Listening {
   /** `host:port` */
@@ -22,4 +24,10 @@ export async function listen(app: Koa): Promise<Listening> {
       await closed
     },
   }
+}
+
+/** The same by gRPC. */
+export async function listenRpc(app: Koa, runtime: Runtime): Promise<Listening> {
+  const server = await listenGrpc({ handler: app.callback(), port: 0, host: '127.0.0.1', ...runtime })
+  return { host: `127.0.0.1:${server.port}`, close: () => server.drain({ lingerMs: 0, finishMs: 0 }) }
 }

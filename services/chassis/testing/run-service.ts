@@ -60,8 +60,8 @@ export async function runService<D extends ServiceDefinition>(
   const standIns = callees as Record<string, StandIn<ServiceDefinition> | undefined>
   await using started = new AsyncDisposableStack()
   const clients: Resources['clients'] = {}
-  for (const { to } of service.calls) {
-    const standing = await standIns[to.name]?.start()
+  for (const { to, protocol } of service.calls) {
+    const standing = await standIns[to.name]?.start(protocol)
     if (standing) started.defer(standing.close)
     clients[to.name] = clientOf(service, to.name, runtime, standing?.host ?? NOBODY)
     started.defer(clients[to.name]?.close as () => Promise<void>)
@@ -74,7 +74,6 @@ export async function runService<D extends ServiceDefinition>(
     database: db?.database,
     relay: { pollMs: 50, maxBackoffMs: 200 },
     verifiers: testVerifiers,
-    loopDelay: { currentMs: () => 0, close: () => {} },
     trustedHops: 0,
   })
   for (const close of (wired.closers ?? []).toReversed()) started.defer(async () => void (await close()))

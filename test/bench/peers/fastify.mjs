@@ -13,6 +13,11 @@ const product = {
 }
 
 const app = Fastify({ logger: false })
+if (process.argv.includes('under-pressure')) {
+  const { default: underPressure } = await import('@fastify/under-pressure')
+  // What its README begins with, but for memory, which the bench's flags bound.
+  await app.register(underPressure, { maxEventLoopDelay: 1_000, maxEventLoopUtilization: 0.98 })
+}
 app.addHook('onRequest', async request => {
   request.startedAt = performance.now()
 })

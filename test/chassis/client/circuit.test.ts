@@ -36,6 +36,12 @@ describe('createCircuit', () => {
     expect(work).not.toHaveBeenCalled()
   })
 
+  test('stays closed while the callee is overloaded', async () => {
+    const circuit = circuitOf()
+    await repeat(50, () => circuit.execute(() => Promise.resolve({ status: 503, body: { code: 'overloaded' } })))
+    expect(await runtime.metric(STATE)).toBe(0)
+  })
+
   test('stays closed while fewer than 80 % fail', async () => {
     const circuit = circuitOf()
     for (let i = 0; i < 50; i++) {

@@ -312,6 +312,40 @@ describe('addresses', () => {
     )
   })
 
+  test.each(['127.0.0.2', '::1'])('that refuse are left alone by the calls after: %s', async dead => {
+    const { port } = await startCallee()
+    const { get, runtime } = clientOf(port, { lookup: async () => ['127.0.0.1', dead] })
+    for (let n = 0; n < 10; n++) await get()
+    expect(await runtime.metric('discovery_ejections_total{peer_service="callee"}')).toBe(1)
+    expect(await runtime.metric('discovery_ejected_addresses{peer_service="callee"}')).toBe(1)
+  })
+
+  test('that take no connection are left alone even where an attempt is over before that is known', async () => {
+    const { port } = await startCallee()
+    await blackHole(port, '127.0.0.2')
+    const { get, runtime } = clientOf(port, { attemptTimeoutMs: 150, lookup: async () => ['127.0.0.1', '127.0.0.2'] })
+    const ejections = () => runtime.metric('discovery_ejections_total{peer_service="callee"}')
+    await vi.waitFor(async () => {
+      await get().catch(() => {})
+      expect(await ejections()).toBe(1)
+    })
+    expect((await get()).status).toBe(200)
+  })
+
+  test('that all refuse make a CallError, and are tried by the next call all the same', async () => {
+    const started = await startCallee()
+    const lookup = async () => ['127.0.0.2', '127.0.0.3']
+    const { get, failure, runtime } = clientOf(started.port, { lookup })
+    const ejected = () => runtime.metric('discovery_ejected_addresses{peer_service="callee"}')
+    for (let n = 0; n < 3; n++) expect(await failure(get())).toMatchObject({ code: 'unreachable', cause: { code: 'ECONNREFUSED' } })
+    const late = createServer((req, res) => ok(req, res, 1))
+    onTestFinished(() => void late.close())
+    await new Promise<void>(resolve => late.listen(started.port, '127.0.0.3', resolve))
+    expect(await ejected()).toBe(2)
+    expect((await get()).status).toBe(200)
+    expect(await ejected()).toBe(1)
+  })
+
   test('that all refuse make a CallError', async () => {
     const { add, failure } = clientOf(await freePort(), { lookup: async () => ['127.0.0.1', '127.0.0.2'] })
     expect(await failure(add())).toMatchObject({ code: 'unreachable', cause: { code: 'ECONNREFUSED' } })
@@ -626,5 +660,25 @@ describe('client.close', () => {
     await vi.waitFor(() => expect(started.requests).toHaveLength(1))
     await client.close()
     expect(await ended).toMatchObject({ code: 'unreachable' })
+  })
+})
+
+describe('a callee that is overloaded', () => {
+  test('is called less, its circuit stays closed, and all calls are made again once it has room', async () => {
+    const started = await startCallee(refuse(503, 'overloaded'))
+    const { get, failure, runtime } = clientOf(started.port, { random: () => 0.5 })
+    for (let n = 0; n < 40; n++) await failure(get())
+    expect(started.requests.length).toBeLessThan(10)
+    expect(await runtime.metric('http_client_throttled_total{peer_service="callee"}')).toBe(40 - started.requests.length)
+    expect(await failure(get())).toMatchObject({
+      code: 'overloaded',
+      message: 'callee is overloaded and refuses most calls; getThing was not called',
+    })
+    expect(await runtime.metric('http_client_circuit_state{peer_service="callee"}')).toBe(0)
+    started.handler = ok
+    vi.useFakeTimers({ toFake: ['performance'], now: performance.now() + 20_000 })
+    onTestFinished(() => void vi.useRealTimers())
+    vi.advanceTimersByTime(20_000)
+    for (let n = 0; n < 5; n++) expect(await get()).toMatchObject({ status: 200 })
   })
 })

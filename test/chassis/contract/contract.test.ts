@@ -59,6 +59,13 @@ describe('defineContract', () => {
   test.each([
     ['a name that differs', { get: { ...operation, path: '/things/{idd}', params } }, 'get: the path /things/{idd} has {idd}, params has id'],
     ['a parameter that nothing describes', { get: operation }, 'get: the path /things/{id} has {id}, params has nothing'],
+    ['a version that is none', { get: { ...operation, params, commandVersion: 0 } }, 'get: commandVersion is 0, not a whole number from 1 to 32767'],
+    ['a version in parts', { get: { ...operation, params, commandVersion: 1.5 } }, 'get: commandVersion is 1.5, not a whole number from 1 to 32767'],
+    [
+      'a version beyond its column',
+      { get: { ...operation, params, commandVersion: 32_768 } },
+      'get: commandVersion is 32768, not a whole number from 1 to 32767',
+    ],
     ['a description of no parameter', { get: { ...operation, path: '/things', params } }, 'get: params has id, the path /things has no {id}'],
     [
       'two operations of one route',

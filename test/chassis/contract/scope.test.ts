@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { within } from '../../../services/chassis/contract/scope.ts'
+import { scopeWith, within } from '../../../services/chassis/contract/scope.ts'
 import { testRuntime } from '../../support/runtime.ts'
 
 const never = () => new Promise<never>(() => {})
@@ -56,5 +56,28 @@ describe('within', () => {
     const work = vi.fn(never)
     await expect(within(scope, 200, work)).rejects.toMatchObject(SPENT)
     expect(work).not.toHaveBeenCalled()
+  })
+})
+
+describe('scopeWith', () => {
+  test('changes what it is told, and makes the log only for whoever writes to it', () => {
+    const runtime = testRuntime()
+    const made = vi.fn(() => runtime.log)
+    const { deadline, span } = runtime.scope(1_000)
+    const scope = {
+      deadline,
+      span,
+      get log() {
+        return made()
+      },
+    }
+    const other = { ...deadline }
+    const inner = scopeWith(scopeWith(scope, { deadline: other }), {})
+    expect(inner.deadline).toBe(other)
+    expect(inner.span).toBe(span)
+    expect(made).not.toHaveBeenCalled()
+    inner.log.info('said')
+    expect(made).toHaveBeenCalledTimes(1)
+    expect(runtime.lines).toMatchObject([{ msg: 'said' }])
   })
 })

@@ -1,8 +1,10 @@
 import { describe, expect, test } from 'vitest'
 import { jwksOperation } from '../../../services/chassis/contract/access-token.ts'
+import { calleesOf, portsBetween } from '../../../services/chassis/contract/connections.ts'
 import type { Contract } from '../../../services/chassis/contract/contract.ts'
 import { defineService, defineSystem, type SystemDefinition } from '../../../services/chassis/contract/graph.ts'
-import { calleesOf, connectingTo, fetchesUserKeys } from '../../../services/chassis/contract/users.ts'
+import { fetchesUserKeys } from '../../../services/chassis/contract/users.ts'
+import { withGrpc } from '../../support/protocols.ts'
 import { small } from '../../support/small.ts'
 
 const responses = { 204: { description: 'Done' } }
@@ -49,7 +51,8 @@ describe('users of a system', () => {
     const system = acme(account)
     expect([account, diary, news].filter(fetchesUserKeys)).toEqual([diary])
     expect(calleesOf(system, diary)).toEqual([account])
-    expect(connectingTo(system, account)).toEqual(['diary'])
+    expect(portsBetween(system, diary, account)).toEqual([8_080])
+    expect(portsBetween(system, news, account)).toEqual([])
     expect([account, news].flatMap(one => calleesOf(system, one))).toEqual([])
     expect(calleesOf(acme(foreign, [diary]), diary)).toEqual([])
   })
@@ -58,6 +61,12 @@ describe('users of a system', () => {
     const caller = defineService({ ...diary, calls: [{ to: account, mode: 'optional', attemptTimeoutMs: 100 }] })
     const system = acme(account, [account, caller])
     expect(calleesOf(system, caller)).toEqual([account])
-    expect(connectingTo(system, account)).toEqual(['diary'])
+    expect(portsBetween(system, caller, account)).toEqual([8_080])
+  })
+  test('bring the port of HTTP beside that of gRPC, by which the keys do not come', () => {
+    const called = withGrpc(account, 9_000)
+    const caller = defineService({ ...diary, calls: [{ to: called, mode: 'optional', attemptTimeoutMs: 100, protocol: 'grpc' }] })
+    expect(portsBetween(acme(called, [called, caller]), caller, called)).toEqual([9_000, 8_080])
+    expect(portsBetween(acme(foreign, [called, caller]), caller, called)).toEqual([9_000])
   })
 })

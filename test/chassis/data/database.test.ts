@@ -85,12 +85,13 @@ async function hold(database: Database, scope: Scope) {
   return { done, release: gate.resolve }
 }
 
-/** A Postgres behind a wire that can be cut without a word. */
-async function proxy(port = 0) {
+/** A Postgres behind a wire that can be cut without a word. @param onConnect told of the ends that are there when another connection comes */
+async function proxy(port = 0, onConnect: (sockets: Set<Socket>) => void = () => {}) {
   const target = new URL(db.url)
   const sockets = new Set<Socket>()
   let frozen = false
   const server = createServer(near => {
+    onConnect(sockets)
     const far = connect(Number(target.port), target.hostname)
     for (const [from, to] of [
       [near, far],
@@ -429,9 +430,21 @@ describe('database.warm', () => {
   test('waits no longer than one statement may for a server that does not answer', async () => {
     const wire = await proxy()
     wire.freeze()
-    const { database } = open({ url: wire.url, statementTimeoutMs: 100 })
+    const { database, runtime } = open({ url: wire.url, statementTimeoutMs: 100, poolSize: 3 })
     await database.warm()
     expect(database.stats().total).toBe(0)
+    expect(runtime.lines).toContainEqual(expect.objectContaining({ level: 'warn', opened: 0, of: 3 }))
+  })
+
+  test('loses no more than the connection that breaks while others are opened', async () => {
+    let connections = 0
+    const cutFirst = (sockets: Set<Socket>) => {
+      if (++connections === 2) for (const socket of sockets) socket.destroy()
+    }
+    const { database, runtime } = open({ url: (await proxy(0, cutFirst)).url, poolSize: 3 })
+    await database.warm()
+    expect(database.stats()).toEqual({ total: 2, idle: 2, waiting: 0 })
+    expect(await database.query(runtime.scope(), NUMBER, [1])).toEqual([{ n: 1 }])
   })
 })
 

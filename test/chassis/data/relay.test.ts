@@ -23,7 +23,9 @@ const LOCK = statement('lock-message', 'select 1 from outbox where id = $1 for u
 const soon = (check: () => unknown) => vi.waitFor(check, { timeout: 10_000, interval: 10 })
 
 const write = ({ leaseMs = 0, kind = 'greet', subjectId = newId(), scope = runtime.scope() } = {}) =>
-  db.database.transaction(scope, queries => enqueue(queries, scope, { id: newId(), kind, subjectId, payload: { greeting: 'hello' }, leaseMs }))
+  db.database.transaction(scope, queries =>
+    enqueue(queries, scope, { id: newId(), kind, version: 1, subjectId, payload: { greeting: 'hello' }, leaseMs }),
+  )
 
 interface Row {
   id: string
@@ -95,7 +97,9 @@ describe('enqueue', () => {
     expect(message).toEqual({
       id: expect.any(String),
       kind: 'greet',
+      version: 1,
       subjectId,
+      sequence: 1,
       payload: { greeting: 'hello' },
       attempts: 0,
       traceparent: `00-${traceId}-${spanId}-01`,
@@ -107,23 +111,35 @@ describe('enqueue', () => {
   test('writes nothing when its transaction rolls back', async () => {
     const scope = runtime.scope()
     const failed = db.database.transaction(scope, async queries => {
-      await enqueue(queries, scope, { id: newId(), kind: 'greet', subjectId: newId(), payload: {}, leaseMs: 0 })
+      await enqueue(queries, scope, { id: newId(), kind: 'greet', version: 1, subjectId: newId(), payload: {}, leaseMs: 0 })
       throw new Error('boom')
     })
     await expect(failed).rejects.toThrow('boom')
     expect(await rows()).toEqual([])
   })
 
-  test('refuses a second message of a kind for a subject', async () => {
+  test('numbers the messages of a subject, of whatever kind, and begins anew once there are none', async () => {
     const { subjectId } = await write()
-    await expect(write({ subjectId })).rejects.toMatchObject({ code: '23505' })
-    await write({ subjectId, kind: 'part' })
+    expect(await write({ subjectId })).toMatchObject({ kind: 'greet', sequence: 2 })
+    expect(await write({ subjectId, kind: 'part' })).toMatchObject({ sequence: 3 })
+    expect(await write()).toMatchObject({ sequence: 1 })
+    await db.sql('delete from outbox where subject_id = $1 and sequence < 3', [subjectId])
+    expect(await write({ subjectId })).toMatchObject({ sequence: 4 })
+    await db.sql('delete from outbox where subject_id = $1', [subjectId])
+    expect(await write({ subjectId })).toMatchObject({ sequence: 1 })
+  })
+
+  test('leases nothing that waits for another message of its subject', async () => {
+    const { subjectId } = await write({ leaseMs: 60_000 })
+    await write({ subjectId, leaseMs: 60_000 })
+    expect((await rows()).map(({ wait }) => wait > 0).toSorted()).toEqual([false, true])
   })
 })
 
 describe('dequeue', () => {
-  test('removes the message of that kind for that subject alone', async () => {
+  test('removes the messages of that kind for that subject alone', async () => {
     const { subjectId } = await write()
+    await write({ subjectId })
     const part = await write({ subjectId, kind: 'part' })
     const other = await write()
     await dequeue(db.database, runtime.scope(), subjectId, 'greet')
@@ -355,6 +371,18 @@ describe('startRelay', () => {
     expect(handled).toEqual([])
     away = false
     await soon(() => expect(handled).toHaveLength(1))
+  })
+
+  test('delivers also what cannot be counted', async () => {
+    const flaky: Database = {
+      ...db.database,
+      query: (scope, statement, values) =>
+        statement.name === 'outbox-stats' ? Promise.reject(new Error('takes too long')) : db.database.query(scope, statement, values),
+    }
+    await write()
+    const { handled, runtime: own } = relay(settle, { database: flaky })
+    await soon(() => expect(handled.map(({ attempts }) => attempts)).toEqual([1]))
+    await soon(() => expect(own.lines).toContainEqual(expect.objectContaining({ level: 'warn', msg: 'outbox cannot be counted' })))
   })
 
   test('a message whose outcome cannot be written comes again when its lease ends', async () => {

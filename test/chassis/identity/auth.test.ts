@@ -5,6 +5,7 @@ import { defineContract, type Operation } from '../../../services/chassis/contra
 import { createAccessTokenVerifier, type Verifiers } from '../../../services/chassis/identity/auth.ts'
 import { keysUnavailable } from '../../../services/chassis/identity/jwks.ts'
 import { authenticate } from '../../../services/chassis/server/authenticate.ts'
+import { httpConvention } from '../../../services/chassis/server/convention.ts'
 import { problems } from '../../../services/chassis/server/problem.ts'
 import { matchRoute } from '../../../services/chassis/server/router.ts'
 import { traceContext } from '../../../services/chassis/server/trace.ts'
@@ -36,7 +37,7 @@ async function start(verifiers: Verifiers): Promise<Http> {
   const app = new Koa()
   const verifiable = Object.entries<Operation>(contract).filter(([, { auth }]) => auth === 'none' || verifiers[auth] !== undefined)
   app.use(matchRoute(contract))
-  app.use(traceContext(runtime.tracer, runtime.log))
+  app.use(traceContext(runtime.tracer, runtime.log, httpConvention(runtime.metrics)))
   app.use(problems(runtime.log))
   app.use(authenticate(Object.fromEntries(verifiable), verifiers))
   app.use(ctx => {

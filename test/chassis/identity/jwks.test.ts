@@ -45,6 +45,18 @@ describe('cache.lookup', () => {
     expect([await kidOf(A), await kidOf(B)]).toEqual(['a', 'b'])
   })
 
+  test('has another version once other keys are published, and not for the same ones', async () => {
+    const { cache, fetch } = cacheOf(answer(A))
+    await settle()
+    const first = cache.version()
+    await vi.advanceTimersByTimeAsync(60_000)
+    expect(fetch).toHaveBeenCalledTimes(2)
+    expect(cache.version()).toBe(first)
+    fetch.mockImplementation(answer(A, B))
+    await vi.advanceTimersByTimeAsync(60_000)
+    expect(cache.version()).not.toBe(first)
+  })
+
   test('is 503 before the first keys, and asks for them each retryMs', async () => {
     const { kidOf, cache, fetch, runtime } = cacheOf(fail)
     const unavailable = { name: 'Failure', kind: 'unavailable', code: 'unavailable', options: { retryAfterSeconds: 1 } }

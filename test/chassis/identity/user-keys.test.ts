@@ -60,6 +60,7 @@ describe('a token by a key that is not known', () => {
       throw new errors.JWKSNoMatchingKey()
     },
     ready: () => true,
+    version: () => 0,
     answered: () => answered,
     close: () => {},
   })

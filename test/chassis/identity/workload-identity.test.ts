@@ -46,7 +46,7 @@ const token = (claims: Record<string, unknown> = {}, { alg, kid, privateKey }: K
 
 function verifierWith(...keys: Key[]) {
   const runtime = testRuntime()
-  const verify = createWorkloadVerifier({ ...REALM, keys: createLocalJWKSet(jwks(...keys)) })
+  const verify = createWorkloadVerifier({ ...REALM, keys: { lookup: createLocalJWKSet(jwks(...keys)), version: () => 0 } })
   return { verify: (bearer: string) => verify(bearer, runtime.scope()), errors: () => runtime.lines.filter(line => line.level === 'error') }
 }
 
@@ -73,6 +73,19 @@ describe('createWorkloadVerifier', () => {
     const { verify } = verifierWith(rsa, ec)
     expect(await verify(await token({}, key))).toEqual({ kind: 'workload', id: 'booking' })
     expect(await verify(await token({ sub: 'system:serviceaccount:acme:mail', aud: 'stock.acme' }, key))).toEqual({ kind: 'workload', id: 'mail' })
+  })
+
+  test('refuses a token that it has taken once the issuer takes its key away', async () => {
+    let published = createLocalJWKSet(jwks(rsa))
+    let version = 0
+    const keys = { lookup: ((...args) => published(...args)) as typeof published, version: () => version }
+    const verify = createWorkloadVerifier({ ...REALM, keys })
+    const scope = testRuntime().scope()
+    const bearer = await token()
+    expect(await verify(bearer, scope)).toEqual({ kind: 'workload', id: 'booking' })
+    published = createLocalJWKSet(jwks(next))
+    version++
+    await expect(verify(bearer, scope)).rejects.toMatchObject(unauthorized)
   })
 
   test.each([

@@ -147,3 +147,42 @@ describe('the settings of the services', () => {
     expect(problems.filter(problem => problem.endsWith('it takes a value'))).toEqual([])
   })
 })
+
+describe('the registry', () => {
+  const { DISCOVERY, DISCOVERY_DOMAIN, DISCOVERY_SERVER, STOCK_HOST } = serviceConfig(booking) as Record<string, z.ZodType>
+  const fields = { DISCOVERY, DISCOVERY_DOMAIN, DISCOVERY_SERVER, STOCK_HOST } as Record<string, z.ZodType>
+
+  test('is that of the addresses by default', () => {
+    expect(loadConfig(fields, {})).toEqual({
+      DISCOVERY: 'dns',
+      DISCOVERY_DOMAIN: 'cluster.local',
+      DISCOVERY_SERVER: undefined,
+      STOCK_HOST: undefined,
+    })
+  })
+
+  test('may be one of SRV records, at a DNS server of its own', () => {
+    const env = {
+      DISCOVERY: 'srv',
+      DISCOVERY_DOMAIN: 'example',
+      DISCOVERY_SERVER: '127.0.0.1:8600, 10.0.0.2',
+      STOCK_HOST: 'srv:stock.service.consul',
+    }
+    expect(loadConfig(fields, env)).toEqual({ ...env, DISCOVERY_SERVER: ['127.0.0.1:8600', '10.0.0.2'] })
+  })
+
+  test('is nothing to a service that calls nobody', () => {
+    expect(Object.keys(serviceConfig({ ...stock, calls: [] })).filter(name => name.startsWith('DISCOVERY'))).toEqual([])
+  })
+
+  test('that is wrong is told with what it takes', () => {
+    expect(problemsOf(fields, { DISCOVERY: 'consul', DISCOVERY_SERVER: 'consul:8600', STOCK_HOST: 'srv:stock' }).slice(1)).toEqual([
+      expect.stringMatching(/^ {2}DISCOVERY is wrong \(.+\): it takes dns \(.+\) or srv \(.+\)$/),
+      expect.stringMatching(/^ {2}DISCOVERY_SERVER is wrong \(consul:8600 is no address of a DNS server .+\): it takes addresses of DNS servers/),
+      expect.stringMatching(
+        /^ {2}STOCK_HOST is wrong \(stock is not fully qualified.+\): it takes where the stock service is: host, host:port or srv:name/,
+      ),
+    ])
+    expect(problemsOf(fields, { DISCOVERY_SERVER: ',' })).toHaveLength(2)
+  })
+})

@@ -120,6 +120,19 @@ describe('time', () => {
     expect((await reply).headers.get('connection')).toBe('close')
   })
 
+  test('a body that came while the process stood still is read', async () => {
+    const { socket, reply } = openRaw(service.port)
+    const body = '{"text":"a"}'
+    socket.write(`POST /echo HTTP/1.1\r\nhost: a\r\nconnection: close\r\n${JSON_TYPE}\r\ncontent-length: ${body.length}\r\n\r\n{`)
+    await vi.waitFor(async () => expect(await service.runtime.metric('http_server_active_requests')).toBe(1))
+    // From here on timers are looked at before what has come.
+    await new Promise(resolve => setImmediate(resolve))
+    socket.write(body.slice(1))
+    const standsUntil = performance.now() + 500
+    while (performance.now() < standsUntil);
+    expect((await reply).status).toBe(200)
+  })
+
   test('a body that trickles in is 408 all the same', async () => {
     const { socket, reply } = openRaw(service.port)
     socket.write(`POST /echo HTTP/1.1\r\nhost: a\r\n${JSON_TYPE}\r\ncontent-length: 900\r\n\r\n`)

@@ -3,8 +3,9 @@ import { z } from 'zod'
 import { CallError } from '../../../services/chassis/contract/call-error.ts'
 import { defineContract } from '../../../services/chassis/contract/contract.ts'
 import { deadlineExceeded, Failure, invalidRequest, overloaded, unavailable } from '../../../services/chassis/contract/failure.ts'
-import { ProblemError, toProblem } from '../../../services/chassis/server/problem.ts'
+import { logStray, ProblemError, toProblem } from '../../../services/chassis/server/problem.ts'
 import { expectProblem } from '../../support/http.ts'
+import { testRuntime } from '../../support/runtime.ts'
 import { startTinyService, type TinyService } from '../../support/tiny-service.ts'
 
 const TRACE_ID = '4bf92f3577b34da6a3ce929d0e0e4736'
@@ -187,4 +188,17 @@ describe('problems()', () => {
     expectProblem(reply, 500, 'internal')
     expect(failures).toHaveLength(1)
   })
+})
+
+test.each([
+  ['ECONNRESET', 'debug'],
+  ['ERR_HTTP2_STREAM_ERROR', 'debug'],
+  ['ERR_HTTP2_SESSION_ERROR', 'debug'],
+  ['HPE_INVALID_CHUNK_SIZE', 'debug'],
+  ['ERR_STREAM_WRITE_AFTER_END', 'error'],
+])('%s outside of the stages is written as %s', (code, level) => {
+  const { log, lines } = testRuntime()
+  log.level = 'debug'
+  logStray(log)(Object.assign(new Error('no'), { code }))
+  expect(lines).toMatchObject([{ level }])
 })

@@ -1,6 +1,7 @@
 import Koa from 'koa'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { defineContract } from '../../../services/chassis/contract/contract.ts'
+import { httpConvention } from '../../../services/chassis/server/convention.ts'
 import { matchRoute } from '../../../services/chassis/server/router.ts'
 import { traceContext } from '../../../services/chassis/server/trace.ts'
 import { formatTraceparent, parseTraceparent, parseTracestate } from '../../../services/chassis/telemetry/trace-context.ts'
@@ -215,7 +216,7 @@ describe('traceContext()', () => {
     })
     const app = new Koa()
     app.use(matchRoute(contract))
-    app.use(traceContext(runtime.tracer, runtime.log))
+    app.use(traceContext(runtime.tracer, runtime.log, httpConvention(runtime.metrics)))
     app.use(ctx => {
       ctx.body = traceHeaders(ctx.state.scope.span)
     })

@@ -1,6 +1,6 @@
 import { createWriteStream, type WriteStream } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { setPriority, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { TestProject } from 'vitest/node'
@@ -14,8 +14,10 @@ declare module 'vitest' {
   }
 }
 
-/** Keeps the logs of the whole run, also of pods that do not live to its end. */
+/** Keeps the logs of the whole run, also of pods that do not live to its end. The processes of the tests, which are begun after it, give way to the cluster. */
 export default async function record(project: TestProject): Promise<() => Promise<void>> {
+  // The cluster shares this machine: to the kernel all of its nodes weigh as much as one process of ours, unless those give way.
+  setPriority(10)
   const dir = await mkdtemp(join(tmpdir(), 'fairlead-logs-'))
   project.provide('logs', dir)
   const stop = new AbortController()

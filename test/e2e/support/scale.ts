@@ -32,5 +32,6 @@ export async function scaleTo(service: string, count: number, timeoutMs = 120_00
       if (ready !== count || all !== count) throw new Error(`${service} has ${all} pods, ${ready} of them ready, not ${count}`)
     },
     timeoutMs,
+    1_000,
   )
 }

@@ -1,9 +1,9 @@
-import { randomBytes, randomUUID } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import { request } from 'undici'
 import { ingressAgent } from '../../../scripts/cluster/ingress-url.ts'
-import { noteSecrets } from './secrets.ts'
+import type { Taken } from '../../../scripts/journey/take-step.ts'
+import { newClients } from './clients.ts'
 import { ingressUrl, settings } from './target.ts'
-import { forgetRegistrations } from './throttle.ts'
 
 const dispatcher = ingressAgent(settings.HOST)
 
@@ -46,36 +46,13 @@ export interface Customer {
   token: string
 }
 
-export async function newCustomer(): Promise<Customer> {
-  const customer = { email: `e2e-${randomBytes(8).toString('hex')}@example.org`, password: randomBytes(12).toString('base64url') }
-  const register = () => http('POST', '/users', { body: { ...customer, name: 'Customer' } })
-  let registered = await register()
-  if (registered.status === 429) {
-    await forgetRegistrations()
-    registered = await register()
-  }
-  if (registered.status !== 201) throw new Error(`register: ${registered.status} ${JSON.stringify(registered.body)}`)
-  return { ...customer, token: await logIn(customer) }
-}
-
-/** @returns a new access token, which lives for minutes only */
-export async function logIn({ email, password }: Pick<Customer, 'email' | 'password'>): Promise<string> {
-  const session = await http('POST', '/sessions', { body: { email, password } })
-  if (session.status !== 201) throw new Error(`log in: ${session.status} ${JSON.stringify(session.body)}`)
-  const { accessToken, refreshToken } = session.body
-  noteSecrets(email, password, accessToken, accessToken.split('.')[2], refreshToken)
-  return accessToken
-}
-
-/** A few at a time: each costs the user service two password hashes. */
+/** New clients of the shop, known by name. */
 export async function newCustomers(count: number): Promise<Customer[]> {
-  const customers: Customer[] = []
-  while (customers.length < count) customers.push(...(await Promise.all([newCustomer(), newCustomer()])))
-  return customers.slice(0, count)
+  const loggedIn = (await newClients(count)).map(({ taken }) => taken.at(-1) as Taken<{ accessToken: string }>)
+  return loggedIn.map(({ sent, body }) => ({ ...(sent.body as Pick<Customer, 'email' | 'password'>), token: body.accessToken }))
 }
 
-/** Orders of the cheapest product that a new customer's credit is good for. */
-export const ORDERS_PER_CUSTOMER = 34
+export const newCustomer = async (): Promise<Customer> => (await newCustomers(1))[0] as Customer
 
 export const placeOrder = (token: string): Promise<Reply> =>
   http('POST', '/orders', { token, key: randomUUID(), body: { items: [{ sku: 'phone-case', quantity: 1 }] } })

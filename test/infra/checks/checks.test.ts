@@ -1,10 +1,11 @@
 import { describe, expect, test } from 'vitest'
+import { z } from 'zod'
 import { refuseImpossible, refuseImpossibleGraph } from '../../../infra/kit/checks/refuse.ts'
 import { Refused, type Subject } from '../../../infra/kit/checks/refused.ts'
 import type { Manifest } from '../../../infra/kit/objects/manifest.ts'
 import { loadSettings } from '../../../infra/kit/settings/settings.ts'
 import { synthesize } from '../../../infra/kit/synth/synth.ts'
-import type { Operation } from '../../../services/chassis/contract/contract.ts'
+import { type Operation, strict } from '../../../services/chassis/contract/contract.ts'
 import type { ServiceDefinition } from '../../../services/chassis/contract/graph.ts'
 import { booking, hello, images, project, stock, system } from '../../support/acme.ts'
 
@@ -22,6 +23,7 @@ const withOperations = (operations: Record<string, Pick<Operation, 'path'> & Par
   withServices(
     {
       ...stock,
+      grpc: undefined as never,
       contract: {
         ...stock.contract,
         ...Object.fromEntries(Object.entries(operations).map(([name, edit]) => [name, { ...stock.contract.listItems, ...edit }])),
@@ -49,10 +51,13 @@ const problemsOf = (subject: Subject): readonly string[] => {
   }
 }
 
+const withMemory = (memory: string) => ({ requests: { cpu: '100m', memory: '96Mi' }, limits: { cpu: '1', memory } })
+
 const container = (object: { spec: { template: { spec: { containers: Record<string, unknown>[] } } } }) =>
   object.spec.template.spec.containers[0] as Record<string, never>
 
 const edge = booking.calls[0]
+const { reserve } = stock.contract
 const ring = () => {
   const a = { ...stock, name: 'a', port: 7_001, contract: {}, calls: [] as ServiceDefinition['calls'] }
   const b: ServiceDefinition = { ...stock, name: 'b', port: 7_002, contract: {}, calls: [{ to: a, mode: 'optional', attemptTimeoutMs: 100 }] }
@@ -73,6 +78,22 @@ describe('synth', () => {
       withObject('Deployment', 'stock', d => Object.assign(d.spec.template.spec, { terminationGracePeriodSeconds: 25 })),
       withObject('Deployment', 'stock', d => Object.assign(d.spec.template.spec, { terminationGracePeriodSeconds: 26 })),
       ['Deployment stock: preStop 5000 ms + drain 21000 ms exceed terminationGracePeriodSeconds 25: pods would be killed with requests in flight'],
+    ],
+    [
+      'a memory limit that the kernel would end it by',
+      withServices({ ...stock, resources: withMemory('217Mi') }, booking),
+      withServices({ ...stock, resources: withMemory('218Mi') }, booking),
+      [
+        "stock: resources.limits.memory 217Mi cannot hold Node.js, V8's heap (40 % of it) and as many bodies as maxConcurrency lets in: at least 218Mi, or a lower maxConcurrency or maxBodyBytes (services/stock/service.ts); what the service itself keeps comes on top",
+      ],
+    ],
+    [
+      "a memory limit whose share for V8's heap its bodies would fill",
+      withServices({ ...stock, maxConcurrency: 1_500, resources: withMemory('411Mi') }, booking),
+      withServices({ ...stock, maxConcurrency: 1_500, resources: withMemory('412Mi') }, booking),
+      [
+        "stock: resources.limits.memory 411Mi cannot hold Node.js, V8's heap (40 % of it) and as many bodies as maxConcurrency lets in: at least 412Mi, or a lower maxConcurrency or maxBodyBytes (services/stock/service.ts); what the service itself keeps comes on top",
+      ],
     ],
     [
       "a caller's timeout below its callee's",
@@ -211,7 +232,7 @@ describe('synth', () => {
       'a ServiceMonitor whose port no Service has',
       withObject('ServiceMonitor', 'stock', m => Object.assign(m.spec.endpoints[0], { port: 'metrics' })),
       shipped(),
-      ["ServiceMonitor acme/stock: port 'metrics' is none of http, http, admin, otel-metrics of the Services that it matches"],
+      ["ServiceMonitor acme/stock: port 'metrics' is none of http, grpc, admin, otel-metrics of the Services that it matches"],
     ],
     [
       'two services with one public path',
@@ -251,6 +272,12 @@ describe('synth', () => {
       [
         "stock: close (DELETE /accounts/{id}, auth: 'workload') would be reached from outside, for public operations open /accounts/me (services/stock/contract.ts): give it a path that none of theirs covers",
       ],
+    ],
+    [
+      'a contract by gRPC that has changed since its numbers were written',
+      withServices({ ...stock, contract: { ...stock.contract, reserve: { ...reserve, body: strict({ sku: z.int(), lot: z.string() }) } } }, booking),
+      withServices({ ...stock, contract: { ...stock.contract, reserve: { ...reserve, summary: 'Holds one' } } }, booking),
+      ['stock: ReserveRequest.sku is int64 and was string; ReserveRequest.lot has no number: run npx fairlead proto'],
     ],
   ])('refuses %s, and not what is just allowed', (_, refused, allowed, messages) => {
     expect(problemsOf(refused)).toEqual(messages)

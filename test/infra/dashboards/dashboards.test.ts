@@ -195,6 +195,18 @@ test('what every service has is there for every service: each edge, the outbox, 
   }
 })
 
+test('an edge by gRPC is shown by what its caller measures of gRPC, and one by HTTP by that of HTTP', () => {
+  const shown = (name: string) =>
+    targets.filter(([title]) => title.includes(`call ${name}`)).flatMap(([, { expr }]) => [...expr.matchAll(/(\w+)_client_\w+_duration/g)])
+  expect(new Set(shown('stock').map(([, protocol]) => protocol))).toEqual(new Set(['rpc']))
+  expect(new Set(shown('hello').map(([, protocol]) => protocol))).toEqual(new Set(['http']))
+})
+
+test('a service without gRPC is asked for none of its metrics', () => {
+  expect(JSON.stringify(all.get('hello'))).not.toMatch(/rpc_|gRPC/)
+  expect(JSON.stringify(all.get('stock'))).toMatch(/rpc_server_call_duration_seconds_bucket/)
+})
+
 test('a system without databases has no outbox on its overview', () => {
   const titles = (dashboard: Dashboard) => dashboard.panels.map(({ title }) => title)
   expect(titles(all.get('overview') as Dashboard)).toContain('Outboxes')
@@ -205,9 +217,14 @@ test('a system without databases has no outbox on its overview', () => {
 
 test('a panel of durations draws exemplars, which lead to traces, and no other does', () => {
   const having = (is: (target: Target) => unknown) => panels.filter(([, panel]) => panel.targets?.some(is)).map(([title]) => title)
-  const ofDurations = having(({ expr }) => expr.includes('http_') && expr.includes('_duration_seconds_bucket'))
+  const ofDurations = having(({ expr }) => /(http|rpc)_.*_duration_seconds_bucket/.test(expr))
   expect(ofDurations).toEqual(
-    expect.arrayContaining(['booking: Duration of attempts to call hello, p95', 'hello: Duration', 'overview: Duration, p99']),
+    expect.arrayContaining([
+      'booking: Duration of attempts to call hello, p95',
+      'booking: Duration of attempts to call stock, p95',
+      'hello: Duration',
+      'overview: Duration, p99',
+    ]),
   )
   // By route the same requests are shown once more.
   expect(having(({ exemplar }) => exemplar)).toEqual(ofDurations.filter(title => !title.includes('by route')))

@@ -75,8 +75,8 @@ describe.each([
 
   test('have each edge with port, mode, attempts and time', () => {
     const edges = graph.services.flatMap(({ name, calls }) => calls.map(edge => ({ from: name, ...edge })))
-    for (const { from, to, mode, maxAttempts = 2, attemptTimeoutMs } of edges) {
-      const [what, time] = [`${to.port} · ${mode}`, `${maxAttempts} × ${attemptTimeoutMs} ms`]
+    for (const { from, to, mode, maxAttempts = 2, attemptTimeoutMs, protocol } of edges) {
+      const [what, time] = [`${protocol === 'grpc' ? `${to.grpc?.port} gRPC` : to.port} · ${mode}`, `${maxAttempts} × ${attemptTimeoutMs} ms`]
       expect(svg).toContain(`${inSvg(what)}`)
       expect(svg).toContain(`${from} to ${to.name}: ${what} · ${time}.`)
       expect(mermaid).toContain(`service_${from} ${mode === 'optional' ? '-.->' : '-->'}|"${what}<br/>${time}"| service_${to.name}\n`)

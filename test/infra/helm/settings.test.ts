@@ -5,7 +5,7 @@ import type { Manifest } from '../../../infra/kit/objects/manifest.ts'
 import { chartSettings, loadSettings } from '../../../infra/kit/settings/settings.ts'
 import { synthesize } from '../../../infra/kit/synth/synth.ts'
 import { defineService, defineSystem } from '../../../services/chassis/contract/graph.ts'
-import { count, list, loadConfig, seconds, text } from '../../../services/chassis/contract/settings.ts'
+import { count, flag, list, loadConfig, seconds, text } from '../../../services/chassis/contract/settings.ts'
 import { hello, project as plain } from '../../support/acme.ts'
 import { hasHelm, render } from '../../support/helm.ts'
 
@@ -34,6 +34,11 @@ const kinds = {
     .string()
     .regex(/^(?!x)y/)
     .optional(),
+  CODE: z
+    .string()
+    .regex(/^ab?c$/i)
+    .default('abc'),
+  OPEN: flag(false, 'open at night'),
   KEY_ID: text('the id of a key'),
   PRICE: z.coerce.number().transform(value => value * 100),
 }
@@ -68,6 +73,8 @@ const all = {
   NOTE: 'true',
   LIMIT: '-3',
   WORD: 'yes',
+  CODE: 'AbC',
+  OPEN: 'true',
 }
 const prefixed = (texts: Record<string, string>) => Object.fromEntries(Object.entries(texts).map(([name, value]) => [`MY_TILL_${name}`, value]))
 
@@ -94,14 +101,28 @@ describe.runIf(hasHelm())('the chart', () => {
     expect(environment(await withSettings(given))).toEqual(synthesized(prefixed(given)))
   })
 
+  test('takes numbers and booleans, which `helm --set` makes of what looks like one', async () => {
+    const bare = { COUNT: 20_000_000, FLAG: false, WAIT: 7, LIMIT: -3, OPEN: true, PRICE: 0.000_000_25 }
+    const texts = Object.fromEntries(Object.entries(bare).map(([name, value]) => [name, String(value)]))
+    expect(environment(await withSettings({ ...required, ...bare }))).toEqual(synthesized(prefixed({ ...required, ...texts })))
+    const set = Object.entries(bare).map(([name, value]) => `services.my-till.settings.${name}=${value}`)
+    expect(environment(await render(chart, { services: { 'my-till': { settings: required } } }, set))).toMatchObject({
+      COUNT: '20000000',
+      OPEN: 'true',
+    })
+  })
+
   test('asks for a required one by its name', async () => {
     await expect(withSettings({ PRICE: '1' })).rejects.toThrow(/KEY_ID/)
     await expect(withSettings({ ...required, KEY_ID: '' })).rejects.toThrow(/KEY_ID/)
   })
 
   test.each([
-    ['a number, which Helm would write in another way', { COUNT: 10_000_000 }, /COUNT.*want string/],
+    ['a number for a text', { NAME: 5 }, /NAME.*want string/],
     ['a text that is no number', { COUNT: 'many' }, /COUNT.*does not match/],
+    ['a number with a fraction for a whole one', { COUNT: 0.5 }, /COUNT.*want integer or string/],
+    ['a number out of its bounds', { WAIT: 61 }, /WAIT.*maximum/],
+    ['what a pattern without regard to case does not match', { CODE: 'xyz' }, /CODE/],
     ['what is none of its words', { SWITCH: 'maybe' }, /SWITCH/],
   ])('refuses %s', async (_, wrong, message) => {
     await expect(withSettings({ ...required, ...wrong })).rejects.toThrow(message)

@@ -1,11 +1,12 @@
 import { execFile } from 'node:child_process'
-import { appendFile, cp, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
+import { appendFile, cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import { beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { appArchive, describeImage, type ServiceImage } from '../../../infra/kit/image/image.ts'
 import { sbomOf } from '../../../infra/kit/image/sbom.ts'
+import { memoryVariables } from '../../../infra/kit/objects/memory.ts'
 import { project } from '../../support/acme.ts'
 import { testDatabase } from '../../support/database.ts'
 
@@ -28,6 +29,16 @@ async function unpacked(image: ServiceImage): Promise<string> {
   await writeFile(join(dir, 'package.json'), '{"type":"module"}')
   return join(dir, 'main.js')
 }
+
+test('memory is bounded alike in the image, as a share of its limit, and on a machine', async () => {
+  const dockerfile = await readFile(new URL('../../../infra/kit/image/Dockerfile', import.meta.url), 'utf8')
+  const inImage = Object.fromEntries([...dockerfile.matchAll(/^ENV (\w+)="?(.*?)"?$/gm)].map(([, name, value]) => [name, value]))
+  const onMachine = memoryVariables({ resources: { requests: { cpu: '1', memory: '1Mi' }, limits: { cpu: '1', memory: '400Mi' } } })
+  expect(onMachine).toEqual({ NODE_OPTIONS: '--max-semi-space-size=8 --max-old-space-size=160', MALLOC_ARENA_MAX: '2' })
+  const { NODE_ENV, ...variables } = inImage
+  expect(NODE_ENV).toBe('production')
+  expect(variables).toEqual({ ...onMachine, NODE_OPTIONS: onMachine.NODE_OPTIONS?.replace('size=160', 'size-percentage=40') })
+})
 
 test('a service that cannot be bundled is named in one line', async () => {
   const refused = describeImage('nowhere', { ...project, registry: 'fairlead' })

@@ -1,6 +1,6 @@
 import { type ApiObject, App, Chart, JsonPatch } from 'cdk8s'
 import { k8s } from 'cdk8s-plus-27'
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { keepNewerFields, nativeSidecar, sleepBeforeStop } from '../../../infra/kit/objects/newer-fields.ts'
 
 const container = { name: 'main', image: 'registry.example/main:1', lifecycle: sleepBeforeStop(5) }
@@ -62,4 +62,25 @@ test('a field that somebody adds by a patch and that would vanish is an error, t
   const object = kept(deployment())
   object.addJsonPatch(JsonPatch.add('/spec/template/spec/hostUsers', false), JsonPatch.add('/spec/template/spec/resources', {}))
   expect(() => object.toJson()).toThrow('Deployment it: cdk8s-plus-27 drops spec.template.spec.resources')
+})
+
+describe('a patch', () => {
+  const patched = (path: string) => {
+    const service = new k8s.KubeService(new Chart(new App(), 'chart'), 'it', { metadata: { name: 'it' }, spec: { clusterIp: 'None' } })
+    service.addJsonPatch(JsonPatch.add(path, '192.0.2.1'))
+    return kept(service)
+  }
+
+  test('in the spelling of the class changes the field', () => {
+    expect(patched('/spec/clusterIp').toJson().spec).toEqual({ clusterIP: '192.0.2.1' })
+  })
+
+  test("in the API's spelling, which the class does not read, is an error that says the other", () => {
+    expect(() => patched('/spec/clusterIP').toJson()).toThrow(
+      'Service it has spec.clusterIp and spec.clusterIP, which are one field: a patch has to say clusterIp, as cdk8s-plus-27 does',
+    )
+    expect(() => patched('/spec/loadBalancerIP').toJson()).toThrow(
+      'Service it: cdk8s-plus-27 drops spec.loadBalancerIP: newer than Kubernetes 1.27, not in its',
+    )
+  })
 })

@@ -100,7 +100,7 @@ describe('settings of a service', () => {
       properties: { KEY_ID: { type: 'string', minLength: 1 } },
     })
     expect(files.get('templates/till-deployment.yaml')).toContain(
-      '- name: MAX_OPEN\n              value: {{ .Values.services.till.settings.MAX_OPEN | quote }}\n',
+      '- name: KEY_ID\n              value: {{ .Values.services.till.settings.KEY_ID | quote }}\n',
     )
   })
 

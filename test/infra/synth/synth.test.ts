@@ -510,7 +510,7 @@ describe('the way in', () => {
   })
 
   test('takes the largest body that any operation takes', () => {
-    const upload = { ...stock.contract.listItems, path: '/pictures', maxBodyBytes: 1 << 20 } as const
+    const upload = { ...stock.contract.listItems, path: '/pictures', maxBodyBytes: 1 << 20, httpOnly: true } as const
     const larger = build({
       ...system,
       services: [

@@ -87,6 +87,31 @@ describe.runIf(hasPromtool)('readRed() of what Prometheus has', () => {
     expect(stock).toMatchObject({ requestsPerSecond: 2, failed: 0.25 })
   })
 
+  /** Calls by gRPC a minute to stock, and those of them within 200 ms; all take less than a second. */
+  const called = (code: string, perMinute: number, fast = perMinute): Series => {
+    const series = (suffix: string, more = '') =>
+      `rpc_server_call_duration_seconds_${suffix}{job="stock",namespace="acme",pod="stock-a",rpc_response_status_code="${code}"${more}}`
+    return {
+      [series('count')]: `0+${perMinute}x10`,
+      [series('bucket', ',le="0.2"')]: `0+${fast}x10`,
+      [series('bucket', ',le="1.0"')]: `0+${perMinute}x10`,
+      [series('bucket', ',le="+Inf"')]: `0+${perMinute}x10`,
+    }
+  }
+
+  test('calls by gRPC count as requests do, with those and alone', async () => {
+    const byGrpc = { ...called('OK', 30), ...called('NOT_FOUND', 15), ...called('UNAVAILABLE', 15) }
+    expect((await read(byGrpc)).stock).toMatchObject({ requestsPerSecond: 1, failed: 0.25 })
+    const both = (await read({ ...byGrpc, ...answered('stock', 200, 60) })).stock
+    expect(both).toMatchObject({ requestsPerSecond: 2, failed: 0.125 })
+  })
+
+  test('calls by gRPC are in the p50 and the p99', async () => {
+    const { stock } = await read({ ...taking('stock', 100, 0), ...called('OK', 100, 0) })
+    expect(stock?.p50).toBeLessThanOrEqual(0.2)
+    expect(stock?.p99).toBeGreaterThan(0.2)
+  })
+
   test('a service that has never failed fails no request', async () => {
     expect((await read(answered('stock', 200, 60))).stock).toMatchObject({ requestsPerSecond: 1, failed: 0 })
   })

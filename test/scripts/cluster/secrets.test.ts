@@ -9,7 +9,9 @@ import { beforeEach, describe, expect, test } from 'vitest'
 import type { Manifest } from '../../../infra/kit/objects/manifest.ts'
 import { loadSettings } from '../../../infra/kit/settings/settings.ts'
 import type { Cluster, Live, Reference } from '../../../scripts/cluster/cluster.ts'
+import { lineOf } from '../../../scripts/cluster/database-secrets.ts'
 import { ensureSecrets, namespaceManifests, rotateSigningKey } from '../../../scripts/cluster/secrets.ts'
+import { outcomeOf } from '../../../scripts/commands/secrets.ts'
 import { project, system } from '../../support/acme.ts'
 
 const settings = loadSettings({}, system)
@@ -66,7 +68,8 @@ async function issuedBy(name: string): Promise<string> {
   return (await X509CertificateGenerator.createSelfSigned({ name, keys })).toString('pem')
 }
 
-const ensure = (cluster: Cluster, env = {}) => ensureSecrets(cluster, { ...project, settings: { ...settings, ...env }, authorityDir, userIssuerDir })
+const make = (cluster: Cluster, env = {}) => ensureSecrets(cluster, { ...project, settings: { ...settings, ...env }, authorityDir, userIssuerDir })
+const ensure = async (cluster: Cluster, env = {}) => (await make(cluster, env)).map(lineOf)
 
 describe('secrets', () => {
   test('are all made the first time, and none the second', async () => {
@@ -91,11 +94,18 @@ describe('secrets', () => {
   })
 
   test('are never said aloud', async () => {
-    const { cluster, text } = fakeCluster()
-    const said = (await ensure(cluster)).join('\n')
+    const { cluster, objects, text } = fakeCluster()
+    const made = await make(cluster)
+    const said = made.map(lineOf).join('\n')
     for (const name of ['stock', 'booking']) expect(said).not.toContain(text('postgres-roles', name))
     expect(said).not.toContain(text('postgres', 'password'))
     expect(text('postgres', 'password')).toMatch(/^[\w-]{32}$/)
+    expect(outcomeOf('kind-test', made)).toEqual({
+      context: 'kind-test',
+      changed: expect.arrayContaining(['Secret acme/postgres', `Secret ${settings.INGRESS_NAMESPACE}/acme-tls`, 'ConfigMap acme/workload-issuer']),
+    })
+    for (const { kind, metadata, data } of objects.values())
+      for (const key of Object.keys(kind === 'Secret' ? (data ?? {}) : {})) expect(JSON.stringify(made)).not.toContain(text(metadata.name, key))
   })
 
   test('are a signing key in a file of its kid, which signs from now on', async () => {
@@ -256,7 +266,7 @@ describe('secrets', () => {
     const { cluster, objects } = fakeCluster()
     await ensure(cluster)
     const [old] = Object.keys(objects.get('seals')?.data ?? {})
-    const said = await rotateSigningKey(cluster, 'seals', settings, Date.parse('2026-11-26T08:00:00Z') / 1_000)
+    const said = lineOf(await rotateSigningKey(cluster, 'seals', settings, Date.parse('2026-11-26T08:00:00Z') / 1_000))
     expect(Object.keys(objects.get('seals')?.data ?? {})).toHaveLength(2)
     expect(said).toMatch(/^Secret seals: key 2026-11-26-\w+ signs from 2026-11-26T08:10:00Z; /)
     expect(said).toContain(`remove ${old} after 2026-11-26T08:25:05Z`)

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { loadSettings } from '../../../infra/kit/settings/settings.ts'
-import { withDeployed } from '../../../scripts/doctor/deployed-settings.ts'
+import { said, withDeployed } from '../../../scripts/doctor/deployed-settings.ts'
 import { system as acme, stock } from '../../support/acme.ts'
 import { fakeCluster } from '../../support/fake-cluster.ts'
 
@@ -35,4 +35,10 @@ describe('withDeployed(cluster, system, env)', () => {
     const env = await withDeployed(fakeCluster([]).cluster, system, {})
     expect(() => loadSettings(env, system)).toThrow('STOCK_BRANCH is missing')
   })
+})
+
+test('a command for the same system says what was said and what the cluster has, of services too, and no default', async () => {
+  const env = await withDeployed(deployed({ name: 'BRANCH', value: 'north' }), system, { HOST: 'acme.example.org', STOCK_MAX: '7', TZ: 'UTC' })
+  const expected = { HOST: 'acme.example.org', STOCK_BRANCH: 'north', STOCK_MAX: '7' }
+  expect(said(env, loadSettings(env, system))).toEqual(expected)
 })

@@ -25,7 +25,7 @@ describe('allows(policies, from, to, port) of acme', () => {
   const policies = policiesWith()
   const listening: Record<string, { namespace: string; ports: number[] }> = {
     hello: { namespace: 'acme', ports: [8_080, 9_090, 8_888] },
-    stock: { namespace: 'acme', ports: [8_081, 9_090, 8_888] },
+    stock: { namespace: 'acme', ports: [8_081, 8_091, 9_090, 8_888] },
     booking: { namespace: 'acme', ports: [8_082, 9_090, 8_888] },
     postgres: { namespace: 'acme', ports: [5_432] },
     traefik: { namespace: 'ingress', ports: [8_000, 8_443, 8_080] },
@@ -53,7 +53,7 @@ describe('allows(policies, from, to, port) of acme', () => {
     )
     expect(open.sort()).toEqual(
       [
-        'booking -> stock:8081',
+        'booking -> stock:8091',
         'booking -> hello:8080',
         'booking -> postgres:5432',
         'booking -> jaeger:4317',

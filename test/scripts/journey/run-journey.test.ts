@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { type RunOptions, runJourney, type Taken } from '../../../scripts/journey/run-journey.ts'
+import { type RunOptions, runJourney } from '../../../scripts/journey/run-journey.ts'
+import type { Taken } from '../../../scripts/journey/take-step.ts'
 import { toRun } from '../../../scripts/remedy.ts'
 import { defineJourney, type Journey } from '../../../services/chassis/contract/journey.ts'
 import { answering, hangingUp, type Routes, skipPauses } from '../../support/fake-cluster.ts'

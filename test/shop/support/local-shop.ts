@@ -3,10 +3,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, vi } from 'vitest'
 import { system } from '../../../infra/system.ts'
-import { type LocalSystem, prepareLocalSystem } from '../../../scripts/local/local-system.ts'
+import { freePorts, type LocalSystem, prepareLocalSystem } from '../../../scripts/local/local-system.ts'
 import type { LocalPorts, ServiceProcess, StartOptions } from '../../../scripts/local/service-process.ts'
 import { newId } from '../../../services/chassis/contract/ids.ts'
-import { freePort } from '../../../services/chassis/local/ports.ts'
 import { asSuperuser, type Postgres, startPostgres } from '../../../services/chassis/local/postgres.ts'
 import { orderContract } from '../../../services/order/contract.ts'
 import { order } from '../../../services/order/service.ts'
@@ -29,6 +28,8 @@ export interface LocalShop {
   /** Where the services will listen, also before they are started. */
   userUrl: string
   orderUrl: string
+  /** The user service's gRPC, for a proxy in front of it. */
+  userGrpc: { host: string; name: string; puts: readonly string[] }
   toUser: Http
   toOrder: Http
   startUser(options?: StartOptions): Promise<ServiceProcess>
@@ -48,7 +49,7 @@ export async function prepareLocalShop({ unsafe = true, linger = '0' }: { unsafe
   await chmod(dir, 0o755)
   const postgres = await startPostgres({ dir: join(dir, 'postgres'), unsafe })
   const ports = new Map<string, LocalPorts>()
-  for (const { name } of system.services) ports.set(name, { port: await freePort(), adminPort: await freePort() })
+  for (const service of system.services) ports.set(service.name, await freePorts(service))
   const local = await prepareLocalSystem({ system, dir, postgres, portsOf: ({ name }) => ports.get(name) as LocalPorts }).catch(async error => {
     await postgres.stop()
     throw error
@@ -69,6 +70,7 @@ export async function prepareLocalShop({ unsafe = true, linger = '0' }: { unsafe
     local,
     userUrl: urlOf(user),
     orderUrl: urlOf(order),
+    userGrpc: { host: `127.0.0.1:${local.ports[user.name]?.grpcPort}`, name: user.name, puts: ['ReserveCredit'] },
     toUser,
     toOrder: httpTo(urlOf(order), orderContract),
     // All customers of a test come from one address.

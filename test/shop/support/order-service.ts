@@ -1,6 +1,7 @@
 import { expect, vi } from 'vitest'
 import type { BreakerOptions } from '../../../services/chassis/client/circuit.ts'
 import { type Client, createClient } from '../../../services/chassis/client/client.ts'
+import type { Edge } from '../../../services/chassis/contract/definition.ts'
 import type { Scope } from '../../../services/chassis/contract/scope.ts'
 import { type Outbox, openOutbox } from '../../../services/chassis/data/outbox.ts'
 import type { RelayOptions } from '../../../services/chassis/data/relay.ts'
@@ -37,6 +38,10 @@ export interface OrderServiceOptions {
   limits?: OrderLimits
   /** `host:port` of the user service, real or not. */
   userHost: string
+  /** The same by gRPC. @default nobody is there */
+  userGrpcHost?: string
+  /** Of the edge to the user service. @default what the graph says */
+  protocol?: 'http' | 'grpc'
   /** A function for a token that changes. */
   workloadToken: string | (() => string)
   /** Of the circuit to the user service. */
@@ -47,6 +52,12 @@ export interface OrderServiceOptions {
   relay?: false | Partial<RelayOptions>
 }
 
+/** Port 9 is "discard", and no test runs that. */
+/** Whatever other edges there are. */
+const toUser = (order.calls as readonly Edge[]).find(({ to }) => to.name === 'user') as Edge
+
+const NOBODY = '127.0.0.1:9'
+
 let count = 0
 
 const part = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url')
@@ -56,6 +67,8 @@ const UNSIGNED = `${part({ alg: 'EdDSA', typ: 'at+jwt', kid: 'nobody' })}.${part
 export async function startOrderService({
   db: given,
   userHost,
+  userGrpcHost = NOBODY,
+  protocol = toUser.protocol ?? 'http',
   limits,
   workloadToken,
   breaker = {},
@@ -64,9 +77,10 @@ export async function startOrderService({
 }: OrderServiceOptions): Promise<TestOrderService> {
   const runtime = testRuntime('order')
   const db = given ?? (await testDatabase('order', { runtime }))
-  const user = createClient(order, 'user', {
+  const definition = { ...order, calls: [{ ...toUser, protocol }] } as unknown as typeof order
+  const user = createClient(definition, 'user', {
     ...runtime,
-    host: userHost,
+    host: protocol === 'grpc' ? userGrpcHost : userHost,
     workloadToken: typeof workloadToken === 'string' ? () => workloadToken : workloadToken,
     breaker,
   })

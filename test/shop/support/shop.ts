@@ -30,9 +30,10 @@ export interface Shop {
 /** Both services in this process with a proxy between them, and a circuit that never opens: tests make calls fail at will. */
 export async function startShop(options: Partial<OrderServiceOptions> = {}): Promise<Shop> {
   const user = await startUserService()
-  const proxy = await startUserProxy(user.url)
+  const proxy = await startUserProxy(user.url, user.grpcHost)
   const order = await startOrderService({
     userHost: proxy.host,
+    userGrpcHost: proxy.grpcHost,
     workloadToken: user.workloadToken,
     breaker: { minimumRps: 1_000_000 },
     ...options,

@@ -1,6 +1,10 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'
+import { unframe } from '../../../services/chassis/grpc/frame.ts'
+import { rpcOf } from '../../../services/chassis/grpc/operations.ts'
+import { user } from '../../../services/user/service.ts'
+import { type ProxiedCall, startGrpcProxy } from '../../support/grpc-proxy.ts'
 
 /**
  * What becomes of a call to `/reservations`: `pass` forwards it, `hang` never answers, `drop` forwards it and loses the answer, a
@@ -16,7 +20,9 @@ export interface Held {
 }
 
 export interface UserProxy {
+  /** For HTTP, and for gRPC. */
   host: string
+  grpcHost: string
   /** Calls to `/reservations` so far, e.g. `PUT 0193...`. */
   calls: string[]
   behave(behaviour: Behaviour): void
@@ -35,8 +41,8 @@ interface Hold extends Held {
   released: Promise<void>
 }
 
-/** Stands between order and user and spoils the calls between them as a test asks. */
-export async function startUserProxy(userUrl: string): Promise<UserProxy> {
+/** Stands between order and user and spoils the calls between them as a test asks, by either protocol. */
+export async function startUserProxy(userUrl: string, userGrpcHost: string): Promise<UserProxy> {
   const calls: string[] = []
   let holds: Hold[] = []
   let behaviour: Behaviour = 'pass'
@@ -79,6 +85,20 @@ export async function startUserProxy(userUrl: string): Promise<UserProxy> {
     else res.writeHead(answer.status, { 'content-type': answer.headers.get('content-type') ?? '' }).end(answered)
   }
 
+  const grpc = await startGrpcProxy(userGrpcHost, user.name, async call => {
+    const method = METHODS[call.method]
+    if (method) calls.push(`${method} ${orderIdIn(call)}`)
+    const how = method ? behaviour : 'pass'
+    if (how === 'hang') return
+    if (typeof how === 'object') return call.refuse(how.status, how.code)
+    const held = take(method, 'answer')
+    await pause(take(method, 'request'))
+    const answer = await call.forward()
+    await pause(held)
+    if (how === 'drop') call.lose()
+    else answer()
+  })
+
   const server = createServer((req, res) => void handle(req, res).catch(() => res.destroy()))
   const listen = (port: number) => new Promise<void>(resolve => server.listen(port, '127.0.0.1', resolve))
   const stop = async () => {
@@ -89,6 +109,7 @@ export async function startUserProxy(userUrl: string): Promise<UserProxy> {
   const { port } = server.address() as AddressInfo
   return {
     host: `127.0.0.1:${port}`,
+    grpcHost: grpc.host,
     calls,
     behave: next => {
       behaviour = next
@@ -99,8 +120,18 @@ export async function startUserProxy(userUrl: string): Promise<UserProxy> {
       holds.push({ method, place, arrived, arrive, released, release })
       return { arrived, release }
     },
-    down: stop,
-    up: () => listen(port),
-    close: stop,
+    down: async () => void (await Promise.all([stop(), grpc.down()])),
+    up: async () => void (await Promise.all([listen(port), grpc.up()])),
+    close: async () => void (await Promise.all([stop(), grpc.close()])),
   }
+}
+
+/** The methods of HTTP for those of gRPC. */
+const METHODS: Record<string, string> = { ReserveCredit: 'PUT', ReleaseCredit: 'DELETE' }
+
+function orderIdIn({ method, message }: ProxiedCall): string {
+  const found = rpcOf(user).methods.find(({ name }) => name.endsWith(`/${method}`))
+  const framed = unframe(message)
+  if (!found || 'problem' in framed) throw new Error(`no message of ${method}`)
+  return (found.readRequest(framed.message).parts.params as { orderId: string }).orderId
 }

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { expect } from 'vitest'
 import { ensureSigningKeys, LOCAL_ISSUER, LOCAL_NAMESPACE, openLocalIssuer } from '../../../scripts/local/credentials.ts'
 import { openDatabase } from '../../../services/chassis/data/database.ts'
+import { listenGrpc } from '../../../services/chassis/server/grpc/listen.ts'
 import type { Metrics } from '../../../services/chassis/telemetry/metrics.ts'
 import { userContract } from '../../../services/user/contract.ts'
 import type { Passwords } from '../../../services/user/passwords.ts'
@@ -27,6 +28,7 @@ export interface TestUserService extends Listening {
   dir: string
   /** The signing keys in use now. */
   keys(): SigningKeys
+  grpcHost: string
   /** With which the order service calls. */
   workloadToken: string
   /** Registers a user with this password and logs in. */
@@ -42,8 +44,8 @@ export interface UserServiceOptions {
   creditLimit?: number
   /** In place of the real ones, e.g. with a smaller queue. */
   passwords?: (metrics: Metrics) => Passwords
-  /** Delay of the event loop that load shedding sees. @default none */
-  loopDelayMs?: () => number
+  /** @default the definition's */
+  maxConcurrency?: number
   /** Another instance, whose database and keys are shared. @default neither */
   replicaOf?: TestUserService
 }
@@ -55,7 +57,7 @@ export async function startUserService({
   throttle,
   creditLimit = 100_000,
   passwords,
-  loopDelayMs = () => 0,
+  maxConcurrency = userService.service.maxConcurrency,
   replicaOf,
 }: UserServiceOptions = {}): Promise<TestUserService> {
   const runtime = testRuntime('user')
@@ -74,18 +76,23 @@ export async function startUserService({
     REGISTRATIONS_PER_ADDRESS: '10000',
   }
   const parts = { ...(throttle && { limits: throttle }), ...(passwords && { passwords }) }
-  const service = await wired({ ...userService, start: wiring => startUser(wiring, parts) }, env, {
-    runtime,
-    database: db.database,
-    clients: {},
-    loopDelay: { currentMs: loopDelayMs, close: () => {} },
-    trustedHops: 1,
-  })
+  const service = await wired(
+    { ...userService, service: { ...userService.service, maxConcurrency }, start: wiring => startUser(wiring, parts) },
+    env,
+    {
+      runtime,
+      database: db.database,
+      clients: {},
+      trustedHops: 1,
+    },
+  )
   const listening = await listen(service.app)
+  const grpc = await listenGrpc({ ...runtime, handler: service.grpc.callback(), port: 0, host: '127.0.0.1' })
   const secrets = new Set<string>()
   const http = noting(secrets, httpTo(listening.url, userContract))
   return {
     ...listening,
+    grpcHost: `127.0.0.1:${grpc.port}`,
     http,
     runtime,
     db,
@@ -104,6 +111,7 @@ export async function startUserService({
     close: async () => {
       keys.close()
       await listening.close()
+      await grpc.drain({ lingerMs: 0, finishMs: 0 })
       await service.close()
       await db.close()
       if (!replicaOf) await rm(dir, { recursive: true, force: true })

@@ -19,7 +19,7 @@ import { contextOf, type FakeCluster, fakeCluster, podOf, runCheck, skipPauses }
 
 const PROGRAMS: [name: string, namespace: string, ports: number[]][] = [
   ['hello', 'acme', [8_080, 9_090, 8_888]],
-  ['stock', 'acme', [8_081, 9_090, 8_888]],
+  ['stock', 'acme', [8_081, 8_091, 9_090, 8_888]],
   ['booking', 'acme', [8_082, 9_090, 8_888]],
   ['postgres', 'acme', [5_432]],
   ['traefik', 'ingress', [8_000, 8_443, 8_080]],
@@ -122,7 +122,7 @@ describe('the checks of the network', () => {
     leaving.metadata.deletionTimestamp = '2026-01-01T00:00:00Z'
     fake.objects.delete('Pod acme/stock-a')
     fake.put(podOf('stock', { name: 'stock-1', ready: false, ports: [2], address: '10.0.1.2' }), leaving)
-    const stock = podOf('stock', { name: 'stock-2', ports: [8_081], address: '10.0.1.3' })
+    const stock = podOf('stock', { name: 'stock-2', ports: [8_091], address: '10.0.1.3' })
     stock.spec.containers[0].ports.push({ containerPort: 53, protocol: 'UDP' })
     stock.spec.initContainers = [{ name: 'collector', ports: [{ containerPort: 8_888 }] }]
     fake.put(stock)
@@ -133,7 +133,7 @@ describe('the checks of the network', () => {
       return logs(pod)
     }
     await run(fake, 'edge booking -> stock')
-    expect([...script.matchAll(/ (10\.0\.1\.\d+ \d+)$/gm)].map(([, endpoint]) => endpoint)).toEqual(['10.0.1.3 8888', '10.0.1.3 8081'])
+    expect([...script.matchAll(/ (10\.0\.1\.\d+ \d+)$/gm)].map(([, endpoint]) => endpoint)).toEqual(['10.0.1.3 8888', '10.0.1.3 8091'])
   })
 })
 
@@ -143,7 +143,7 @@ describe('an edge', () => {
     fake.objects.delete(`NetworkPolicy acme/${name}`)
     fake.objects.delete('NetworkPolicy acme/postgres')
     await expect(run(fake, 'edge booking -> stock')).rejects.toMatchObject({
-      message: `acme/booking cannot connect to stock:8081; the cause: NetworkPolicy acme/${name}: not there`,
+      message: `acme/booking cannot connect to stock:8091; the cause: NetworkPolicy acme/${name}: not there`,
       remedy: toRun('npx fairlead deploy --context kind-test'),
     })
   })
@@ -152,9 +152,23 @@ describe('an edge', () => {
     const fake = clusterWith()
     fake.logs = () => 'done'
     await expect(run(fake, 'edge booking -> stock')).rejects.toMatchObject({
-      message: 'acme/booking cannot connect to stock:8081',
+      message: 'acme/booking cannot connect to stock:8091',
       remedy: toRun('kubectl --context kind-test -n acme describe networkpolicy'),
     })
+  })
+
+  test('of gRPC is open at its port alone: whoever else reaches it is no edge, and HTTP from its caller is none either', async () => {
+    const fake = clusterWith()
+    const letsIn = (from: string, port: number) => ({
+      podSelector: { matchLabels: { 'app.kubernetes.io/name': 'stock' } },
+      policyTypes: ['Ingress'],
+      ingress: [{ from: [{ podSelector: { matchLabels: { 'app.kubernetes.io/name': from } } }], ports: [{ port }] }],
+    })
+    const letsOut = { podSelector: {}, policyTypes: ['Egress'], egress: [{ ports: [{ port: 8_081 }, { port: 8_091 }] }] }
+    fake.put(foreign('out', 'acme', letsOut), foreign('in', 'acme', letsIn('hello', 8_091)))
+    await expect(run(fake, 'policies')).rejects.toThrow('acme/hello can connect to stock:8091; the cause: NetworkPolicy acme/out')
+    fake.put(foreign('in', 'acme', letsIn('booking', 8_081)))
+    await expect(run(fake, 'policies')).rejects.toThrow('acme/booking can connect to stock:8081; the cause: NetworkPolicy acme/out')
   })
 
   test('is not tried without a callee', async () => {
@@ -192,7 +206,7 @@ describe('policies', () => {
     fake.put(foreign('let-me-in', 'acme', toStock), foreign('theirs', 'ingress', { podSelector: {}, policyTypes: [] }))
     await expect(run(fake, 'policies')).rejects.toMatchObject({
       message:
-        'a stranger in default can connect to stock:8081, and 2 more pairs that are no edge can connect; the cause: NetworkPolicy acme/let-me-in: not of the graph',
+        'a stranger in default can connect to stock:8081, and 3 more pairs that are no edge can connect; the cause: NetworkPolicy acme/let-me-in: not of the graph',
       remedy: toRun('kubectl --context kind-test -n acme describe networkpolicy'),
     })
   })

@@ -3,7 +3,7 @@ import { loadSettings } from '../../../../infra/kit/settings/settings.ts'
 import { NotHere } from '../../../../scripts/doctor/check.ts'
 import { createTrip, type Trip } from '../../../../scripts/doctor/checks/journey.ts'
 import { edgesOf, type Trace, traceChecks } from '../../../../scripts/doctor/checks/traces.ts'
-import type { Taken } from '../../../../scripts/journey/run-journey.ts'
+import type { Taken } from '../../../../scripts/journey/take-step.ts'
 import { toRun } from '../../../../scripts/remedy.ts'
 import { CommandError } from '../../../../scripts/terminal.ts'
 import type { ServiceDefinition } from '../../../../services/chassis/contract/graph.ts'
@@ -21,9 +21,12 @@ import {
   skipPauses,
 } from '../../../support/fake-cluster.ts'
 
+/** Of both protocols, since one of the services is served by gRPC. */
+const EXEMPLARS = ['http_server_request', 'rpc_server_call'].map(name => `${name}_duration_seconds_bucket{namespace="acme"}`).join(' or ')
+
 const TRACE_ID = '0af7651916cd43dd8448eb211c80319c'
 
-/** A span as `[id, service, parent]`, the parent by a reference of some type. */
+/** A span as `[id, service, parent]`, the parent by a reference of some type. Those of stock are of gRPC. */
 type Row = [id: string, service: string, parent?: string, refType?: string]
 
 const traceOf = (...rows: Row[]): Trace => ({
@@ -33,7 +36,7 @@ const traceOf = (...rows: Row[]): Trace => ({
     operationName: 'x',
     processID: `p-${service}`,
     references: parent ? [{ refType, traceID: TRACE_ID, spanID: parent }] : [],
-    tags: [],
+    tags: service === 'stock' ? [{ key: 'rpc.system.name', value: 'grpc' }] : [],
   })),
 })
 
@@ -46,8 +49,8 @@ const booking: Row[] = [
 
 describe('edgesOf(trace)', () => {
   test.each<[string, Row[], string[]]>([
-    ['a booking', booking, ['booking -> stock', 'traefik -> booking']],
-    ['spans in any order, and each edge once', [['5', 'stock', '3'], ...booking.toReversed()], ['booking -> stock', 'traefik -> booking']],
+    ['a booking', booking, ['booking -> stock by gRPC', 'traefik -> booking']],
+    ['spans in any order, and each edge once', [['5', 'stock', '3'], ...booking.toReversed()], ['booking -> stock by gRPC', 'traefik -> booking']],
     [
       'one service',
       [
@@ -97,8 +100,7 @@ async function clusterWith({
     ...Object.fromEntries(routes),
   }
   fake.listening.set('observability/jaeger-a:16686', await answering(jaeger))
-  const exemplars = (query: URLSearchParams) =>
-    Response.json({ data: query.get('query') === 'http_server_request_duration_seconds_bucket{namespace="acme"}' ? more.exemplars?.() : [] })
+  const exemplars = (query: URLSearchParams) => Response.json({ data: query.get('query') === EXEMPLARS ? more.exemplars?.() : [] })
   fake.listening.set('observability/prometheus-a:9090', await answering({ '/api/v1/query_exemplars': exemplars }))
   return fake
 }
@@ -107,6 +109,7 @@ async function clusterWith({
 const taken = (service: ServiceDefinition, name: string, crosses: string[], traceId = TRACE_ID): Taken => ({
   step: { service, name, operation: service.contract[name] as Taken['step']['operation'], headers: {}, crosses },
   title: `${service.name}.${name}`,
+  sent: { headers: {} },
   status: 200,
   body: undefined,
   ms: 1,
@@ -121,7 +124,7 @@ const run = (fake: FakeCluster, name: string, more = {}, signal?: AbortSignal) =
 describe('trace', () => {
   test('is whole when it shows every edge that a step crosses, from the ingress on', async () => {
     const fake = await clusterWith({ traces: { [TRACE_ID]: () => traceOf(...booking) } })
-    expect(await run(fake, 'trace')).toBe('booking.book, 4 spans: booking -> stock, traefik -> booking')
+    expect(await run(fake, 'trace')).toBe('booking.book, 4 spans: booking -> stock by gRPC, traefik -> booking')
   })
 
   test('is whole when a command that links to it shows the edge', async () => {
@@ -140,10 +143,10 @@ describe('trace', () => {
         return [command('another'), command(TRACE_ID)]
       },
     })
-    expect(await run(fake, 'trace')).toBe('booking.book, 3 spans: booking -> stock, traefik -> booking')
+    expect(await run(fake, 'trace')).toBe('booking.book, 3 spans: booking -> stock by gRPC, traefik -> booking')
     expect(new Set(asked)).toEqual(new Set(['booking', 'outbox stock.reserve', 'outbox stock.release']))
     const strange = await clusterWith({ traces, delivered: () => [command('another')] })
-    await expect(run(strange, 'trace')).rejects.toThrow(`the trace ${TRACE_ID} of booking.book lacks booking -> stock`)
+    await expect(run(strange, 'trace')).rejects.toThrow(`the trace ${TRACE_ID} of booking.book lacks booking -> stock by gRPC`)
   })
 
   test('is looked for of each step that crosses into another service', async () => {
@@ -151,7 +154,7 @@ describe('trace', () => {
     const fake = await clusterWith({ traces: { [TRACE_ID]: () => traceOf(...booking), second: () => traceOf(...booking.slice(0, 3)) } })
     const both = tripOf([...TAKEN, taken(bookings, 'cancelBooking', ['stock'], 'second')])
     await expect(runCheck(traceChecks(contextOf(fake), both), 'trace')).rejects.toThrow(
-      'the trace second of booking.cancelBooking lacks booking -> stock',
+      'the trace second of booking.cancelBooking lacks booking -> stock by gRPC',
     )
   })
 
@@ -173,8 +176,17 @@ describe('trace', () => {
     const answers = [undefined, traceOf(), traceOf(...booking.slice(0, 3)), traceOf(...booking)]
     let looks = 0
     const fake = await clusterWith({ traces: { [TRACE_ID]: () => answers[looks++] } })
-    expect(await run(fake, 'trace')).toBe('booking.book, 4 spans: booking -> stock, traefik -> booking')
+    expect(await run(fake, 'trace')).toBe('booking.book, 4 spans: booking -> stock by gRPC, traefik -> booking')
     expect(looks).toBe(4)
+  })
+
+  test('lacks an edge by gRPC whose call went by HTTP', async () => {
+    skipPauses()
+    const byHttp = traceOf(...booking)
+    for (const span of byHttp.spans) span.tags = [{ key: 'http.request.method', value: 'PUT' }]
+    await expect(run(await clusterWith({ traces: { [TRACE_ID]: () => byHttp } }), 'trace')).rejects.toThrow(
+      `the trace ${TRACE_ID} of booking.book lacks booking -> stock by gRPC`,
+    )
   })
 
   test('lacks an edge, for what carries it is not as the graph gives it', async () => {
@@ -190,7 +202,7 @@ describe('trace', () => {
   test('begins at the service where the ingress is not ours', async () => {
     const fake = await clusterWith({ traces: { [TRACE_ID]: () => traceOf(...booking.slice(1)) } })
     expect(await run(fake, 'trace', { settings: loadSettings({ ...EXISTING, TRACING_NAMESPACE: 'observability' }, system) })).toBe(
-      'booking.book, 3 spans: booking -> stock',
+      'booking.book, 3 spans: booking -> stock by gRPC',
     )
   })
 

@@ -17,7 +17,7 @@ export const booking = defineService({
   database: true,
   settings: { MAX_OPEN: count(5, 'open bookings per customer') },
   calls: [
-    { to: stock, mode: 'optional', attemptTimeoutMs: 700, maxAttempts: 2, commands: ['reserve', 'release'] },
+    { to: stock, mode: 'optional', protocol: 'grpc', attemptTimeoutMs: 700, maxAttempts: 2, commands: ['reserve', 'release'] },
     { to: hello, mode: 'required', attemptTimeoutMs: 100 },
   ],
   contract: defineContract({

@@ -1,13 +1,15 @@
 import { count, defineContract, defineService, openApiOperation, openApiOperationOf, strict } from '@fairlead/chassis'
 import { z } from 'zod'
+import { stockProto } from './proto.ts'
 
 const responses = { 200: { description: 'Done' } }
 const id = z.object({ id: z.uuid() })
 
-/** Called by workloads as well as by everybody. */
+/** Called by workloads, by gRPC, as well as by everybody. */
 export const stock = defineService({
   name: 'stock',
   port: 8_081,
+  grpc: { port: 8_091, numbers: stockProto },
   timeoutMs: 1_000,
   maxConcurrency: 256,
   slo: { availability: 0.999, latency: { thresholdMs: 250, objective: 0.99 } },
