@@ -12,6 +12,8 @@ const SEMI_SPACES = 3
 const CONNECTION_MIB = 0.25
 /** More than a gigabit brings within the 0.8 s that a body may take. */
 const ARRIVING_MIB = 100
+/** What comes with a head before anybody wants its body: what a stream of Node.js keeps, and one more read. */
+const UNREAD_MIB = 0.125
 /** What is alive in a service that does nothing. */
 const IDLE_HEAP_MIB = 24
 /** JSON takes up to this much more once it is parsed: measured for objects; a list of pairs of numbers takes 4.9 times as much. */
@@ -36,7 +38,9 @@ function leastMiB(service: ServiceDefinition): number {
   const working = maxConcurrency * longest
   const arriving = Math.min((grpc ? 2 : 1) * MAX_ARRIVING_BODIES * longest, ARRIVING_MIB)
   const pool = database ? DEFAULT_POOL_SIZE * CONNECTION_MIB : 0
-  const outside = NODE_MIB + SEMI_SPACES * SEMI_SPACE_MIB + pool + arriving + working
+  // The gate lets as many wait with a body; by gRPC nothing waits there.
+  const waiting = MAX_ARRIVING_BODIES * Math.min(longest, UNREAD_MIB)
+  const outside = NODE_MIB + SEMI_SPACES * SEMI_SPACE_MIB + pool + arriving + waiting + working
   const heap = IDLE_HEAP_MIB + PARSED * working
   return Math.ceil(Math.max(outside / (1 - HEAP_SHARE), heap / HEAP_SHARE))
 }

@@ -44,6 +44,13 @@ export function edgePanels({ to, attemptTimeoutMs, maxAttempts = DEFAULT_MAX_ATT
       runbook: 'circuit-open',
     },
     {
+      title: `Held back from ${to.name}`,
+      description: 'Calls a second that are not made, since it refuses more than half of them as too much.',
+      unit: 'reqps',
+      queries: [{ expr: `sum(${rate('http_client_throttled_total', edge)})`, legend: 'held back' }],
+      runbook: 'circuit-open',
+    },
+    {
       title: `Retries to ${to.name}`,
       description: `Share of the attempts that repeat one; ${maxAttempts} attempts at most, and the retry budget allows ${RETRY_RATIO * 100} %.`,
       unit: 'percentunit',

@@ -30,7 +30,7 @@ export function saturationPanels({ maxConcurrency, database, resources = DEFAULT
     {
       title: 'Shed',
       description:
-        'Requests a second that are answered 503 overloaded: queue waited too long, concurrency found no place, source had its share (429).',
+        'Requests a second that are answered 503 overloaded: queue waited too long (gone: and hung up before), waiting-body had a long body beside too many, concurrency found no place, source had its share (429).',
       unit: 'reqps',
       queries: [{ expr: `sum by (reason) (${rate('http_server_shed_requests_total')})`, legend: '{{reason}}' }],
       runbook: 'slo-error-burn',
@@ -123,6 +123,13 @@ export const telemetryPanels = (): Panel[] => [
         legend: 'lost',
       },
     ],
+    runbook: 'target-down',
+  },
+  {
+    title: 'Spans that never left',
+    description: 'Spans a second that the service itself gave up: its queue was full, or the collector did not take them.',
+    unit: 'cps',
+    queries: [{ expr: `sum(${rate('trace_spans_lost_total')})`, legend: 'lost' }],
     runbook: 'target-down',
   },
   {

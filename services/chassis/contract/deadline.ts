@@ -14,13 +14,13 @@ export interface Deadline {
   clear(): void
 }
 
-export function createDeadline(budgetMs: number): Deadline {
-  const startedAt = performance.now()
+/** @param startedAt when the caller began to wait, as performance.now() has it. @default now */
+export function createDeadline(budgetMs: number, startedAt: number = performance.now()): Deadline {
   let endsAt = startedAt + budgetMs
   const controller = new AbortController()
   const spend = () => controller.abort(deadlineExceeded())
-  let timer = setTimeout(spend, budgetMs)
   const remainingMs = () => Math.max(0, endsAt - performance.now())
+  let timer = setTimeout(spend, remainingMs())
   return {
     signal: controller.signal,
     remainingMs,

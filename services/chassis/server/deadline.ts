@@ -25,7 +25,7 @@ export function requestBudgetMs(header: string | undefined, maxMs: number): numb
 export function withDeadline(maxMs: number): Middleware {
   return async (ctx, next) => {
     // What it has waited to be begun is spent.
-    const deadline = createDeadline(Math.max(1, maxMs + arrivalOf(ctx.req) - performance.now()))
+    const deadline = createDeadline(maxMs, arrivalOf(ctx.req))
     ctx.state.scope.deadline = deadline
     try {
       await Promise.race([next(), aborted(deadline.signal).catch(afterOneTurn)])

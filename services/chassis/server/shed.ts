@@ -11,13 +11,16 @@ export interface ShedLimits {
   maxPerSource?: number
 }
 
-/** Counts what is refused for there being too much: `queue` waited too long to be begun, `concurrency` and `source` found no place. */
+/**
+ * Counts what is refused for there being too much: `queue` waited too long to be begun, and its client hung up before in `gone`; `waiting-body` would have
+ * waited with a long body, beside too many of them; `concurrency` and `source` found no place.
+ */
 export const countShed = (metrics: Metrics): Counter =>
   metrics.counter(
     'http_server_shed_requests_total',
     'Requests refused with 503 overloaded, or 429 by the share of their source',
     ['reason'],
-    [{ reason: 'queue' }, { reason: 'concurrency' }, { reason: 'source' }],
+    ['queue', 'gone', 'waiting-body', 'concurrency', 'source'].map(reason => ({ reason })),
   )
 
 /** Answers 503 `overloaded` at once rather than late, since the caller can still go elsewhere; 429 to a source that has its share. */

@@ -79,6 +79,20 @@ describe('createDeadline', () => {
     expect(vi.getTimerCount()).toBe(0)
   })
 
+  test('counts from when its caller began to wait', () => {
+    const startedAt = performance.now()
+    vi.advanceTimersByTime(40)
+    const deadline = createDeadline(100, startedAt)
+    expect(deadline.remainingMs()).toBe(60)
+    deadline.tighten(70)
+    expect(deadline.remainingMs()).toBe(30)
+    vi.advanceTimersByTime(31)
+    expect(deadline.signal.aborted).toBe(true)
+    const spent = createDeadline(10, startedAt)
+    vi.advanceTimersByTime(1)
+    expect(spent.signal.aborted).toBe(true)
+  })
+
   test('that is tightened to what is spent already aborts at once', () => {
     const deadline = createDeadline(100)
     vi.advanceTimersByTime(30)

@@ -73,6 +73,8 @@ function ask(name: string, method = 'GET', url = '/products', complete = true, h
   return one
 }
 
+const answered = (status: number) =>
+  `http_server_request_duration_seconds_count{http_request_method="GET",http_route="/products",http_response_status_code="${status}"}`
 const names = () => begun.map(({ name }) => name)
 /** Ends what was begun last, and lets the event loop turn. */
 async function finish(one = begun.at(-1)): Promise<void> {
@@ -111,6 +113,15 @@ describe('admission', () => {
     ask('command', 'PUT', '/commands')
     for (let n = 0; n < 6; n++) await finish()
     expect(names()).toEqual(['first', 'command', 'write', 'read', 'look', 'no such path', 'without a token'])
+  })
+
+  test('every eighth place goes to the last class, so that it does not stand still', async () => {
+    ask('first')
+    for (let n = 0; n < 20; n++) ask(`command ${n}`, 'PUT', '/commands')
+    for (let n = 0; n < 3; n++) ask(`look ${n}`)
+    for (let n = 0; n < 16; n++) await finish()
+    expect(names().filter(name => name.startsWith('look'))).toEqual(['look 0', 'look 1'])
+    expect([names()[8], names()[16]]).toEqual(['look 0', 'look 1'])
   })
 
   test('the newest goes first once the queue has stood for 100 ms, and the oldest again once it was empty', async () => {
@@ -180,12 +191,15 @@ describe('admission', () => {
     expect(lines[0]).toMatchObject({ level: 'error', msg: 'request', method: 'GET', route: '/products', status: 503, refused: 1 })
   })
 
-  test('a client that has gone is not begun, and is no refusal', async () => {
+  test('a client that has gone is not begun, and is no failure of ours', async () => {
     ask('first')
     const gone = ask('gone')
     ask('here')
+    await vi.advanceTimersByTimeAsync(490)
     gone.res.emit('close')
     expect(await runtime.metric('http_server_waiting_requests')).toBe(1)
+    expect(await runtime.metric(answered(499))).toBe(1)
+    expect(await runtime.metric('http_server_shed_requests_total{reason="gone"}')).toBe(0)
     await finish()
     expect(names()).toEqual(['first', 'here'])
     const later = ask('later')
@@ -193,6 +207,46 @@ describe('admission', () => {
     await vi.advanceTimersByTimeAsync(700)
     expect(later.res.status).toBeUndefined()
     expect(await runtime.metric('http_server_waiting_requests')).toBe(0)
+  })
+
+  test('a client that has gone after its time counts as refused, and is logged', async () => {
+    limit = 0
+    // Those before it use up what may be refused.
+    for (let n = 0; n < 50; n++) ask(`look ${n}`)
+    const gone = ask('gone')
+    await vi.advanceTimersByTimeAsync(600)
+    expect(gone.res.status).toBeUndefined()
+    const refused = await runtime.metric('http_server_shed_requests_total{reason="queue"}')
+    gone.res.emit('close')
+    expect(await runtime.metric('http_server_shed_requests_total{reason="gone"}')).toBe(1)
+    expect(await runtime.metric('http_server_shed_requests_total{reason="queue"}')).toBe(refused)
+    expect(await runtime.metric(answered(503))).toBe(refused + 1)
+    expect(await runtime.metric(answered(499))).toBe(0)
+    await vi.advanceTimersByTimeAsync(200)
+    expect(runtime.lines.at(-1)).toMatchObject({ status: 503, code: 'overloaded' })
+  })
+
+  test('of requests with long bodies 256 wait, and the next is refused at once', async () => {
+    limit = 0
+    const long = { 'content-length': '4097' }
+    const waiting = Array.from({ length: 256 }, (_, n) =>
+      ask(`long ${n}`, 'POST', '/orders', false, n % 2 ? long : { 'transfer-encoding': 'chunked' }),
+    )
+    const short = ask('short', 'POST', '/orders', false, { 'content-length': '4096' })
+    const refused = ask('one more', 'POST', '/orders', false, long)
+    expect(refused.res).toMatchObject({ status: 503, headers: { connection: 'close' } })
+    expect([...waiting, short].every(({ res }) => res.status === undefined)).toBe(true)
+    expect(await runtime.metric('http_server_shed_requests_total{reason="waiting-body"}')).toBe(1)
+    waiting[0]?.res.emit('close')
+    expect(ask('in its place', 'POST', '/orders', false, long).res.status).toBeUndefined()
+    expect(ask('one more', 'POST', '/orders', false, long).res.status).toBe(503)
+    // Whoever is begun waits no more.
+    limit = 2
+    await vi.advanceTimersByTimeAsync(11)
+    expect(begun).toHaveLength(2)
+    expect(ask('in their place', 'POST', '/orders', false, long).res.status).toBeUndefined()
+    expect(ask('and again', 'POST', '/orders', false, long).res.status).toBeUndefined()
+    expect(ask('one more', 'POST', '/orders', false, long).res.status).toBe(503)
   })
 
   test('nothing runs while nothing waits', async () => {

@@ -81,10 +81,10 @@ describe('synth', () => {
     ],
     [
       'a memory limit that the kernel would end it by',
-      withServices({ ...stock, resources: withMemory('217Mi') }, booking),
-      withServices({ ...stock, resources: withMemory('218Mi') }, booking),
+      withServices({ ...stock, resources: withMemory('244Mi') }, booking),
+      withServices({ ...stock, resources: withMemory('245Mi') }, booking),
       [
-        "stock: resources.limits.memory 217Mi cannot hold Node.js, V8's heap (40 % of it) and as many bodies as maxConcurrency lets in: at least 218Mi, or a lower maxConcurrency or maxBodyBytes (services/stock/service.ts); what the service itself keeps comes on top",
+        "stock: resources.limits.memory 244Mi cannot hold Node.js, V8's heap (40 % of it) and as many bodies as maxConcurrency lets in: at least 245Mi, or a lower maxConcurrency or maxBodyBytes (services/stock/service.ts); what the service itself keeps comes on top",
       ],
     ],
     [
