@@ -15,8 +15,8 @@ const REFUSED = "rejection_code is not null and created_at > now() - interval '2
 
 /** For a WHERE with the user as $2 and the limits as $6 and $7. Each counts in an index of its own, and no further than its limit. */
 export const WITHIN_LIMITS = `
-  (select count(*) from (select from orders where user_id = $2 and state in ('pending', 'cancelling') limit $6) open) < $6
-  and (select count(*) from (select from orders where user_id = $2 and ${REFUSED} limit $7) refused) < $7`
+  (select count(*) from (select from orders where user_id = $2::uuid and state in ('pending', 'cancelling') limit $6) open) < $6
+  and (select count(*) from (select from orders where user_id = $2::uuid and ${REFUSED} limit $7) refused) < $7`
 
 const WAIT_FOR_REFUSED = statement<{ seconds: number }>(
   'order-wait-for-refused',

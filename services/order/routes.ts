@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto'
 import { encodeCursor, Failure, REPLAYED_HEADER, type Scope, serveOpenApi, within } from '@fairlead/chassis'
-import { fingerprintOf, type Outbox, type StoredAnswer } from '@fairlead/chassis/data'
+import { fingerprintOf, type Outbox, type RequestKey, type StoredAnswer } from '@fairlead/chassis/data'
 import { type Handlers, ProblemError } from '@fairlead/chassis/server'
 import { type Order, orderContract } from './contract.ts'
 import { type StoredOrder, toOrder } from './orders.ts'
@@ -8,7 +8,7 @@ import { toProduct } from './products.ts'
 import type { Saga } from './saga.ts'
 import type { order as definition } from './service.ts'
 import { sagaStep } from './steps.ts'
-import type { OrderStore, RequestKey } from './store.ts'
+import type { OrderStore } from './store.ts'
 
 export interface OrderDependencies {
   store: OrderStore
@@ -59,7 +59,7 @@ export function orderRoutes({ store, saga, outbox }: OrderDependencies): Handler
       const placed = await store.place(scope, request, body.items, answerTo)
       if (placed.kind === 'answered') return replay(placed.answer)
       sagaStep('order-committed')
-      const attempt = await outbox.attempt(scope, placed.message, (answer, at) => saga.reserved(answer, at, { request, of: answerTo }))
+      const attempt = await outbox.attempt(scope, placed.message, saga.reservedFor({ request, order: placed.order, of: answerTo }))
       if (attempt.kind === 'settled') return give(answerTo(attempt.value))
       const order = attempt.kind === 'gone' ? await present(scope, placed.order) : placed.order
       return give(await remember(scope, request, answerTo(order)))

@@ -16,3 +16,6 @@ export const nextState = (state: OrderState, event: OrderEvent): OrderState | un
 
 /** The states in which an event means something, for a WHERE. */
 export const statesBefore = (event: OrderEvent): OrderState[] => (Object.keys(TRANSITIONS) as OrderState[]).filter(state => nextState(state, event))
+
+/** The one state that an event leads to. */
+export const stateAfter = (event: OrderEvent): OrderState => nextState(statesBefore(event)[0] as OrderState, event) as OrderState

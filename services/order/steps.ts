@@ -1,16 +1,7 @@
 import { channel } from 'node:diagnostics_channel'
 
 /** The places between which a crash must lose nothing, in the order in which an order passes them; the outbox has its own between them. */
-export const SAGA_STEPS = [
-  'order-inserted',
-  'key-recorded',
-  'message-enqueued',
-  'order-committed',
-  'order-moved',
-  'cancel-moved',
-  'cancel-enqueued',
-  'cancel-committed',
-] as const
+export const SAGA_STEPS = ['order-committed', 'order-moved', 'cancel-moved', 'cancel-enqueued', 'cancel-committed'] as const
 
 export type SagaStep = (typeof SAGA_STEPS)[number]
 

@@ -4,25 +4,19 @@ import {
   type Database,
   type Message,
   type Outbox,
+  type Queries,
+  type RequestKey,
   recordAnswer,
-  recordKey,
   type StoredAnswer,
   type Transaction,
 } from '@fairlead/chassis/data'
 import { euros } from '../money.ts'
-import { DEFAULT_LIMITS, type OrderLimits } from './limits.ts'
-import { findOrder, insertOrder, listOrders, moveOrder, orderOfUser, type StoredOrder } from './orders.ts'
+import { DEFAULT_LIMITS, type OrderLimits, overLimit } from './limits.ts'
+import { findOrder, insertOrder, listOrders, moveOrder, orderOfUser, type PlacedWith, type StoredOrder } from './orders.ts'
 import { findProduct, type Line, listProducts, offer, type ProductRow } from './products.ts'
 import type { order as definition } from './service.ts'
 import { nextState } from './state.ts'
 import { sagaStep } from './steps.ts'
-
-/** The idempotency key of a request and whose it is. */
-export interface RequestKey {
-  owner: string
-  key: string
-  fingerprint: Buffer
-}
 
 export type Placed = { kind: 'new'; order: StoredOrder; message: Message<'user.reserveCredit'> } | { kind: 'answered'; answer: StoredAnswer }
 export interface Cancelled {
@@ -39,19 +33,33 @@ export function createOrderStore(database: Database, outbox: Outbox<typeof defin
     product: (scope: Scope, sku: string): Promise<ProductRow | undefined> => findProduct(database, scope, sku),
 
     /**
-     * In one transaction: the order, its idempotency record, and the leased command that reserves its credit; or what the key
+     * All at once: the order, its idempotency record, and the leased command that reserves its credit; or what the key
      * was answered. When its first request died, that is `answerTo` the order as it is now, stored while the key is still locked,
      * so that repeats at the same moment cannot differ.
      * @throws Failure `unknown-sku`, `too-many-open-orders` or `too-many-refused-orders` for a new order
      */
-    place: (scope: Scope, request: RequestKey, lines: readonly Line[], answerTo: (order: StoredOrder) => StoredAnswer): Promise<Placed> =>
-      database.transaction(scope, async tx => {
+    place: async (scope: Scope, request: RequestKey, lines: readonly Line[], answerTo: (order: StoredOrder) => StoredAnswer): Promise<Placed> => {
+      // As long as the message is leased: until nobody can answer the request any more.
+      const aliveMs = scope.deadline.remainingMs() + 500
+      const send: PlacedWith['send'] = ({ id, userId, total }) =>
+        outbox.draft(scope, 'user.reserveCredit', id, { params: { orderId: id }, body: { userId, total: euros(total) } })
+      const insert = async (queries: Queries) =>
+        insertOrder(queries, scope, await offer(queries, scope, lines), limits, { request: { ...request, aliveMs }, send })
+      const placed = await insert(database).catch(unlessUnknownSku)
+      if (placed) return { kind: 'new', ...placed }
+      // Only who has the key can say why nothing was done: what was answered is answered again, whatever it asks for.
+      return database.transaction(scope, async tx => {
         const claim = await claimKey(tx, scope, request)
         if (claim.kind === 'answered') return claim
-        if (claim.kind === 'new') return { kind: 'new', ...(await placeNew(tx, scope, outbox, request, lines, limits)) }
+        if (claim.kind === 'new') {
+          const late = await insert(tx)
+          if (!late) throw await overLimit(tx, scope, request.owner, limits)
+          return { kind: 'new', ...late }
+        }
         const order = await findOrder(tx, scope, claim.subjectId)
         return { kind: 'answered', answer: await recordAnswer(tx, scope, request.owner, request.key, answerTo(order)) }
-      }),
+      })
+    },
 
     recordAnswer: (scope: Scope, { owner, key }: RequestKey, answer: StoredAnswer): Promise<StoredAnswer> =>
       recordAnswer(database, scope, owner, key, answer),
@@ -74,24 +82,8 @@ export function createOrderStore(database: Database, outbox: Outbox<typeof defin
   }
 }
 
-async function placeNew(
-  tx: Transaction,
-  scope: Scope,
-  outbox: Outbox<typeof definition>,
-  request: RequestKey,
-  lines: readonly Line[],
-  limits: OrderLimits,
-): Promise<{ order: StoredOrder; message: Message<'user.reserveCredit'> }> {
-  // As long as the message is leased: until nobody can answer the request any more.
-  const aliveMs = scope.deadline.remainingMs() + 500
-  const order = await insertOrder(tx, scope, request.owner, await offer(tx, scope, lines), limits)
-  sagaStep('order-inserted')
-  await recordKey(tx, scope, { ...request, subjectId: order.id, aliveMs })
-  sagaStep('key-recorded')
-  const parts = { params: { orderId: order.id }, body: { userId: order.userId, total: euros(order.total) } }
-  const message = await outbox.send(tx, scope, 'user.reserveCredit', order.id, parts, { leased: true })
-  sagaStep('message-enqueued')
-  return { order, message }
+function unlessUnknownSku(error: Error): undefined {
+  if (!(error instanceof Failure) || error.code !== 'unknown-sku') throw error
 }
 
 async function startCancelling(tx: Transaction, scope: Scope, outbox: Outbox<typeof definition>, id: string): Promise<Cancelled> {

@@ -16,10 +16,13 @@ import type { OrdersMeasured } from './report.ts'
 import { median, medianRatio } from './statistics.ts'
 
 const ROOT = new URL('../../', import.meta.url)
-/** Every statement of an order that the journey places. */
-export const SCRIPT = fileURLToPath(new URL('./orders.sql', import.meta.url))
+/** Every statement of an order that the journey places: the fewest, as the services run them, and the transactions that these stand for. */
+export const SCRIPTS = {
+  fewest: fileURLToPath(new URL('./orders.sql', import.meta.url)),
+  inTransactions: fileURLToPath(new URL('./orders-in-transactions.sql', import.meta.url)),
+}
 const DATABASE = 'bench'
-/** As many as orders.sql draws from. */
+/** As many as the scripts draw from. */
 const USERS = 16
 const CONCURRENCY = 16
 
@@ -49,21 +52,21 @@ function findPgbench(): string | undefined {
   }
 }
 
-/** Orders a second that the statements alone allow, without services around them. */
-async function statementsPerSecond(postgres: Postgres, pgbench: string | undefined, seconds: number, signal: AbortSignal): Promise<number> {
+/** Orders a second that a script's statements alone allow, without services around them. */
+async function statementsPerSecond({ postgres, signal }: Bench, pgbench: string | undefined, script: string, seconds: number): Promise<number> {
   const url = new URL(postgres.url(DATABASE))
   const { password } = url
   url.password = ''
   const env = { ...process.env, PGPASSWORD: password }
   const printed = pgbench
-    ? await output(pgbench, ['-n', '-M', 'prepared', '-c', `${CONCURRENCY}`, '-T', `${Math.ceil(seconds)}`, '-f', SCRIPT, url.href], { signal, env })
+    ? await output(pgbench, ['-n', '-M', 'prepared', '-c', `${CONCURRENCY}`, '-T', `${Math.ceil(seconds)}`, '-f', script, url.href], { signal, env })
     : await output(
         process.execPath,
         [
           '--disable-warning=ExperimentalWarning',
           fileURLToPath(new URL('./plain-orders.ts', import.meta.url)),
           url.href,
-          SCRIPT,
+          script,
           `${seconds}`,
           `${CONCURRENCY}`,
         ],
@@ -90,21 +93,24 @@ export async function measureOrders(bench: Bench): Promise<void> {
       const posted = await ordersOf({ origin: name => (name === 'user' ? users.url : orders.url), signal })
       loads.push(() => generator.run({ url: orders.url, seconds, connections: CONCURRENCY, posted }))
     }
-    const statements = () => onServerCore(bench, () => statementsPerSecond(postgres, pgbench, seconds, signal))
+    const statements = (script: string) => onServerCore(bench, () => statementsPerSecond(bench, pgbench, script, seconds))
     say('warming up orders')
     for (const load of loads) await load()
-    await statements()
+    await statements(SCRIPTS.fewest)
     const ours = shops.map(() => [] as LoadResult[])
     const bare: number[] = []
+    const inTransactions: number[] = []
     const rounds = Math.ceil(options.rounds / 2)
     for (let round = 1; round <= rounds; round++) {
       signal.throwIfAborted()
       say(`round ${round} of ${rounds}, orders and their statements alone for ${seconds} s each`)
       for (const [i, load] of loads.entries()) ours[i]?.push(await load())
-      bare.push(await statements())
+      bare.push(await statements(SCRIPTS.fewest))
+      inTransactions.push(await statements(SCRIPTS.inTransactions))
     }
     bench.results.orders = {
       statementsPerSecond: median(bare),
+      inTransactionsPerSecond: median(inTransactions),
       with: pgbench ? 'pgbench, the same statements' : 'plain pg (no pgbench here), the same statements',
       rows: shops.map(({ orders: { name } }, i) => summary(name, ours[i] as LoadResult[], bare)),
     }

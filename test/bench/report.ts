@@ -11,7 +11,7 @@ export interface Results {
   /** By connections. */
   products?: Record<number, Measured[]>
   openLoop?: { arrivalsPerSecond: number; rows: { name: string; p99Ms: number; ratio: number }[] }
-  orders?: { with: string; statementsPerSecond: number; rows: OrdersMeasured[] }
+  orders?: { with: string; statementsPerSecond: number; inTransactionsPerSecond: number; rows: OrdersMeasured[] }
   overload?: OverloadMeasured[]
   calls?: HopMeasured[]
   /** By what the collector does; the first takes spans. */
@@ -223,7 +223,12 @@ function ordersTable({ orders }: Results): string[] {
   if (!orders) return []
   const rows = orders.rows.map(row => [row.name, row.perSecond.toFixed(0), ms(row.p50Ms), ms(row.p99Ms), times(row.ratio), percent(row.confirmed)])
   const head = ['POST /orders', 'orders/s', 'p50', 'p99', 'ratio', 'confirmed at once']
-  return [table(head, [[orders.with, orders.statementsPerSecond.toFixed(0), '', '', '', ''], ...rows])]
+  const { statementsPerSecond, inTransactionsPerSecond } = orders
+  const alone = [
+    [orders.with, statementsPerSecond.toFixed(0), '', '', times(1), ''],
+    ['the same by transactions', inTransactionsPerSecond.toFixed(0), '', '', times(inTransactionsPerSecond / statementsPerSecond), ''],
+  ]
+  return [table(head, [...alone, ...rows])]
 }
 
 function overloadTable({ name, what, peak, points }: OverloadMeasured): string {

@@ -2,6 +2,7 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import type { ServiceProcess } from '../../scripts/local/service-process.ts'
 import { newId } from '../../services/chassis/contract/ids.ts'
@@ -57,42 +58,92 @@ const stateOf = async (id: string) => (await shop.sql<{ state: string }>('order'
 const ordersOf = async (userId: string) => (await shop.sql('order', 'select 1 from orders where user_id = $1', [userId])).length
 
 const ofCancellation = (step: string) => step.startsWith('cancel-')
-const stepsOf = (command: string) => ['order-moved', ...OUTBOX_STEPS.map(step => `${command} ${step}`)]
+const atOnce = (command: string) => [`${command} answered`, `${command} committed`]
+const inTransaction = (command: string) => ['order-moved', ...OUTBOX_STEPS.map(step => `${command} ${step}`)]
+
+async function placedOnceDespite(step: string, key: string): Promise<void> {
+  const before = await ordersOf(customer.id)
+  await dieDuring(step, () => placeWith(key))
+  await expectOneOrder(key, before)
+}
+
+async function expectOneOrder(key: string, before: number): Promise<void> {
+  const first = await answerOf(() => placeWith(key))
+  expect([201, 202]).toContain(first.status)
+  await shop.untilSettled()
+  expect(await ordersOf(customer.id)).toBe(before + 1)
+  expect(await stateOf(first.body.id)).toBe('confirmed')
+  await shop.expectCreditAgrees()
+  const again = await placeWith(key)
+  expect({ status: again.status, body: again.body }).toEqual({ status: first.status, body: first.body })
+  expect(again.headers.get('idempotency-replayed')).toBe('true')
+}
+
+async function cancelledDespite(step: string): Promise<void> {
+  const placed = await placeWith(newId())
+  expect(placed.status).toBe(201)
+  await dieDuring(step, () => cancel(placed.body.id))
+  const reply = await answerOf(() => cancel(placed.body.id))
+  expect([200, 202]).toContain(reply.status)
+  await shop.untilSettled()
+  expect(await stateOf(placed.body.id)).toBe('cancelled')
+  expect((await cancel(placed.body.id)).status).toBe(200)
+  expect(await countOf(placed.body.id)).toBe(1)
+  await shop.expectCreditAgrees()
+}
 
 describe('an order whose process is killed at', () => {
-  test.each([...SAGA_STEPS.filter(step => !ofCancellation(step) && step !== 'order-moved'), ...stepsOf('user.reserveCredit')])(
-    '%s exists once and is confirmed',
-    async step => {
-      const before = await ordersOf(customer.id)
-      const key = newId()
-      await dieDuring(step, () => placeWith(key))
-      const first = await answerOf(() => placeWith(key))
-      expect([201, 202]).toContain(first.status)
-      await shop.untilSettled()
-      expect(await ordersOf(customer.id)).toBe(before + 1)
-      expect(await stateOf(first.body.id)).toBe('confirmed')
-      await shop.expectCreditAgrees()
-      const again = await placeWith(key)
-      expect({ status: again.status, body: again.body }).toEqual({ status: first.status, body: first.body })
-      expect(again.headers.get('idempotency-replayed')).toBe('true')
-    },
-  )
+  test.each(['order-committed', ...atOnce('user.reserveCredit')])('%s exists once and is confirmed', step => placedOnceDespite(step, newId()))
 })
 
 describe('a cancellation whose process is killed at', () => {
-  test.each([...SAGA_STEPS.filter(ofCancellation), ...stepsOf('user.releaseCredit')])('%s is done and gives the credit back', async step => {
-    const placed = await placeWith(newId())
-    expect(placed.status).toBe(201)
-    await dieDuring(step, () => cancel(placed.body.id))
-    const reply = await answerOf(() => cancel(placed.body.id))
-    expect([200, 202]).toContain(reply.status)
-    await shop.untilSettled()
-    expect(await stateOf(placed.body.id)).toBe('cancelled')
-    expect((await cancel(placed.body.id)).status).toBe(200)
-    expect(await countOf(placed.body.id)).toBe(1)
-    await shop.expectCreditAgrees()
+  test.each([...SAGA_STEPS.filter(ofCancellation), ...atOnce('user.releaseCredit')])('%s is done and gives the credit back', cancelledDespite)
+})
+
+describe('where a transaction settles, since the statement found no message,', () => {
+  // Of each message the first attempt to remove it finds none, as if another had settled it; a sequence is not rolled back.
+  beforeAll(() =>
+    shop.sql(
+      'order',
+      `create sequence attempts;
+       grant usage on sequence attempts to public;
+       create function skip_first() returns trigger language plpgsql as
+         $$ begin if nextval('attempts') % 2 = 1 then return null; end if; return old; end $$;
+       create trigger skip_first before delete on outbox for each row when (old.kind like 'user.%') execute function skip_first()`,
+    ),
+  )
+  afterAll(() => shop.sql('order', 'drop trigger skip_first on outbox; drop function skip_first; drop sequence attempts'))
+
+  test.each(inTransaction('user.reserveCredit'))('an order whose process is killed at %s exists once and is confirmed', step =>
+    placedOnceDespite(step, newId()),
+  )
+  test.each(inTransaction('user.releaseCredit'))('a cancellation whose process is killed at %s is done', cancelledDespite)
+})
+
+describe('a process that is killed while its statement is under way', () => {
+  test('leaves an order once, whether or not the statement went on', async () => {
+    const before = await ordersOf(customer.id)
+    const key = newId()
+    const holder = new pg.Client({ connectionString: shop.postgres.url('order') })
+    await holder.connect()
+    await holder.query('begin')
+    await holder.query("insert into idempotency_keys (owner, key, fingerprint, subject_id, alive_until) values ($1, $2, '', $3, now())", [
+      customer.id,
+      key,
+      newId(),
+    ])
+    const cutOff = placeWith(key).catch((error: Error) => error)
+    await vi.waitFor(async () => expect(await blocked()).toHaveLength(1), PATIENCE)
+    orderProcess.child.kill('SIGKILL')
+    await orderProcess.ended
+    expect(await cutOff).toBeInstanceOf(TypeError)
+    await holder.end()
+    orderProcess = await startOrder()
+    await expectOneOrder(key, before)
   })
 })
+
+const blocked = () => shop.sql('order', "select 1 from pg_stat_activity where datname = 'order' and wait_event_type = 'Lock'")
 
 test('orders that are under way while the user process is killed are all settled once when it is back', async () => {
   const busy = await shop.newCustomer()

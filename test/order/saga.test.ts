@@ -67,8 +67,9 @@ describe('the delivery of user.reserveCredit', () => {
   test('that is rolled back is not counted', async () => {
     const { id, message } = await pending()
     const before = await shop.order.runtime.metric('orders_total{state="confirmed"}')
-    const unlock = await shop.lock('outbox')
-    await expect(deliver(message, shop.order.runtime.scope(600)).finally(unlock)).rejects.toMatchObject({ code: 'deadline-exceeded' })
+    const unlock = await shop.lockWith(`select from orders where id = '${id}' for update`)
+    await expect(deliver(message, shop.order.runtime.scope(600))).rejects.toMatchObject({ code: 'deadline-exceeded' })
+    await shop.untilNobodyIsBlocked().finally(unlock)
     expect([await shop.state(id), await shop.outbox(id)]).toEqual(['pending', 1])
     expect(await shop.order.runtime.metric('orders_total{state="confirmed"}')).toBe(before)
     await deliver(message)

@@ -67,9 +67,10 @@ export function openDatabase({ url: given, tracer, poolSize = DEFAULT_POOL_SIZE,
       const once = (client: Queryable) => run(client, scope, statement, values)
       const { signal } = scope.deadline
       const shared = statement.reads ? await pool.share(signal, once) : undefined
-      if (shared) return shared.result.rows
-      const { rows, command } = await pool.lend(signal, once, scope.cancellation?.signal)
-      if (command !== 'SELECT') scope.cancellation?.disarm()
+      if (shared) return shared.result
+      const rows = await pool.lend(signal, once, scope.cancellation?.signal)
+      // What a WITH changes is called SELECT by the server, too.
+      if (!statement.reads) scope.cancellation?.disarm()
       return rows
     },
     transaction: async (scope, work) => {

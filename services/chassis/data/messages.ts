@@ -26,8 +26,20 @@ export interface NotDelivered {
 }
 
 /** `more`: others of its subject waited for it. */
-interface Removed {
+export interface Removed {
   more: boolean
+}
+
+export interface Written {
+  sequence: number
+}
+
+/** A command that is not written yet. */
+export interface Draft<K extends string = string> {
+  /** For the parameters of `sendingCommand`. */
+  values: readonly unknown[]
+  /** The message, once its row is written. */
+  written(row: Written): Message<K>
 }
 
 /** For the log. */
@@ -46,17 +58,37 @@ export interface Backlog {
 export const CHANNEL = 'outbox'
 
 const COLUMNS = 'id, kind, version, subject_id as "subjectId", sequence, payload, attempts, traceparent'
-const INSERT = statement<Message>(
-  'outbox-insert',
-  `insert into outbox (id, kind, version, subject_id, payload, traceparent, due_at)
-   values ($1, $2, $3, $4, $5, $6, now() + $7 * interval '1 millisecond') returning ${COLUMNS}`,
-)
+/**
+ * A statement, or a part of a WITH, that writes a draft of a command.
+ * @param first number of the first of the seven parameters that `values` of the draft are for
+ * @param from part of the WITH that has one row if the command is to be sent
+ */
+export const sendingCommand = (first: number, from = '(select) once'): string => {
+  const [id, kind, version, subjectId, payload, traceparent, leaseMs] = Array.from({ length: 7 }, (_, n) => `$${first + n}`)
+  return `
+  insert into outbox (id, kind, version, subject_id, payload, traceparent, due_at)
+  select ${id}::uuid, ${kind}::text, ${version}::smallint, ${subjectId}::uuid, ${payload}::jsonb, ${traceparent}::text,
+    now() + ${leaseMs}::float8 * interval '1 millisecond'
+  from ${from} returning sequence`
+}
+const INSERT = statement<Written>('outbox-insert', sendingCommand(1))
 const WITHDRAW = statement('outbox-withdraw', 'delete from outbox where subject_id = $1 and kind = $2')
-const REMOVE = statement<Removed>(
-  'outbox-remove',
-  `delete from outbox where id = $1
-   returning exists (select from outbox later where later.subject_id = outbox.subject_id and later.sequence > outbox.sequence) as more`,
-)
+/**
+ * A statement, or a part of a WITH that is named `removed`, that removes a message.
+ * @param id SQL for its id, such as `$1`
+ * @param where what else has to hold
+ */
+export const removingMessage = (id: string, where = 'true'): string => `
+  delete from outbox where id = ${id} and ${where}
+  returning exists (select from outbox later where later.subject_id = outbox.subject_id and later.sequence > outbox.sequence) as more`
+
+/**
+ * A column for the rows of a statement that settles a message by what it changes: whether others of its subject waited. Where something was changed
+ * and no message `removed`, since another settled it meanwhile, it divides by zero, which undoes the statement.
+ */
+export const MORE = 'case when exists (select from removed) then (select more from removed) else 1 / (select count(*) from removed) = 0 end as more'
+
+const REMOVE = statement<Removed>('outbox-remove', removingMessage('$1'))
 const CLAIM = statement<Message>(
   'outbox-claim',
   `update outbox set attempts = attempts + 1, due_at = now() + $1 * interval '1 millisecond'
@@ -83,18 +115,22 @@ const STATS = statement<Backlog>(
    ) messages`,
 )
 
-/**
- * Writes a message that nobody but its writer attempts for `leaseMs`; call it inside the deciding transaction. Others that write for the same
- * subject wait until that ends.
- */
-export async function enqueue<K extends string>(
-  queries: Queries,
+/** A message that nobody but its writer attempts for `leaseMs`. */
+export function draftOf<K extends string>(
   scope: Scope,
   { id, kind, version, subjectId, payload, leaseMs }: Pick<Message<K>, 'id' | 'kind' | 'version' | 'subjectId' | 'payload'> & { leaseMs: number },
-): Promise<Message<K>> {
+): Draft<K> {
   const { traceparent } = traceHeaders(scope.span)
-  const [message] = await queries.query(scope, INSERT, [id, kind, version, subjectId, payload, traceparent, Math.ceil(leaseMs)])
-  return message as Message<K>
+  return {
+    values: [id, kind, version, subjectId, payload, traceparent, Math.ceil(leaseMs)],
+    written: ({ sequence }) => ({ id, kind, version, subjectId, sequence, payload, attempts: 0, ...(traceparent && { traceparent }) }),
+  }
+}
+
+/** Writes a draft; call it inside the deciding transaction. Others that write for the same subject wait until that ends. */
+export async function enqueue<K extends string>(queries: Queries, scope: Scope, draft: Draft<K>): Promise<Message<K>> {
+  const [row] = await queries.query(scope, INSERT, draft.values)
+  return draft.written(row as Written)
 }
 
 /** Removes the messages of this kind for a subject, if there are any. */

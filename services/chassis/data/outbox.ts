@@ -7,8 +7,8 @@ import { newId } from '../contract/ids.ts'
 import { type Scope, within } from '../contract/scope.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import type { Database, Transaction } from './database.ts'
-import { type CallCallee, createDeliver, type Settle, type SettleOne } from './delivery.ts'
-import { dequeue, enqueue, handOver, type Message, nameOf } from './messages.ts'
+import { type CallCallee, createDeliver, type Settle, type Settler } from './delivery.ts'
+import { type Draft, dequeue, draftOf, enqueue, handOver, type Message, nameOf } from './messages.ts'
 import { type Outcome, type Relay, type RelayOptions, startRelay } from './relay.ts'
 import { unknownIn } from './unknown.ts'
 
@@ -36,14 +36,16 @@ export interface Outbox<D> {
     parts: Outgoing<CommandOperation<D, K>>,
     options?: SendOptions,
   ): Promise<Message<K>>
+  /** The same, to be written by one statement that does all that decides it: see `sendingCommand`. Relays are not woken for it, so it is leased. */
+  draft<K extends CommandName<D>>(scope: Scope, command: K, subject: string, parts: Outgoing<CommandOperation<D, K>>): Draft<K>
   /** Takes back what was sent of a command for a subject. It may have arrived, and a call that is under way may still arrive. */
   withdraw(tx: Transaction, scope: Scope, command: CommandName<D>, subject: string): Promise<void>
   /**
    * One attempt within the time of the request that sent a leased message, after its commit. Never throws: what fails is left to the relay, and so
    * is what waits for an earlier message of its subject.
-   * @param settle in place of what the service settles that command with
+   * @param settler in place of what the service settles that command with
    */
-  attempt<K extends CommandName<D>, T>(scope: Scope, message: Message<K>, settle: SettleOne<CommandOperation<D, K>, T>): Promise<Attempt<T>>
+  attempt<K extends CommandName<D>, T>(scope: Scope, message: Message<K>, settler: Settler<CommandOperation<D, K>, T>): Promise<Attempt<T>>
 }
 
 export interface OutboxOptions<D extends ServiceDefinition> {
@@ -74,31 +76,35 @@ export function openOutbox<D extends ServiceDefinition>({ service, database, cal
   const wake = () => relay?.wake()
   const deliver = createDeliver({ commands, database, call, wake })
   const handlerOf = (settle: Settle<D>): RelayOptions['handle'] => {
-    const settlers = settle as unknown as Record<string, SettleOne<never, unknown>>
+    const settlers = settle as unknown as Record<string, Settler<never, unknown>>
     for (const command of commands.keys())
       if (!settlers[command]) throw new Error(`${service.name} sends ${command} and does not settle it: add '${command}' to settle`)
     return async (message, scope): Promise<Outcome> => {
       const unknown = unknownIn(commands, message)
       if (unknown) return unknown
-      const delivered = await deliver(scope, message, settlers[message.kind] as SettleOne<never, unknown>)
+      const delivered = await deliver(scope, message, settlers[message.kind] as Settler<never, unknown>)
       return delivered.kind === 'retry' || delivered.kind === 'park' ? delivered : { kind: 'done' }
     }
   }
+  const draft = <K extends string>(scope: Scope, command: K, subject: string, parts: object, leased: boolean) => {
+    const leaseMs = leased ? scope.deadline.remainingMs() + LEASE_MARGIN_MS : 0
+    const { version } = commands.get(command) as Command
+    return draftOf(scope, { id: newId(), kind: command, version, subjectId: subject, payload: parts as Record<string, unknown>, leaseMs })
+  }
   return {
     outbox: {
+      draft: (scope, command, subject, parts) => draft(scope, command, subject, parts, true),
       send: async (tx, scope, command, subject, parts, { leased = false } = {}) => {
-        const leaseMs = leased ? scope.deadline.remainingMs() + LEASE_MARGIN_MS : 0
-        const { version } = commands.get(command) as Command
-        const message = await enqueue(tx, scope, { id: newId(), kind: command, version, subjectId: subject, payload: parts, leaseMs })
+        const message = await enqueue(tx, scope, draft(scope, command, subject, parts, leased))
         if (!leased) tx.afterCommit(wake)
         return message
       },
       withdraw: (tx, scope, command, subject) => dequeue(tx, scope, subject, command),
-      attempt: async (scope, message, settle) => {
+      attempt: async <K extends CommandName<D>, T>(scope: Scope, message: Message<K>, settler: Settler<CommandOperation<D, K>, T>) => {
         if (message.sequence > 1) return { kind: 'left' }
         try {
           return await within(scope, ANSWER_MS, async inner => {
-            const delivered = await deliver(inner, message, settle)
+            const delivered = await deliver(inner, message, settler as unknown as Settler<never, T>)
             if (delivered.kind === 'settled' || delivered.kind === 'gone') return delivered
             if (delivered.kind === 'park') scope.log.error({ ...nameOf(message), reason: delivered.reason }, 'outbox message parked')
             await handOver(database, inner, message, delivered)

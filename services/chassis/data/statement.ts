@@ -1,5 +1,6 @@
 import { type Attributes, SpanKind, type Tracer } from '@opentelemetry/api'
 import pg from 'pg'
+import { deadlineExceeded } from '../contract/failure.ts'
 import type { Scope } from '../contract/scope.ts'
 import { fixed } from '../telemetry/otlp.ts'
 import { childSpan, failSpan } from '../telemetry/tracing.ts'
@@ -17,12 +18,7 @@ export interface Statement<Row> {
 /** @example const productBySku = statement<Product>('product-by-sku', 'select * from products where sku = $1') */
 export const statement = <Row = never>(name: string, text: string): Statement<Row> => ({ name, text, reads: isRead(text) })
 
-export type RunStatement = <Row>(
-  client: Queryable,
-  scope: Scope,
-  statement: Statement<Row>,
-  values: readonly unknown[],
-) => Promise<{ rows: Row[]; command: string }>
+export type RunStatement = <Row>(client: Queryable, scope: Scope, statement: Statement<Row>, values: readonly unknown[]) => Promise<Row[]>
 
 /**
  * Runs statements, each in a span that has the statement as it is prepared: values are never part of it. One whose caller has given up is
@@ -40,11 +36,13 @@ export function createRunStatement(tracer: Tracer, url: string): RunStatement {
   }
   return async <Row>(client: Queryable, scope: Scope, statement: Statement<Row>, values: readonly unknown[]) => {
     scope.cancellation?.signal.throwIfAborted()
+    // A process that stood still comes here before its timers tell of it.
+    if (scope.deadline.remainingMs() === 0) throw deadlineExceeded()
     const span = childSpan(tracer, scope.span, statement.name, { kind: SpanKind.CLIENT, attributes: attributesOf(statement) })
     try {
       const { name, text } = statement
-      const { rows, command } = await client.query({ name, text, values: values as unknown[] })
-      return { rows: rows as Row[], command }
+      const { rows } = await client.query({ name, text, values: values as unknown[] })
+      return rows as Row[]
     } catch (error) {
       failSpan(span, error)
       if (error instanceof pg.DatabaseError && error.code) span.setAttribute('db.response.status_code', error.code)

@@ -17,7 +17,7 @@ export async function inTransaction<T>(
   work: (tx: Transaction) => Promise<T>,
 ): Promise<Committed<T>> {
   const afterwards: (() => void)[] = []
-  const query: Queries['query'] = async (inner, statement, values = []) => (await run(client, inner, statement, values)).rows
+  const query: Queries['query'] = (inner, statement, values = []) => run(client, inner, statement, values)
   await client.query(begin(scope))
   try {
     const result = await work({ query, afterCommit: next => void afterwards.push(next) })

@@ -7,7 +7,7 @@ import { SpanKind, SpanStatusCode } from '@opentelemetry/api'
 import pg from 'pg'
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { Failure } from '../../../services/chassis/contract/failure.ts'
-import type { Scope } from '../../../services/chassis/contract/scope.ts'
+import { Cancelled, createCancellation, type Scope } from '../../../services/chassis/contract/scope.ts'
 import { type Database, openDatabase, type Queries } from '../../../services/chassis/data/database.ts'
 import { type DatabaseUrl, readDatabaseUrl } from '../../../services/chassis/data/database-url.ts'
 import { statement } from '../../../services/chassis/data/statement.ts'
@@ -366,6 +366,31 @@ describe('database.transaction', () => {
       const other = runtime.scope(150)
       await expect(database.transaction(other, inner => inner.query(other, lock))).rejects.toMatchObject(deadlineExceeded)
     })
+  })
+})
+
+describe('a caller that gives up', () => {
+  const INSERT = 'insert into notes (id, text) values (1, $1)'
+  test.each([
+    ['a statement that changes something', INSERT],
+    ['a SELECT with a part that changes something', `with changed as (${INSERT} returning id) select id from changed`],
+  ])('after %s does not stop what follows', async (_name, text) => {
+    const { database, runtime } = open()
+    const { cancellation, cancel } = createCancellation()
+    const scope = { ...runtime.scope(), cancellation }
+    await database.query(scope, statement('change', text), ['a'])
+    cancel()
+    expect(await database.query(scope, statement('all-notes', 'select id from notes'))).toEqual([{ id: 1 }])
+  })
+
+  test('after a statement that reads stops what follows', async () => {
+    const { database, runtime } = open()
+    const { cancellation, cancel } = createCancellation()
+    const scope = { ...runtime.scope(), cancellation }
+    await database.query(scope, statement('all-notes', 'select id from notes'))
+    cancel()
+    await expect(database.query(scope, statement('change', INSERT), ['a'])).rejects.toBeInstanceOf(Cancelled)
+    expect(await db.sql('select 1 from notes')).toEqual([])
   })
 })
 

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test
 import { newId } from '../../../services/chassis/contract/ids.ts'
 import type { Scope } from '../../../services/chassis/contract/scope.ts'
 import type { Database } from '../../../services/chassis/data/database.ts'
-import { dequeue, enqueue, handOver, type Message } from '../../../services/chassis/data/messages.ts'
+import { dequeue, draftOf, enqueue, handOver, type Message } from '../../../services/chassis/data/messages.ts'
 import { type Outcome, type RelayOptions, startRelay } from '../../../services/chassis/data/relay.ts'
 import { statement } from '../../../services/chassis/data/statement.ts'
 import { type TestDatabase, testDatabase } from '../../support/database.ts'
@@ -24,7 +24,7 @@ const soon = (check: () => unknown) => vi.waitFor(check, { timeout: 10_000, inte
 
 const write = ({ leaseMs = 0, kind = 'greet', subjectId = newId(), scope = runtime.scope() } = {}) =>
   db.database.transaction(scope, queries =>
-    enqueue(queries, scope, { id: newId(), kind, version: 1, subjectId, payload: { greeting: 'hello' }, leaseMs }),
+    enqueue(queries, scope, draftOf(scope, { id: newId(), kind, version: 1, subjectId, payload: { greeting: 'hello' }, leaseMs })),
   )
 
 interface Row {
@@ -111,7 +111,7 @@ describe('enqueue', () => {
   test('writes nothing when its transaction rolls back', async () => {
     const scope = runtime.scope()
     const failed = db.database.transaction(scope, async queries => {
-      await enqueue(queries, scope, { id: newId(), kind: 'greet', version: 1, subjectId: newId(), payload: {}, leaseMs: 0 })
+      await enqueue(queries, scope, draftOf(scope, { id: newId(), kind: 'greet', version: 1, subjectId: newId(), payload: {}, leaseMs: 0 }))
       throw new Error('boom')
     })
     await expect(failed).rejects.toThrow('boom')

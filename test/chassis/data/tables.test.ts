@@ -4,7 +4,7 @@ import { beforeEach, describe, expect, inject, test, vi } from 'vitest'
 import { newId } from '../../../services/chassis/contract/ids.ts'
 import { openDatabase } from '../../../services/chassis/data/database.ts'
 import { claimKey, recordAnswer, recordKey } from '../../../services/chassis/data/idempotency.ts'
-import { dequeue, enqueue } from '../../../services/chassis/data/messages.ts'
+import { dequeue, draftOf, enqueue } from '../../../services/chassis/data/messages.ts'
 import { migrate } from '../../../services/chassis/data/migrate.ts'
 import { STEPS } from '../../../services/chassis/data/table-steps.ts'
 import { makeTables } from '../../../services/chassis/data/tables.ts'
@@ -167,7 +167,7 @@ describe('migrate', () => {
       const request = { owner: 'ada', key: 'k', fingerprint: Buffer.from('f') }
       await database.transaction(scope, async tx => {
         await recordKey(tx, scope, { ...request, subjectId, aliveMs: 1_000 })
-        await enqueue(tx, scope, { id: newId(), kind: 'greet', version: 1, subjectId, payload: {}, leaseMs: 0 })
+        await enqueue(tx, scope, draftOf(scope, { id: newId(), kind: 'greet', version: 1, subjectId, payload: {}, leaseMs: 0 }))
       })
       await dequeue(database, scope, subjectId, 'greet')
       const answer = { status: 201, body: '{}', location: null }

@@ -24,6 +24,8 @@ export interface Shop {
   lockWith(statement: string): Promise<() => Promise<void>>
   /** Waits until a session of the order service waits for a lock. */
   untilBlocked(): Promise<void>
+  /** Waits until none does. */
+  untilNobodyIsBlocked(): Promise<void>
   close(): Promise<void>
 }
 
@@ -45,6 +47,7 @@ export async function startShop(options: Partial<OrderServiceOptions> = {}): Pro
     await client.query(statement)
     return () => client.end()
   }
+  const blocked = () => order.db.sql("select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'")
   const state = async (orderId: string) => (await order.db.sql<{ state: string }>('select state from orders where id = $1', [orderId]))[0]?.state
   return {
     user,
@@ -59,14 +62,8 @@ export async function startShop(options: Partial<OrderServiceOptions> = {}): Pro
     outbox: async orderId => (await order.db.sql('select 1 from outbox where subject_id = $1', [orderId])).length,
     lockWith,
     lock: tables => lockWith(`lock table ${tables} in access exclusive mode`),
-    untilBlocked: () =>
-      vi.waitFor(
-        async () =>
-          expect(await order.db.sql("select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'")).not.toEqual(
-            [],
-          ),
-        { timeout: 5_000, interval: 5 },
-      ),
+    untilBlocked: () => vi.waitFor(async () => expect(await blocked()).not.toEqual([]), { timeout: 5_000, interval: 5 }),
+    untilNobodyIsBlocked: () => vi.waitFor(async () => expect(await blocked()).toEqual([]), { timeout: 20_000, interval: 20 }),
     close: async () => {
       await order.close()
       await proxy.close()
