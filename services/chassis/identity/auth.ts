@@ -28,19 +28,32 @@ const OWN = { algorithms: [ACCESS_TOKEN.algorithm], typ: ACCESS_TOKEN.typ, requi
 /** What every issuer says. Most of them give access tokens no type of their own, so that the audience alone tells them from ID tokens. */
 const FOREIGN = { requiredClaims: ['sub', 'exp', 'iat'] }
 
-/**
- * Verifies users' access tokens with the algorithms pinned, as RFC 8725 section 3.1 asks.
- * @param realm with `algorithms` where a foreign issuer signs them
- */
-export function createAccessTokenVerifier(
-  keys: KeyLookup,
-  { issuer, audience, algorithms }: TokenRealm & { algorithms?: readonly TokenAlgorithm[] | undefined },
-): Verifier {
+/** Of whom users' access tokens are. */
+export interface UserRealm extends TokenRealm {
+  /** Of a foreign issuer. @default a service of the system issues the tokens */
+  algorithms?: readonly TokenAlgorithm[] | undefined
+}
+
+/** What a check of a token found. */
+export interface Checked {
+  principal: Principal
+  /** The token's `exp`, in seconds since the epoch. */
+  exp: number
+}
+
+/** Checks users' access tokens with the algorithms pinned, as RFC 8725 section 3.1 asks. */
+export function checkAccessTokens(keys: KeyLookup, { issuer, audience, algorithms }: UserRealm): (token: string) => Promise<Checked> {
   const options = { issuer, audience, ...(algorithms ? { ...FOREIGN, algorithms: [...algorithms] } : OWN) }
   return async token => {
-    const { sub, sid } = await verifyJwt(token, keys, options)
-    return { kind: 'user', id: sub as string, ...(typeof sid === 'string' && { sessionId: sid }) }
+    const { sub, sid, exp } = await verifyJwt(token, keys, options)
+    return { principal: { kind: 'user', id: sub as string, ...(typeof sid === 'string' && { sessionId: sid }) }, exp: exp as number }
   }
+}
+
+/** Verifies users' access tokens, each time anew. */
+export function createAccessTokenVerifier(keys: KeyLookup, realm: UserRealm): Verifier {
+  const check = checkAccessTokens(keys, realm)
+  return async token => (await check(token)).principal
 }
 
 /** jose's checks with the caller's mistakes as 401; a problem of the key lookup passes through. */

@@ -1,26 +1,23 @@
 import { fileURLToPath } from 'node:url'
 import type { JSONWebKeySet } from 'jose'
-import type { TokenRealm } from '../contract/access-token.ts'
-import type { TokenAlgorithm } from '../contract/users.ts'
 import type { Runtime } from '../telemetry/runtime.ts'
 import { linkedSpan, traceHeaders } from '../telemetry/tracing.ts'
-import { createAccessTokenVerifier, type Verifier } from './auth.ts'
+import { checkAccessTokens, type UserRealm, type Verifier } from './auth.ts'
 import { downloadKeys, readKeys } from './download-keys.ts'
 import { lookupOf } from './issuer-keys.ts'
 import { createJwksCache, FILE_TIMES } from './jwks.ts'
+import { rememberVerified } from './verified-tokens.ts'
 
 const FETCH_MS = 1_500
 
-export interface UserVerifierOptions extends TokenRealm {
+export interface UserVerifierOptions extends UserRealm {
   /** Where the issuer's keys are: an http, https or file URL. */
   jwksUri: string
-  /** Of a foreign issuer. @default a service of the system issues the tokens */
-  algorithms?: readonly TokenAlgorithm[] | undefined
 }
 
 /**
  * Verifies users' access tokens by keys that are fetched in the background. Until they are here every token is 503, and so is one by an
- * unknown key while they cannot be fetched.
+ * unknown key while they cannot be fetched. One that is good is remembered for a while.
  */
 export function openUserVerifier(
   { jwksUri, ...realm }: UserVerifierOptions,
@@ -36,5 +33,5 @@ export function openUserVerifier(
     }
   }
   const keys = createJwksCache(file ? { log, fetch: () => readKeys(file), ...FILE_TIMES } : { log, fetch: download })
-  return { verify: createAccessTokenVerifier(lookupOf(keys, realm.issuer), realm), close: keys.close }
+  return { verify: rememberVerified(keys.version, checkAccessTokens(lookupOf(keys, realm.issuer), realm)), close: keys.close }
 }

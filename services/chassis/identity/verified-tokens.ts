@@ -1,11 +1,11 @@
 import { hash } from 'node:crypto'
 import { ACCESS_TOKEN } from '../contract/access-token.ts'
-import type { Principal } from './auth.ts'
+import type { Checked, Principal } from './auth.ts'
 import type { KeysVersion } from './jwks.ts'
 
 /** Longest time without a look at the signature. */
 const REMEMBER_MS = 30_000
-/** Each caller's pod sends one token per callee for most of an hour. */
+/** Each caller's pod sends one token per callee for most of an hour, a user's client one for some minutes. */
 const MAX_TOKENS = 1_000
 
 interface Verified {
@@ -14,13 +14,6 @@ interface Verified {
   expiresAt: number
   /** By ours, which nobody sets. */
   forgetAt: number
-}
-
-/** What a check of a token found. */
-export interface Checked {
-  principal: Principal
-  /** The token's `exp`, in seconds since the epoch. */
-  exp: number
 }
 
 /**

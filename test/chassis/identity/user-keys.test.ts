@@ -122,3 +122,17 @@ describe('tokens of users', () => {
     expect(state.asked[0]).toContain(span?.spanContext().traceId)
   })
 })
+
+test('a token that is good is verified once', async () => {
+  const { jwksUri } = await issuer()
+  const { verify } = open(jwksUri)
+  const bearer = own(eddsa)
+  await vi.waitFor(async () => expect(await verify(bearer)).toEqual({ kind: 'user', id: 'ada', sessionId: 'session' }), soon)
+  const verifying = vi.spyOn(crypto.subtle, 'verify')
+  onTestFinished(() => verifying.mockRestore())
+  expect(await verify(bearer)).toEqual({ kind: 'user', id: 'ada', sessionId: 'session' })
+  expect(verifying).not.toHaveBeenCalled()
+  const other = token(eddsa, { jti: '2', client_id: 'acme', sid: 'another' }, 'at+jwt')
+  expect(await verify(other)).toMatchObject({ sessionId: 'another' })
+  expect(verifying).toHaveBeenCalledOnce()
+})

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { type Checked, rememberVerified } from '../../../services/chassis/identity/verified-tokens.ts'
+import type { Checked } from '../../../services/chassis/identity/auth.ts'
+import { rememberVerified } from '../../../services/chassis/identity/verified-tokens.ts'
 
 const BOOKING = { kind: 'workload', id: 'booking' } as const
 const TOLERANCE_MS = 5_000
