@@ -62,13 +62,14 @@ export function createAttempts({ tracer, metrics, callee, transport, breaker, ra
     const { scope, name, outgoing } = attempt
     const span = spanOf(attempt)
     const startedAt = performance.now()
-    const deadline = createDeadline(attempt.timeoutMs)
+    // It ends with the request that it is made for: its caller's callees need not work either.
+    const deadline = createDeadline(attempt.timeoutMs, startedAt, scope.cancellation?.signal)
     try {
       if (!throttle.allow()) {
         throttled.inc({ peer_service: callee })
         throw new CallError('overloaded', `${callee} is overloaded and refuses most calls; ${name} was not called`)
       }
-      const answer = await circuit.execute(() => outgoing.send(scopeWith(scope, { span }), cancelledBy(scope, deadline)))
+      const answer = await circuit.execute(() => outgoing.send(scopeWith(scope, { span }), deadline))
       throttle.settled(isOverloaded(answer))
       const { attributes, labels, errorType } = transport.outcome(answer)
       span.setAttributes(attributes)
@@ -89,14 +90,10 @@ export function createAttempts({ tracer, metrics, callee, transport, breaker, ra
   }
 }
 
-/** Ends an attempt with the request that it is made for: its caller's callees need not work either. */
-const cancelledBy = ({ cancellation }: Scope, deadline: Deadline): Deadline =>
-  cancellation ? { ...deadline, signal: AbortSignal.any([deadline.signal, cancellation.signal]) } : deadline
-
 function toCallError(error: unknown, name: string, callee: string, deadline: Deadline, { cancellation }: Scope): CallError {
   if (error instanceof CallError) return error
   if (error instanceof BrokenCircuitError) return new CallError('circuit-open', `${callee} failed lately; the circuit is open`)
-  if (deadline.signal.aborted) return new CallError('timeout', `${callee} did not answer ${name} in time`)
   if (cancellation?.signal.aborted) return new CallError('cancelled', `the caller of ${name} gave up`, { cause: cancellation.signal.reason })
+  if (deadline.signal.aborted) return new CallError('timeout', `${callee} did not answer ${name} in time`)
   return new CallError('unreachable', `${callee} cannot be reached for ${name}`, { cause: error })
 }

@@ -14,13 +14,20 @@ export interface Deadline {
   clear(): void
 }
 
-/** @param startedAt when the caller began to wait, as performance.now() has it. @default now */
-export function createDeadline(budgetMs: number, startedAt: number = performance.now()): Deadline {
+/**
+ * @param startedAt when the caller began to wait, as performance.now() has it. @default now
+ * @param outer ends it as well
+ */
+export function createDeadline(budgetMs: number, startedAt: number = performance.now(), outer?: AbortSignal): Deadline {
   let endsAt = startedAt + budgetMs
   const controller = new AbortController()
   const spend = () => controller.abort(deadlineExceeded())
   const remainingMs = () => Math.max(0, endsAt - performance.now())
   let timer = setTimeout(spend, remainingMs())
+  // By hand: AbortSignal.any takes longer than all the rest.
+  const end = outer && (() => controller.abort(outer.reason))
+  if (end) outer.addEventListener('abort', end, { once: true })
+  if (end && outer.aborted) end()
   return {
     signal: controller.signal,
     remainingMs,
@@ -30,7 +37,10 @@ export function createDeadline(budgetMs: number, startedAt: number = performance
       clearTimeout(timer)
       timer = setTimeout(spend, remainingMs())
     },
-    clear: () => clearTimeout(timer),
+    clear: () => {
+      clearTimeout(timer)
+      if (end) outer.removeEventListener('abort', end)
+    },
   }
 }
 

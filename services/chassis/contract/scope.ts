@@ -60,12 +60,11 @@ export const scopeWith = (scope: Scope, { span = scope.span, deadline = scope.de
 export async function within<T>(scope: Scope, marginMs: number, work: (inner: Scope) => Promise<T>): Promise<T> {
   const budgetMs = scope.deadline.remainingMs() - marginMs
   if (budgetMs <= 0) throw deadlineExceeded()
-  const own = createDeadline(budgetMs)
-  // Of both: work that is lost with the scope's deadline must stop as well, or it goes on without any.
-  const signal = AbortSignal.any([own.signal, scope.deadline.signal])
+  // Work that is lost with the scope's deadline must stop as well, or it goes on without any.
+  const deadline = createDeadline(budgetMs, performance.now(), scope.deadline.signal)
   try {
-    return await unlessAborted(signal, work(scopeWith(scope, { deadline: { ...own, signal } })))
+    return await unlessAborted(deadline.signal, work(scopeWith(scope, { deadline })))
   } finally {
-    own.clear()
+    deadline.clear()
   }
 }

@@ -81,11 +81,11 @@ export function openPool({ url, service, log, metrics, poolSize, statementTimeou
   }
   return {
     lend: async (signal, work, givenUp) => {
-      const waits = givenUp ? AbortSignal.any([signal, givenUp]) : signal
-      waits.throwIfAborted()
+      signal.throwIfAborted()
+      givenUp?.throwIfAborted()
       const ticket = { since: performance.now() }
       waiting.add(ticket)
-      const client = await acquire(pool, waits).finally(() => waiting.delete(ticket))
+      const client = await acquire(pool, givenUp ? [signal, givenUp] : [signal]).finally(() => waiting.delete(ticket))
       return lent(client, signal, doubt, work)
     },
     warm: async () => {
@@ -132,19 +132,22 @@ async function openAll(pool: pg.Pool, count: number): Promise<number> {
   return opened.length
 }
 
-/** Waits for a connection; one that comes after the signal goes straight back. */
-function acquire(pool: pg.Pool, signal: AbortSignal): Promise<pg.PoolClient> {
+/** Waits for a connection; one that comes after a signal goes straight back. A signal made of several would cost more than the rest. */
+function acquire(pool: pg.Pool, signals: readonly AbortSignal[]): Promise<pg.PoolClient> {
   return new Promise((resolve, reject) => {
-    const onAbort = () => reject(signal.reason)
-    signal.addEventListener('abort', onAbort, { once: true })
+    const onAbort = (event: Event) => reject((event.target as AbortSignal).reason)
+    for (const signal of signals) signal.addEventListener('abort', onAbort, { once: true })
+    const settle = () => {
+      for (const signal of signals) signal.removeEventListener('abort', onAbort)
+    }
     pool.connect().then(
       client => {
-        signal.removeEventListener('abort', onAbort)
-        if (signal.aborted) client.release()
+        settle()
+        if (signals.some(({ aborted }) => aborted)) client.release()
         else resolve(client)
       },
       error => {
-        signal.removeEventListener('abort', onAbort)
+        settle()
         reject(unreachable(error))
       },
     )
