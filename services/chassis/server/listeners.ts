@@ -2,9 +2,9 @@ import { createServer, type Server } from 'node:net'
 
 /**
  * Sockets that listen at one port. From each of them Node.js takes one connection a turn of its event loop, and a turn is long while there is much to do:
- * from one alone, a thousand clients that come at once wait for seconds to be let in.
+ * from one alone, a thousand clients that come at once wait for seconds to be let in, and what they ask for is not even read meanwhile.
  */
-const LISTENERS = 8
+const LISTENERS = 64
 
 export interface ListenAt {
   port: number
