@@ -2,6 +2,7 @@ import { defineCommand, runAlone, wholeNumber } from '../../scripts/command.ts'
 import { say, usageError } from '../../scripts/terminal.ts'
 import { type Bench, withBench } from './bench.ts'
 import { measureCalls } from './calls.ts'
+import { measureGrowth } from './growth.ts'
 import { measureOrders } from './orders.ts'
 import { measureOverload } from './overload.ts'
 import { installPeers } from './peers.ts'
@@ -19,6 +20,7 @@ const PARTS: Record<string, (bench: Bench) => Promise<void>> = {
   calls: measureCalls,
   collector: measureCollector,
   stages: measureStages,
+  growth: measureGrowth,
   memory: measureMemory,
 }
 /** Those that call other frameworks. */

@@ -17,6 +17,7 @@ export interface Results {
   /** By what the collector does; the first takes spans. */
   collector?: (Measured & { residentMiB: number })[]
   stages?: Measured[]
+  growth?: GrowthMeasured[]
   memory?: MemoryMeasured[]
 }
 
@@ -63,6 +64,13 @@ export interface MemoryMeasured {
   minutes: { residentMiB: number; anonymousMiB: number }[]
 }
 
+/** The manifests of a system. */
+export interface GrowthMeasured {
+  services: number
+  objects: number
+  seconds: number
+}
+
 export const hasResults = ({ node, notes, ...measured }: Results): boolean => Object.keys(measured).length > 0
 
 export interface Goal {
@@ -81,6 +89,7 @@ export function asked(results: Results): Goal[] {
     ...ofOverload(results),
     ...ofCalls(results),
     ...ofProcess(results),
+    ...ofGrowth(results),
     ...(results.collector ?? [])
       .slice(1)
       .map(({ name, p99Ratio }) => atMost(`p99 while the collector ${name}, to one that takes spans`, p99Ratio, 1.05, times)),
@@ -150,6 +159,15 @@ function ofProcess({ ready = [], memory = [] }: Results): Goal[] {
   return [...own, ...last]
 }
 
+function ofGrowth({ growth = [] }: Results): Goal[] {
+  const [, few, , many] = growth.map(({ services, seconds }) => ({ services, each: seconds / services }))
+  if (!few || !many) return []
+  return [
+    atMost(`synth of ${many.services} services, each`, many.each, 0.05, value => `${value.toFixed(3)} s`),
+    atMost(`the same beside one of ${few.services}`, many.each / few.each, 1.5, times),
+  ]
+}
+
 type Format = (value: number) => string
 const atLeast = (text: string, value: number, goal: number, format: Format): Goal => ({
   text: `${text}: at least ${format(goal)}`,
@@ -173,6 +191,7 @@ export function print(results: Results): string {
     ...collectorTable(results),
     ...stagesTable(results),
     ...processTables(results),
+    ...growthTable(results),
   ]
   const goals = asked(results)
   const mark = (met: boolean) => (met ? styleText('green', 'met') : styleText('red', 'not met'))
@@ -180,6 +199,21 @@ export function print(results: Results): string {
   if (goals.length > 0) parts.push(table(['asked', 'measured', ''], rows))
   return `${[...parts, ...notes.map(note => `Note: ${note}`)].join('\n\n')}\n`
 }
+
+const growthTable = ({ growth }: Results): string[] =>
+  growth
+    ? [
+        table(
+          ['synth, services', 'objects', 'seconds', 'each'],
+          growth.map(({ services, objects, seconds }) => [
+            String(services),
+            String(objects),
+            seconds.toFixed(2),
+            `${((seconds / services) * 1_000).toFixed(1)} ms`,
+          ]),
+        ),
+      ]
+    : []
 
 function productTable(connections: string, rows: readonly Measured[]): string {
   const head = [
