@@ -45,7 +45,7 @@ export function createOrderStore(database: Database, outbox: Outbox<typeof defin
         outbox.draft(scope, 'user.reserveCredit', id, { params: { orderId: id }, body: { userId, total: euros(total) } })
       const insert = async (queries: Queries) =>
         insertOrder(queries, scope, await offer(queries, scope, lines), limits, { request: { ...request, aliveMs }, send })
-      const placed = await insert(database).catch(unlessUnknownSku)
+      const placed = await insert(database).catch(unlessNotOffered)
       if (placed) return { kind: 'new', ...placed }
       // Only who has the key can say why nothing was done: what was answered is answered again, whatever it asks for.
       return database.transaction(scope, async tx => {
@@ -82,8 +82,9 @@ export function createOrderStore(database: Database, outbox: Outbox<typeof defin
   }
 }
 
-function unlessUnknownSku(error: Error): undefined {
-  if (!(error instanceof Failure) || error.code !== 'unknown-sku') throw error
+/** What is not offered any more, or at a price that nobody can pay, may have been ordered with that key. */
+function unlessNotOffered(error: Error): undefined {
+  if (!(error instanceof RangeError || (error instanceof Failure && error.code === 'unknown-sku'))) throw error
 }
 
 async function startCancelling(tx: Transaction, scope: Scope, outbox: Outbox<typeof definition>, id: string): Promise<Cancelled> {

@@ -307,7 +307,7 @@ describe('POST /orders and time', () => {
     const unlock = await shop.lock('idempotency_keys')
     const placed = await order
       .http('POST', '/orders', { token, json: { items: CABLE }, headers: { 'idempotency-key': 'hanging' } })
-      // Postgres ends the statement when its time is over.
+      // Postgres notices that nobody waits for the statement any more.
       .finally(() => shop.untilNobodyIsBlocked().finally(unlock))
     expectProblem(placed, 504, 'deadline-exceeded')
     expect(await order.db.sql('select 1 from orders where user_id = $1', [id])).toEqual([])

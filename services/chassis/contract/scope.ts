@@ -16,7 +16,7 @@ export interface Scope {
 export interface Cancellation {
   /** Aborts with a Cancelled. */
   readonly signal: AbortSignal
-  /** From now on the work goes on whatever the caller does: something is committed. */
+  /** From now on the work goes on whatever the caller does: something is about to be committed. */
   disarm(): void
 }
 

@@ -65,13 +65,16 @@ export function openDatabase({ url: given, tracer, poolSize = DEFAULT_POOL_SIZE,
   return {
     query: async (scope, statement, values = []) => {
       const once = (client: Queryable) => run(client, scope, statement, values)
+      const forGood = (client: Queryable) => {
+        scope.cancellation?.signal.throwIfAborted()
+        // What a WITH changes is called SELECT by the server, too.
+        if (!statement.reads) scope.cancellation?.disarm()
+        return once(client)
+      }
       const { signal } = scope.deadline
       const shared = statement.reads ? await pool.share(signal, once) : undefined
       if (shared) return shared.result
-      const rows = await pool.lend(signal, once, scope.cancellation?.signal)
-      // What a WITH changes is called SELECT by the server, too.
-      if (!statement.reads) scope.cancellation?.disarm()
-      return rows
+      return pool.lend(signal, forGood, scope.cancellation?.signal)
     },
     transaction: async (scope, work) => {
       const transact = (client: pg.ClientBase) => inTransaction(client, run, scope, work)

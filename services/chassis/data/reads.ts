@@ -1,7 +1,7 @@
 import pg from 'pg'
 import type { Logger } from 'pino'
 import { atMost } from '../contract/deadline.ts'
-import { destroySocket } from './connection.ts'
+import { destroySocket, setOption } from './connection.ts'
 import { isConnectionLost, toDatabaseFailure } from './database-failure.ts'
 
 export interface ReadsOptions {
@@ -81,7 +81,8 @@ export function openReads({ connections, create, log }: ReadsOptions): Reads {
     opening.add(at)
     let client: pg.Client
     try {
-      client = readOnly(create({ pipeline: true } as pg.ClientConfig))
+      client = create({ pipeline: true } as pg.ClientConfig)
+      setOption(client, 'default_transaction_read_only=on')
     } catch (error) {
       // Of a URL that pg cannot read, such as one with a certificate that is not there; lending tells of it.
       againAt = performance.now() + PAUSE_MS
@@ -207,13 +208,6 @@ export function openReads({ connections, create, log }: ReadsOptions): Reads {
       for (const shared of all) if (shared) destroySocket(shared.client)
     },
   }
-}
-
-/** pg lets a URL's own options take the place of those it is given. */
-function readOnly(client: pg.Client): pg.Client {
-  const { connectionParameters } = client as unknown as { connectionParameters: { options?: string } }
-  connectionParameters.options = [connectionParameters.options, '-c default_transaction_read_only=on'].filter(Boolean).join(' ')
-  return client
 }
 
 /** https://www.postgresql.org/docs/current/protocol-flow.html, "Canceling Requests in Progress": over a connection that is made for it. */

@@ -1,4 +1,5 @@
 import type pg from 'pg'
+import { deadlineExceeded } from '../contract/failure.ts'
 import type { Scope } from '../contract/scope.ts'
 import type { Queries, Transaction } from './database.ts'
 import type { RunStatement } from './statement.ts'
@@ -22,10 +23,11 @@ export async function inTransaction<T>(
   try {
     const result = await work({ query, afterCommit: next => void afterwards.push(next) })
     scope.cancellation?.signal.throwIfAborted()
+    if (scope.deadline.remainingMs() === 0) throw deadlineExceeded()
+    scope.cancellation?.disarm()
     // What is committed after a failed statement is rolled back, and the server calls that an answer.
     const { command } = await client.query('commit')
     if (command !== 'COMMIT') throw new Error('the transaction was rolled back: its work went on after a failed statement')
-    scope.cancellation?.disarm()
     return { result, afterwards }
   } catch (error) {
     // On a broken connection the server rolls back by itself.

@@ -218,6 +218,18 @@ describe('an answer that one statement settles', () => {
     expect(await done()).toEqual([])
   })
 
+  test('is settled although the relay claims the message while the statement waits', async () => {
+    const one = pod()
+    const message = await send(one, newId())
+    const conclude = await elsewhere(`update outbox set attempts = attempts + 1, due_at = now() + interval '1 minute' where id = '${message.id}'`)
+    const attempt = one.outbox.attempt(runtime.scope(), message, one.settler)
+    await blocked(1)
+    await conclude('commit')
+    expect(await attempt).toEqual({ kind: 'settled', value: 'at once' })
+    expect(await done()).toHaveLength(1)
+    expect(await db.sql('select 1 from outbox')).toEqual([])
+  })
+
   test('is settled by a transaction where the statement does not apply', async () => {
     const one = pod(async () => undefined)
     const message = await send(one, newId())

@@ -251,6 +251,20 @@ describe('the deadline', () => {
     await soon(() => expect(database.stats()).toEqual({ total: 0, idle: 0, waiting: 0 }))
   })
 
+  test('passing while a statement waits ends it on the server as well', async () => {
+    const { database, runtime, sessions } = open({ statementTimeoutMs: 120_000 })
+    await db.sql("insert into notes values (1, 'a')")
+    const holder = new pg.Client({ connectionString: db.url })
+    await holder.connect()
+    await holder.query('begin; select from notes for update')
+    onTestFinished(() => holder.end())
+    const update = statement('update-notes', "update notes set text = 'b'")
+    await expect(database.query(runtime.scope(300), update)).rejects.toMatchObject({ code: 'deadline-exceeded' })
+    await vi.waitFor(async () => expect(await sessions('transactionid')).toBe(0), { timeout: 10_000, interval: 20 })
+    await holder.query('commit')
+    expect(await db.sql('select text from notes')).toEqual([{ text: 'a' }])
+  })
+
   test('of the pool bounds a statement without a nearer one', async () => {
     const { database, runtime } = open({ statementTimeoutMs: 500 })
     await expect(database.query(runtime.scope(), SLEEP)).rejects.toMatchObject({ ...deadlineExceeded, cause: { code: '57014' } })
@@ -319,6 +333,19 @@ describe('database.transaction', () => {
     expect(afterwards).not.toHaveBeenCalled()
   })
 
+  test('does not commit once its time is spent, although no timer has told so yet', async () => {
+    const { database, runtime } = open()
+    const scope = runtime.scope(100)
+    const work = database.transaction(scope, async tx => {
+      await tx.query(scope, INSERT, [1, 'a'])
+      const until = performance.now() + 150
+      while (performance.now() < until);
+    })
+    await expect(work).rejects.toMatchObject(deadlineExceeded)
+    await soon(async () => expect(database.stats().waiting).toBe(0))
+    expect(await notes()).toEqual([])
+  })
+
   test('does not pass for committed when the work swallowed the error of a statement', async () => {
     const { database, runtime } = open()
     const scope = runtime.scope()
@@ -370,10 +397,26 @@ describe('database.transaction', () => {
 })
 
 describe('a caller that gives up', () => {
-  const INSERT = 'insert into notes (id, text) values (1, $1)'
+  test('while a statement changes something does not stop what follows', async () => {
+    const { database, runtime, sessions } = open()
+    const { cancellation, cancel } = createCancellation()
+    const scope = { ...runtime.scope(), cancellation }
+    await db.sql("insert into notes values (1, 'a')")
+    const holder = new pg.Client({ connectionString: db.url })
+    await holder.connect()
+    await holder.query('begin; select from notes for update')
+    const updating = database.query(scope, statement('update-notes', "update notes set text = 'b'"))
+    await vi.waitFor(async () => expect(await sessions('transactionid')).toBe(1), { timeout: 10_000, interval: 20 })
+    cancel()
+    await holder.end()
+    await updating
+    expect(await database.query(scope, statement('all-notes', 'select text from notes'))).toEqual([{ text: 'b' }])
+  })
+
+  const CHANGE = 'insert into notes (id, text) values (1, $1)'
   test.each([
-    ['a statement that changes something', INSERT],
-    ['a SELECT with a part that changes something', `with changed as (${INSERT} returning id) select id from changed`],
+    ['a statement that changes something', CHANGE],
+    ['a SELECT with a part that changes something', `with changed as (${CHANGE} returning id) select id from changed`],
   ])('after %s does not stop what follows', async (_name, text) => {
     const { database, runtime } = open()
     const { cancellation, cancel } = createCancellation()
@@ -389,7 +432,7 @@ describe('a caller that gives up', () => {
     const scope = { ...runtime.scope(), cancellation }
     await database.query(scope, statement('all-notes', 'select id from notes'))
     cancel()
-    await expect(database.query(scope, statement('change', INSERT), ['a'])).rejects.toBeInstanceOf(Cancelled)
+    await expect(database.query(scope, statement('change', CHANGE), ['a'])).rejects.toBeInstanceOf(Cancelled)
     expect(await db.sql('select 1 from notes')).toEqual([])
   })
 })
@@ -608,7 +651,7 @@ describe('database.ping', () => {
 
   test('rejects after its time when all connections are lent out and none has been answered for long', async () => {
     const { database, runtime } = open()
-    const { done, release } = await hold(database, runtime.scope())
+    const { done, release } = await hold(database, runtime.scope(60_000))
     const now = performance.now.bind(performance)
     const clock = vi.spyOn(performance, 'now').mockImplementation(() => now() + 5_000)
     onTestFinished(() => clock.mockRestore())
