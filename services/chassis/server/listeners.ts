@@ -5,11 +5,13 @@ import { createServer, type Server } from 'node:net'
  * from one alone, a thousand clients that come at once wait for seconds to be let in, and what they ask for is not even read meanwhile.
  */
 const LISTENERS = 64
+/** How many times its even share of those who wait a socket has room for: the system spreads them by chance. */
+const UNEVEN = 8
 
 export interface ListenAt {
   port: number
   host?: string | undefined
-  /** Connections that wait to be taken, at each of the sockets. */
+  /** Connections that may wait to be taken. */
   backlog: number
 }
 
@@ -19,7 +21,8 @@ export interface ListenAt {
  */
 export async function listenWidely(server: Server, place: ListenAt): Promise<() => Promise<void>> {
   const port = await freePort(place)
-  const isShared = await listen(server, { ...place, port, reusePort: true }).then(
+  const each = { ...place, port, backlog: Math.ceil((place.backlog * UNEVEN) / LISTENERS), reusePort: true }
+  const isShared = await listen(server, each).then(
     () => true,
     error => {
       if (error.code !== 'ENOTSUP' && error.code !== 'EINVAL') throw error
@@ -31,7 +34,7 @@ export async function listenWidely(server: Server, place: ListenAt): Promise<() 
   while (isShared && servers.length < LISTENERS) {
     // With the options that node:http gives its own.
     const other = createServer({ allowHalfOpen: true, noDelay: true }, socket => server.emit('connection', socket))
-    await listen(other, { ...place, port, reusePort: true })
+    await listen(other, each)
     servers.push(other)
   }
   return async () => void (await Promise.all(servers.map(one => new Promise(resolve => one.close(resolve)))))
