@@ -7,7 +7,7 @@ import { median } from './statistics.ts'
 
 /** Services of a system. */
 const SIZES = [2, 12, 50, 200]
-const TIMES = 3
+const MOST_ROUNDS = 3
 
 const contract = defineContract({
   take: { method: 'PUT', path: '/taken', summary: 'Take', auth: 'workload', responses: { 204: { description: 'Taken' } } },
@@ -36,7 +36,7 @@ function systemOf(count: number): SystemDefinition {
 }
 
 /** How long the manifests of larger and larger systems take. */
-export async function measureGrowth({ results, signal }: Bench): Promise<void> {
+export async function measureGrowth({ options, results, signal }: Bench): Promise<void> {
   const rows: GrowthMeasured[] = []
   results.growth = rows
   const root = fileURLToPath(new URL('../../', import.meta.url))
@@ -47,7 +47,7 @@ export async function measureGrowth({ results, signal }: Bench): Promise<void> {
     const seconds: number[] = []
     let objects = 0
     // The first one compiles.
-    for (let n = 0; n <= TIMES; n++) {
+    for (let n = 0; n <= Math.min(options.rounds, MOST_ROUNDS); n++) {
       signal.throwIfAborted()
       const startedAt = performance.now()
       objects = Object.values(synthesize({ system, root, version: '1.0.0', license: 'MIT', settings, images })).flat().length
