@@ -106,7 +106,11 @@ describe('npm run images', () => {
 })
 
 test.each([
-  ['test/bench/main.ts', ['--only', 'product'], "--only 'product' is none of ready, products, orders, overload, calls, collector, stages, memory"],
+  [
+    'test/bench/main.ts',
+    ['--only', 'product'],
+    "--only 'product' is none of ready, products, orders, overload, calls, collector, stages, growth, memory",
+  ],
   [
     'test/bench/main.ts',
     ['--rounds', 'many'],
