@@ -36,7 +36,7 @@ export const ownerSecret = ({ name }: Pick<ServiceDefinition, 'name'>) => `${nam
 export const databaseSecret = ({ name }: Pick<ServiceDefinition, 'name'>) => `${name}-database`
 /** Name of the ConfigMap with the public keys of the cluster's token issuer. */
 export const WORKLOAD_ISSUER = 'workload-issuer'
-/** The ConfigMap with the public key of whoever stands in for a foreign issuer of users' tokens. */
+/** The ConfigMap with the public key that stands in for a foreign issuer's, so that users' tokens can be made locally. */
 export const ISSUER_STAND_IN = 'issuer-stand-in'
 
 export interface DeploymentProps extends ServiceProps {

@@ -44,7 +44,7 @@ function addIngress(scope: Construct, props: ServiceProps, paths: PublicPath[]):
   })
 }
 
-/** https://gateway-api.sigs.k8s.io/reference/spec/#httproute; the Gateway itself belongs to whoever runs the cluster. */
+/** https://gateway-api.sigs.k8s.io/reference/spec/#httproute; the Gateway itself is the cluster's. */
 function addHttpRoute(scope: Construct, props: ServiceProps, paths: PublicPath[]): ApiObject {
   const { service, settings } = props
   return kubeObject(scope, serviceOwner(props), {

@@ -53,7 +53,7 @@ const ingress = (services: readonly string[]): Panel[] => [
   },
 ]
 
-/** What the bundled ingress and tracing backend tell; whoever brings their own has dashboards for them. */
+/** Figures of the bundled ingress and tracing backend. A cluster with its own has its own dashboards. */
 export function platformDashboard(context: DashboardContext): Dashboard {
   const { system } = context
   const names = system.services.map(({ name }) => name)

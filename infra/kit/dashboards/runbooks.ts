@@ -17,7 +17,7 @@ export function runbookPanel(root: string, runbook: string): number {
   return index + 1
 }
 
-/** Words of the runbooks that a setting fills in; the others are an alert's, or whoever reads them knows them. */
+/** Words of the runbooks that a setting fills in. The others come from the alert, or the reader knows them. */
 const FILLED_IN = ['NAMESPACE', 'MONITORING_NAMESPACE', 'TLS_SECRET'] as const
 
 /** The runbooks, where dashboards can link to them: next to the figures, also when the repository is out of reach. */

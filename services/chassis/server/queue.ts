@@ -31,8 +31,8 @@ export interface Queue {
 
 /** Who goes first. */
 const CLASSES = ['workload', 'user-write', 'user-read', 'anybody'] as const
-/** So often the last class goes first, in which somebody wants a key, a product or a token: or it would stand still as long as the others want all. */
-const LAST_FIRST = 8
+/** So often one of the lower classes goes first, each in its turn: or it would stand still as long as those above it want all. */
+const LOWER_FIRST = 8
 
 interface Standing {
   of: Waiting
@@ -53,6 +53,12 @@ export function createQueue({ patienceMs, standsAfterMs }: QueueOptions): Queue 
   let emptyAt = performance.now()
   let taken = 0
   const isLate = ({ since }: Waiting, now: number) => now - since > patienceMs
+  const inOrder = () => {
+    if ((taken + 1) % LOWER_FIRST !== 0) return lines
+    const [highest, ...lower] = lines as [Line<Standing>, ...Line<Standing>[]]
+    const first = ((taken + 1) / LOWER_FIRST) % lower.length
+    return [...lower.slice(first), ...lower.slice(0, first), highest]
+  }
   return {
     size: () => size,
     isLate,
@@ -70,7 +76,7 @@ export function createQueue({ patienceMs, standsAfterMs }: QueueOptions): Queue 
     },
     next: now => {
       const stands = now - emptyAt > standsAfterMs
-      for (const line of (taken + 1) % LAST_FIRST === 0 ? fromLast : lines) {
+      for (const line of inOrder()) {
         const found = (stands ? line.last() : line.first())?.of
         // Where the newest is late all of its line are, and wait to be refused.
         if (!found || isLate(found.of, now)) continue

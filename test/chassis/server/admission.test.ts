@@ -115,13 +115,23 @@ describe('admission', () => {
     expect(names()).toEqual(['first', 'command', 'write', 'read', 'look', 'no such path', 'without a token'])
   })
 
-  test('every eighth place goes to the last class, so that it does not stand still', async () => {
+  test('every eighth place goes to a lower class, so that it does not stand still', async () => {
     ask('first')
     for (let n = 0; n < 20; n++) ask(`command ${n}`, 'PUT', '/commands')
     for (let n = 0; n < 3; n++) ask(`look ${n}`)
     for (let n = 0; n < 16; n++) await finish()
     expect(names().filter(name => name.startsWith('look'))).toEqual(['look 0', 'look 1'])
     expect([names()[8], names()[16]]).toEqual(['look 0', 'look 1'])
+  })
+
+  test('no class stands still while those around it are full', async () => {
+    ask('first')
+    for (let n = 0; n < 60; n++) ask(`write ${n}`, 'POST', '/orders')
+    for (let n = 0; n < 60; n++) ask(`read ${n}`, 'GET', '/orders')
+    for (let n = 0; n < 60; n++) ask(`look ${n}`)
+    for (let n = 0; n < 48; n++) await finish()
+    const begunOf = (what: string) => names().filter(name => name.startsWith(what)).length
+    expect([begunOf('read'), begunOf('look')]).toEqual([2, 2])
   })
 
   test('the newest goes first once the queue has stood for 100 ms, and the oldest again once it was empty', async () => {
